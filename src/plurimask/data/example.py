@@ -1,0 +1,76 @@
+"""What a data set yields, and what is known about it as a whole."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+from torch.utils.data import Dataset
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image and what each rater made of it."""
+
+    name: str
+    """Unique in the data set; may contain `/`."""
+    image: Tensor
+    """`(K, *spatial)`, float32, in the values of the file (not normalised)."""
+    labels: Tensor
+    """`(R, *spatial)`, uint8 class indices, IGNORE (255) where not judged; an absent rater is a map of IGNORE."""
+
+
+class DataDescription(BaseModel):
+    """What holds for a whole data set. It is stored in the run, so that predictions speak the data's language."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layout: str
+    """How the data was recognised, for people: "folder", "npz", "LIDC crops", "built-in lesions"."""
+    class_names: tuple[str, ...]
+    class_values: tuple[int, ...]
+    """The value of each class in the mask files, in the order of the class indices: (0, 255) for 0/255 masks."""
+    ignore_value: int | None
+    """The value of unjudged pixels in the mask files, if there is one."""
+    has_background: bool
+    """Whether class 0 is background (by its name, or because masks are binary): metrics leave it out."""
+    encoding: str
+    """One sentence: how the values of the masks were understood, and why."""
+    channel_names: tuple[str, ...]
+    rater_names: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def counted_classes(self) -> tuple[int, ...]:
+        """The class indices that metrics count: all but the background."""
+        return tuple(range(1 if self.has_background else 0, self.num_classes))
+
+
+class ExampleSet(Dataset[Example], abc.ABC):
+    """A sequence of examples with their names and groups known before any is read."""
+
+    names: Sequence[str]
+    groups: Sequence[str]
+    """What must not be torn apart by a split (patients); the name itself where there are no groups."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @abc.abstractmethod
+    def __getitem__(self, index: int) -> Example: ...
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A data set as found: its description and its splits ("train", "val", ...), in that order."""
+
+    description: DataDescription
+    splits: Mapping[str, ExampleSet]
+    drawn: bool
+    """Whether the split was drawn here (True) or came with the data (False)."""

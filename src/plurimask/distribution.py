@@ -1,0 +1,211 @@
+"""What every method predicts: a distribution over the label maps of a batch of images.
+
+    images (B, K, *spatial) --method--> SegmentationDistribution --sample(N)--> label maps (N, B, *spatial)
+
+A distribution is *noise plus a decoder*: `draw_noise` gives base noise that knows nothing of the image, `logits` is a
+pure function from noise to class scores. All that is shared by the samples (encoded features, a prior) is held by the
+object, so it is computed once, whatever the number of samples.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+IGNORE = 255
+"""The label of a pixel that nobody judged. A rater who is absent is a map of IGNORE; one who saw nothing, a map of 0."""
+
+MAX_CHUNK_ELEMENTS = 2**24
+"""Samples are decoded in chunks of at most this many logits (64 MB of float32), so that memory is bounded."""
+
+Noise: TypeAlias = Tensor | tuple[Tensor, ...]
+Generators: TypeAlias = torch.Generator | Sequence[torch.Generator] | None
+
+
+def normal_noise(num_samples: int, batch_size: int, shape: Sequence[int], generator: Generators = None) -> Tensor:
+    """Standard normal draws `(N, B, *shape)`, float32 on the CPU: a seed means the same on every device.
+
+    `generator` may be one generator for the whole batch or one per image; with one per image, an image's draws do not
+    depend on the images beside it.
+    """
+    if generator is None or isinstance(generator, torch.Generator):
+        return torch.randn(num_samples, batch_size, *shape, generator=generator)
+    if len(generator) != batch_size:
+        raise ValueError(f"{len(generator)} generators for a batch of {batch_size} images: give one, or one per image")
+    return torch.stack([torch.randn(num_samples, *shape, generator=one) for one in generator], dim=1)
+
+
+class SegmentationDistribution(abc.ABC):
+    """p(label maps | images) for a batch of B images with C classes."""
+
+    @property
+    @abc.abstractmethod
+    def logits_shape(self) -> torch.Size:
+        """`(B, C, *spatial)`: the shape of one draw's logits."""
+
+    @abc.abstractmethod
+    def draw_noise(self, num_samples: int, generator: Generators = None) -> Noise:
+        """Base noise for N samples: a CPU tensor, or a tuple of them, each with the N samples leading."""
+
+    @abc.abstractmethod
+    def logits(self, noise: Noise) -> Tensor:
+        """Class scores `(N, B, C, *spatial)`, float32: a pure function of the noise."""
+
+    def sample(self, num_samples: int, generator: Generators = None) -> Tensor:
+        """N label maps `(N, B, *spatial)`, uint8: the most likely map of each draw."""
+        return torch.cat([chunk.argmax(2).to(torch.uint8) for chunk in self.logit_chunks(self.draw_noise(num_samples, generator))])
+
+    def freeze(self, num_samples: int, generator: Generators = None) -> MixtureSegmentation:
+        """N fixed draws as an equally weighted mixture, on which every statistic is exact and mutually consistent."""
+        return MixtureSegmentation(self, self.draw_noise(num_samples, generator))
+
+    def mean(self, num_samples: int = 16, generator: Generators = None) -> Tensor:
+        """Class probabilities `(B, C, *spatial)`: the mean over draws of the softmax."""
+        return self.freeze(num_samples, generator).mean()
+
+    def entropy(self, num_samples: int = 16, generator: Generators = None) -> Tensor:
+        """Entropy of the mean probabilities `(B, *spatial)` in nats, from 0 to ln C: the whole uncertainty."""
+        return self.freeze(num_samples, generator).entropy()
+
+    def mutual_information(self, num_samples: int = 16, generator: Generators = None) -> Tensor:
+        """Entropy of the mean less the mean entropy of the draws `(B, *spatial)`, nats: how far the draws disagree."""
+        return self.freeze(num_samples, generator).mutual_information()
+
+    def variance(self, num_samples: int = 16, generator: Generators = None) -> Tensor:
+        """Variance over draws of each class's probability `(B, C, *spatial)`, from 0 to 1/4."""
+        return self.freeze(num_samples, generator).variance()
+
+    def log_prob(self, labels: Tensor, num_samples: int = 16, generator: Generators = None) -> Tensor:
+        """log p(whole label map | image) in nats, `(B, R)`, for labels `(B, R, *spatial)`; IGNORE pixels do not count.
+
+        The Monte-Carlo estimate log 1/N sum_n p(labels | draw n): a lower bound of the truth in expectation.
+        """
+        return self.freeze(num_samples, generator).log_prob(labels)
+
+    def logit_chunks(self, noise: Noise) -> Iterator[Tensor]:
+        """The logits of `noise`, a bounded number of samples at a time."""
+        num_samples = len(noise[0]) if isinstance(noise, tuple) else len(noise)
+        step = max(1, MAX_CHUNK_ELEMENTS // math.prod(self.logits_shape))
+        for start in range(0, num_samples, step):
+            yield self.logits(take(noise, slice(start, start + step)))
+
+
+class MixtureSegmentation(SegmentationDistribution):
+    """A finite mixture of M components: frozen draws of another distribution, or heads, or the members of an ensemble.
+
+    Its statistics enumerate the components, so they are exact, and the number of samples asked for does not matter to
+    them. `sample` gives each of equally weighted components once before any repeats.
+
+    Args:
+        base: what decodes the components.
+        noise: the base's noise, one entry per component.
+        weights: `(M,)`, positive; equal if not given.
+    """
+
+    def __init__(self, base: SegmentationDistribution, noise: Noise, weights: Tensor | None = None) -> None:
+        self.base, self.noise = base, noise
+        self.num_components = len(noise[0]) if isinstance(noise, tuple) else len(noise)
+        self.is_uniform = weights is None
+        weights = torch.ones(self.num_components) if weights is None else weights.detach().cpu().float()
+        if weights.shape != (self.num_components,) or not bool((weights > 0).all()):
+            raise ValueError(f"weights must be {self.num_components} positive numbers, one a component, not {weights}")
+        self.weights = weights / weights.sum()
+
+    @property
+    def logits_shape(self) -> torch.Size:
+        return self.base.logits_shape
+
+    def draw_noise(self, num_samples: int, generator: Generators = None) -> Tensor:
+        """Component indices `(N, 1)`, or `(N, B)` where each image has its own generator."""
+        single = generator is None or isinstance(generator, torch.Generator)
+        generators = [generator] if single else list(generator)  # type: ignore[arg-type, list-item]
+        return torch.stack([self._draw_indices(num_samples, one) for one in generators], dim=1)  # type: ignore[arg-type]
+
+    def _draw_indices(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
+        if self.is_uniform:
+            rounds = math.ceil(num_samples / self.num_components)
+            permutations = [torch.randperm(self.num_components, generator=generator) for _ in range(rounds)]
+            return torch.cat([*permutations, torch.empty(0, dtype=torch.long)])[:num_samples]
+        # Systematic draws: the count of each component is its expectation rounded up or down; the order is random.
+        points = (torch.arange(num_samples) + torch.rand(1, generator=generator)) / num_samples
+        indices = torch.searchsorted(self.weights.cumsum(0), points).clamp(max=self.num_components - 1)
+        return indices[torch.randperm(num_samples, generator=generator)]
+
+    def logits(self, noise: Noise) -> Tensor:
+        assert isinstance(noise, Tensor)
+        chosen, position = noise.unique(return_inverse=True)
+        decoded = self.base.logits(take(self.noise, chosen))
+        batch_size = decoded.shape[1]
+        return decoded[position.expand(-1, batch_size), torch.arange(batch_size)]
+
+    def sample(self, num_samples: int, generator: Generators = None) -> Tensor:
+        maps, indices = self.statistics.maps, self.draw_noise(num_samples, generator)
+        return maps[indices.expand(-1, maps.shape[1]), torch.arange(maps.shape[1])]
+
+    def freeze(self, num_samples: int, generator: Generators = None) -> MixtureSegmentation:
+        return self
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """All statistics of the components in one streamed pass, `Statistics`."""
+        maps, weight, start = [], 0.0, 0
+        mean = expected_entropy = scatter = torch.zeros(())
+        for logits in self.base.logit_chunks(self.noise):
+            maps.append(logits.argmax(2).to(torch.uint8))
+            share = self.weights[start : start + len(logits)].to(logits.device)
+            probabilities = logits.softmax(2)
+            expected_entropy = expected_entropy + torch.einsum("n,n...->...", share, entropy(probabilities, dim=2))
+            # Chan's update of mean and scatter: sums of squares, so that a variance cannot become negative.
+            chunk_weight, start = float(share.sum()), start + len(logits)
+            chunk_mean = torch.einsum("n,n...->...", share / chunk_weight, probabilities)
+            chunk_scatter = torch.einsum("n,n...->...", share, (probabilities - chunk_mean).square())
+            shift, total = chunk_mean - mean, weight + chunk_weight
+            scatter = scatter + chunk_scatter + shift.square() * (weight * chunk_weight / total)
+            mean, weight = mean + shift * (chunk_weight / total), total
+        return Statistics(torch.cat(maps), mean, expected_entropy, scatter)
+
+    def mean(self, num_samples: int = 16, generator: Generators = None) -> Tensor:
+        return self.statistics.mean
+
+    def entropy(self, num_samples: int = 16, generator: Generators = None) -> Tensor:
+        return entropy(self.statistics.mean, dim=1)
+
+    def mutual_information(self, num_samples: int = 16, generator: Generators = None) -> Tensor:
+        return (self.entropy() - self.statistics.expected_entropy).clamp(min=0)
+
+    def variance(self, num_samples: int = 16, generator: Generators = None) -> Tensor:
+        return self.statistics.variance
+
+    def log_prob(self, labels: Tensor, num_samples: int = 16, generator: Generators = None) -> Tensor:
+        valid = labels != IGNORE
+        index = labels.masked_fill(~valid, 0).long()
+        log_weights, scores = self.weights.log().to(labels.device), []
+        for logits in self.base.logit_chunks(self.noise):
+            pixels = logits.log_softmax(2).gather(2, index.expand(len(logits), *index.shape))
+            scores.append(pixels.masked_fill(~valid, 0).flatten(3).sum(3))
+        return (torch.cat(scores) + log_weights[:, None, None]).logsumexp(0)
+
+
+class Statistics(NamedTuple):
+    """Exact statistics of a mixture of M components."""
+
+    maps: Tensor  # (M, B, *spatial) uint8: the most likely map of each component
+    mean: Tensor  # (B, C, *spatial)
+    expected_entropy: Tensor  # (B, *spatial), nats
+    variance: Tensor  # (B, C, *spatial)
+
+
+def entropy(probabilities: Tensor, dim: int) -> Tensor:
+    """-sum p ln p over `dim`, in nats; 0 ln 0 = 0."""
+    return torch.special.entr(probabilities).sum(dim)
+
+
+def take(noise: Noise, index: slice | Tensor) -> Noise:
+    """The samples `index` of a noise."""
+    return tuple(part[index] for part in noise) if isinstance(noise, tuple) else noise[index]

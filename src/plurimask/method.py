@@ -1,0 +1,70 @@
+"""The contract of a method: images in, a distribution over label maps out; and a loss to train it by."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from plurimask.distribution import SegmentationDistribution
+
+
+class MethodConfig(BaseModel):
+    """What every method must know of the data. A method's `Config` adds its own settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image_channels: int = Field(1, ge=1, description="channels of an image; read from the data")
+    num_classes: int = Field(2, ge=2, le=255, description="classes of a label map; read from the data")
+
+
+class Loss(NamedTuple):
+    """A scalar to descend, and the detached scalars that it is made of, by name."""
+
+    total: Tensor
+    terms: dict[str, Tensor]
+
+
+class SegmentationMethod(nn.Module, abc.ABC):
+    """A network and its training objective. A call returns a value; nothing is left on the module for a later call."""
+
+    Config: ClassVar[type[MethodConfig]]
+    summary: ClassVar[str]
+    """One line for `plurimask methods`."""
+    paper: ClassVar[str]
+    """The publication: authors, title, venue, year."""
+
+    def __init__(self, config: MethodConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @abc.abstractmethod
+    def forward(self, images: Tensor) -> SegmentationDistribution:
+        """Images `(B, K, *spatial)`, float32, normalised -> p(label maps | images)."""
+
+    @abc.abstractmethod
+    def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
+        """The training objective on labels `(B, R, *spatial)`, uint8: the R >= 1 raters drawn for this step."""
+
+    # ---- hooks, for methods that train differently --------------------------------------------------------------
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """Groups for the optimiser. By default weights decay and biases and gains do not."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        weights = [p for p in parameters if p.ndim > 1]
+        others = [p for p in parameters if p.ndim <= 1]
+        return [{"params": weights, "lr": learning_rate}, {"params": others, "lr": learning_rate, "weight_decay": 0.0}]
+
+    def update(self, images: Tensor, labels: Tensor) -> Loss | None:
+        """One step without an optimiser, its loss returned; None (the default) asks for `loss` and an optimiser step."""
+        return None
+
+    def after_step(self) -> None:  # noqa: B027  (a hook: empty by default)
+        """Called after each training step: moving averages, statistics of weights."""
+
+    def finish(self, batches: Iterable[Tensor]) -> None:  # noqa: B027
+        """Called once after training with batches of training images: batch-norm statistics."""
