@@ -1,0 +1,69 @@
+"""How good a distribution over label maps is: pure functions, and a shell that accumulates them over a data set."""
+
+from plurimask.metrics.calibration import (
+    NUM_BINS,
+    CalibrationBins,
+    LogLikelihood,
+    calibration_bins,
+    log_likelihood,
+    rater_votes,
+)
+from plurimask.metrics.distance import joint_distances, judged, mean_of_pairs, pairwise_distance, rater_distance
+from plurimask.metrics.energy_distance import (
+    EnergyDistance,
+    ImageDistances,
+    energy_distance,
+    energy_distances,
+    image_distances,
+)
+from plurimask.metrics.evaluation import ImageEvaluation, ImageScores, evaluate_image, evaluate_images
+from plurimask.metrics.hungarian import hungarian_iou
+from plurimask.metrics.overlap import Overlap, overlap
+from plurimask.metrics.shells import SegmentationMetrics, Totals
+
+CONVENTIONS = (
+    "d = 1 - IoU. IoU counts the classes in counted_classes (background is left out): it is the mean over those "
+    "that are in at least one of the two maps, and 1 (d = 0) if none is. Per image only pixels that every present "
+    "rater judged count, for samples and raters alike; a rater whose map is wholly ignored is absent; images "
+    "without a common pixel are left out of the means and counted in num_undefined. ged = 2 E d(S,Y) - E d(S,S') "
+    "- E d(Y,Y') as a V-statistic (pairs of a map with itself are counted); ged_unbiased leaves them out "
+    "(U-statistic); ged_oracle = mu (1/n + 1/m) is what n independent draws from the distribution of the m raters "
+    "score in expectation, mu = rater_diversity. diversity and rater_diversity: mean d over pairs of different "
+    "samples and of different raters. hungarian_iou: samples and raters are repeated to their least common "
+    "multiple and matched one to one. dice and iou: the most likely classes of the mean probabilities against "
+    "each present rater, mean over raters, then over images; median_dice: median over images. ece: 15 equal-width "
+    "bins of the mean probability against the raters' frequency, pixels pooled over the data set, mean over "
+    "counted_classes. nll: nats per judged pixel and rater of the mean probabilities, pooled. subset_b: images on "
+    "which at least two raters are present and each marked a counted class. null: the figure does not exist "
+    "(ged_unbiased, ged_oracle and rater_diversity need two raters)."
+)
+"""What the figures mean, in words: stored beside them."""
+
+__all__ = [
+    "CONVENTIONS",
+    "NUM_BINS",
+    "CalibrationBins",
+    "EnergyDistance",
+    "ImageDistances",
+    "ImageEvaluation",
+    "ImageScores",
+    "LogLikelihood",
+    "Overlap",
+    "SegmentationMetrics",
+    "Totals",
+    "calibration_bins",
+    "energy_distance",
+    "energy_distances",
+    "evaluate_image",
+    "evaluate_images",
+    "hungarian_iou",
+    "image_distances",
+    "joint_distances",
+    "judged",
+    "log_likelihood",
+    "mean_of_pairs",
+    "overlap",
+    "pairwise_distance",
+    "rater_distance",
+    "rater_votes",
+]

@@ -1,0 +1,53 @@
+"""What every benchmark writes beside its numbers: on what, when and from which commit they were measured."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def record(name: str, config: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON-ready record of a benchmark's configuration and results, with hardware, date and git commit."""
+    return {
+        "benchmark": name,
+        "config": dict(config),
+        "results": dict(results),
+        "hardware": hardware(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """The processor, the accelerator if there is one, and the software that uses them."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": torch.multiprocessing.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def commit() -> str | None:
+    """The commit of the working tree, with "-dirty" if tracked files differ from it; None outside a git checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _cpu_model() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()

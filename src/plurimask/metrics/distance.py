@@ -1,0 +1,168 @@
+"""Distances between label maps: d = 1 - IoU, for all pairs at once.
+
+The pixels that two masks share are the dot product of the masks, so the counts of all pairs are one matrix product per
+class (a Gram matrix). Counts are exact: masks are 0 and 1, each product sums fewer than 2^24 of them in float32, and
+products are added as integers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from plurimask.distribution import IGNORE
+from plurimask.errors import InputError
+
+MAX_MASK_ELEMENTS = 2**20
+"""Float masks are made at most this many elements at a time (4 MB: a cache): below 2^24, so products are exact."""
+
+
+def judged(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Which raters are present, and which pixels all of them judged.
+
+    Args:
+        labels: one image's label maps `(R, *spatial)`, uint8.
+
+    Returns:
+        The label maps of the raters who are present `(m, *spatial)` (an absent rater is a map of IGNORE), and a bool
+        map `(*spatial)` of the pixels that each of them judged: all False if nobody is present.
+    """
+    known = labels != IGNORE
+    present = known.flatten(1).any(1)
+    if not bool(present.any()):
+        return labels[:0], torch.zeros_like(known[0]) if len(known) else known.new_zeros(labels.shape[1:])
+    return labels[present], known[present].all(0)
+
+
+def shared_pixels(groups: Sequence[Tensor], counted_classes: Sequence[int], valid: Tensor | None) -> Iterator[Tensor]:
+    """For each counted class, how many pixels of it each pair of label maps shares.
+
+    Args:
+        groups: label maps `(N_g, *spatial)`, uint8, of one image; the groups are taken one after the other.
+        counted_classes: class indices.
+        valid: the pixels that count, bool `(*spatial)`; None: all.
+
+    Yields:
+        Counts `(N, N)`, int64 on the CPU, N = sum N_g; the diagonal holds the areas. A class may be in no map.
+    """
+    valid = None if valid is None or bool(valid.all()) else valid
+    lowest = torch.stack([group.amin(0) for group in groups if len(group)]).amin(0)
+    highest = torch.stack([group.amax(0) for group in groups if len(group)]).amax(0)
+    for class_index in counted_classes:
+        possible = (lowest <= class_index) & (highest >= class_index)
+        box = _bounding_box(possible if valid is None else possible & valid)
+        if box is None:
+            num_maps = sum(len(group) for group in groups)
+            yield torch.zeros(num_maps, num_maps, dtype=torch.int64)
+        else:
+            yield _gram(
+                [group[(slice(None), *box)] for group in groups], class_index, None if valid is None else valid[box]
+            )
+
+
+def _bounding_box(where: Tensor) -> tuple[slice, ...] | None:
+    """The smallest box that holds all True pixels of `(*spatial)`: what lies outside adds nothing to any count."""
+    box = []
+    for axis in range(where.ndim):
+        others = [other for other in range(where.ndim) if other != axis]
+        positions = (where.any(dim=others) if others else where).nonzero()
+        if len(positions) == 0:
+            return None
+        box.append(slice(int(positions[0]), int(positions[-1]) + 1))
+    return tuple(box)
+
+
+def _gram(groups: Sequence[Tensor], class_index: int, valid: Tensor | None) -> Tensor:
+    num_maps, (height, *rest) = sum(len(group) for group in groups), groups[0].shape[1:]
+    width = math.prod(rest)
+    rows = min(height, max(1, MAX_MASK_ELEMENTS // (num_maps * width)))
+    device = groups[0].device
+    buffer = torch.empty(num_maps, rows * width, device=device)
+    total = torch.zeros(num_maps, num_maps, dtype=torch.int64, device=device)
+    with torch.autocast(device.type, enabled=False):  # a bfloat16 product would round the counts
+        for start in range(0, height, rows):
+            stop = min(start + rows, height)
+            flat = buffer[:, : (stop - start) * width]
+            masks, first = flat.view(num_maps, stop - start, *rest), 0
+            for group in groups:
+                torch.eq(group[:, start:stop], class_index, out=masks[first : first + len(group)])
+                first += len(group)
+            if valid is not None:
+                masks.mul_(valid[start:stop])
+            total += (flat @ flat.T).long()
+    return total.cpu()
+
+
+def joint_distances(groups: Sequence[Tensor], counted_classes: Sequence[int], valid: Tensor | None = None) -> Tensor:
+    """d = 1 - IoU of all pairs among the label maps of several groups, taken one after the other.
+
+    Args:
+        groups: label maps `(N_g, *spatial)`, uint8, of one image.
+        counted_classes: the class indices that count, without the background.
+        valid: the pixels that count, bool `(*spatial)`; None: all.
+
+    Returns:
+        `(N, N)`, float64 on the CPU, N = sum N_g, from 0 to 1, symmetric. IoU is the mean over the counted classes that
+        are in at least one of the two maps; d = 0 if there are none. NaN everywhere if no pixel counts.
+
+    Raises:
+        InputError: if the maps' shapes differ, or no class is counted.
+    """
+    num_maps = sum(len(group) for group in groups)
+    _check(groups, counted_classes, valid)
+    if num_maps == 0 or (valid is not None and not bool(valid.any())):
+        return torch.full((num_maps, num_maps), torch.nan, dtype=torch.float64)
+    total = torch.zeros(num_maps, num_maps, dtype=torch.float64)
+    num_classes = torch.zeros_like(total)
+    for shared in shared_pixels(groups, counted_classes, valid):
+        overlap, area = shared.double(), shared.diagonal().double()
+        union = area[:, None] + area - overlap
+        num_classes += union > 0
+        total += overlap / union.clamp_(min=1)
+    return torch.where(num_classes > 0, 1 - total / num_classes.clamp(min=1), 0.0)
+
+
+def pairwise_distance(
+    first: Tensor, second: Tensor, counted_classes: Sequence[int], valid: Tensor | None = None
+) -> Tensor:
+    """d = 1 - IoU between each map of `first` `(N, *spatial)` and each of `second` `(M, *spatial)`: `(N, M)`, float64.
+
+    Conventions, arguments and errors as in `joint_distances`.
+    """
+    if second is first:
+        return joint_distances([first], counted_classes, valid)
+    return joint_distances([first, second], counted_classes, valid)[: len(first), len(first) :]
+
+
+def rater_distance(labels: Tensor, counted_classes: Sequence[int]) -> float | None:
+    """How far the raters of one image are apart: the mean distance over pairs of different raters, 0 to 1.
+
+    Args:
+        labels: `(R, *spatial)`, uint8; absent raters are maps of IGNORE and are left out.
+        counted_classes: the class indices that count, without the background.
+
+    Returns:
+        None if fewer than two raters are present, or if no pixel was judged by all of them.
+    """
+    raters, valid = judged(labels)
+    if len(raters) < 2:
+        return None
+    mean = mean_of_pairs(joint_distances([raters], counted_classes, valid))
+    return None if math.isnan(mean) else mean
+
+
+def mean_of_pairs(distances: Tensor) -> float:
+    """The mean of a symmetric `(N, N)` over pairs of different members; NaN if N < 2."""
+    num = len(distances)
+    return float(distances.sum() - distances.diagonal().sum()) / (num * (num - 1)) if num > 1 else math.nan
+
+
+def _check(groups: Sequence[Tensor], counted_classes: Sequence[int], valid: Tensor | None) -> None:
+    shapes = {tuple(group.shape[1:]) for group in groups} | ({tuple(valid.shape)} if valid is not None else set())
+    if len(shapes) != 1 or shapes == {()}:
+        raise InputError(f"label maps of one image must have one spatial shape, these have {sorted(shapes)}")
+    if len(counted_classes) == 0 or len(set(counted_classes)) != len(counted_classes):
+        raise InputError(f"counted_classes must be one or more different class indices, not {list(counted_classes)}")

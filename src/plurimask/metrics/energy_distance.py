@@ -1,0 +1,108 @@
+"""The generalised energy distance between samples and raters (Kohl et al., A Probabilistic U-Net, 2018, equation 5).
+
+    GED^2 = 2 E d(S, Y) - E d(S, S') - E d(Y, Y'),   d = 1 - IoU
+
+As the papers compute it, it is a V-statistic: pairs of a map with itself (d = 0) are counted, so with one counted class
+it is never negative (1 - IoU is of negative type), but a perfect model does not score 0. If the n samples are
+independent draws from the distribution of the m raters, and mu is the mean distance between two independent raters, the
+expected score is
+
+    2 mu - (1 - 1/n) mu - (1 - 1/m) mu = mu (1/n + 1/m)
+
+which is `ged_oracle`. The unbiased U-statistic leaves those pairs out; a perfect model then scores 0 in expectation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from plurimask.errors import InputError
+from plurimask.metrics.distance import joint_distances, judged, mean_of_pairs
+
+
+class ImageDistances(NamedTuple):
+    """All distances within one image, float64 on the CPU, from 0 to 1; NaN if no pixel was judged by all raters."""
+
+    samples: Tensor  # (N, N): between samples
+    crossed: Tensor  # (N, m): between samples and the m raters who are present
+    raters: Tensor  # (m, m): between raters
+
+
+class EnergyDistance(NamedTuple):
+    """Per image, `(B,)` float64 on the CPU; or floats, for one image. NaN where a figure does not exist."""
+
+    ged: Tensor
+    """The V-statistic of the papers, 0 to 2."""
+    ged_unbiased: Tensor
+    """The U-statistic; may be negative. NaN for one sample or one rater."""
+    ged_oracle: Tensor
+    """mu (1/n + 1/m): the expected `ged` of independent draws from the raters' distribution. NaN for one rater."""
+    diversity: Tensor
+    """The mean distance over pairs of different samples. NaN for one sample."""
+    rater_diversity: Tensor
+    """mu, the mean distance over pairs of different raters. NaN for one rater."""
+
+
+def image_distances(samples: Tensor, labels: Tensor, counted_classes: Sequence[int]) -> ImageDistances:
+    """The distances between the samples and raters of one image, all from one matrix product per class.
+
+    Args:
+        samples: `(N, *spatial)`, uint8.
+        labels: `(R, *spatial)`, uint8; absent raters are maps of IGNORE. Only pixels that every present rater judged
+            count, for all pairs alike: with one distance for all, it is an energy distance.
+        counted_classes: the class indices that count, without the background.
+    """
+    raters, valid = judged(labels)
+    num = len(samples)
+    joint = joint_distances([samples, raters], counted_classes, valid)
+    return ImageDistances(joint[:num, :num], joint[:num, num:], joint[num:, num:])
+
+
+def energy_distance(distances: ImageDistances) -> tuple[float, float, float, float, float]:
+    """One image's figures, in the order of `EnergyDistance`."""
+    num_samples, num_raters = distances.crossed.shape
+    if num_samples == 0 or num_raters == 0:
+        return (math.nan,) * 5
+    cross = 2 * float(distances.crossed.mean())
+    diversity, rater_diversity = mean_of_pairs(distances.samples), mean_of_pairs(distances.raters)
+    return (
+        # The exact value is not negative; rounding of the sums may be, by 1e-16.
+        _clamp(cross - float(distances.samples.mean()) - float(distances.raters.mean())),
+        cross - diversity - rater_diversity,
+        rater_diversity * (1 / num_samples + 1 / num_raters),
+        diversity,
+        rater_diversity,
+    )
+
+
+def energy_distances(samples: Tensor, labels: Tensor, counted_classes: Sequence[int]) -> EnergyDistance:
+    """The energy distance between samples and raters of each image of a batch.
+
+    Args:
+        samples: `(N, B, *spatial)`, uint8.
+        labels: `(B, R, *spatial)`, uint8; absent raters are maps of IGNORE.
+        counted_classes: the class indices that count, without the background.
+
+    Raises:
+        InputError: if the batch sizes or the spatial shapes differ.
+    """
+    if samples.ndim < 3 or samples.shape[1] != len(labels):
+        raise InputError(
+            f"samples must be (N, B, *spatial) and labels (B, R, *spatial) of the same B images, "
+            f"not {tuple(samples.shape)} and {tuple(labels.shape)}"
+        )
+    rows = [
+        energy_distance(image_distances(samples[:, index], labels[index], counted_classes))
+        for index in range(len(labels))
+    ]
+    columns = torch.tensor(rows, dtype=torch.float64).reshape(-1, 5).unbind(1)
+    return EnergyDistance(*columns)
+
+
+def _clamp(value: float) -> float:
+    return 0.0 if -1e-12 < value < 0 else value
