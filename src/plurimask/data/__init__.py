@@ -1,0 +1,28 @@
+"""Data sets: what they yield, how they are recognised and read, split, checked and summarised."""
+
+from plurimask.data.check import DataReport, SplitReport, check_data
+from plurimask.data.example import DataDescription, DataSource, Example, ExampleSet
+from plurimask.data.images import read_image, read_mask
+from plurimask.data.source import open_data
+from plurimask.data.split import Selection, apply_split, draw_split
+from plurimask.data.statistics import channel_statistics
+from plurimask.data.unlabelled import ImageSet, open_images
+
+__all__ = [
+    "DataDescription",
+    "DataReport",
+    "DataSource",
+    "Example",
+    "ExampleSet",
+    "ImageSet",
+    "Selection",
+    "SplitReport",
+    "apply_split",
+    "channel_statistics",
+    "check_data",
+    "draw_split",
+    "open_data",
+    "open_images",
+    "read_image",
+    "read_mask",
+]

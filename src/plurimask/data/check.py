@@ -1,0 +1,218 @@
+"""What is in a data set: counts, sizes, classes, raters, how much the raters agree, and what looks wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from plurimask.data.example import DataDescription, DataSource, Example, ExampleSet
+from plurimask.distribution import IGNORE
+
+NUM_SAMPLES = 16
+
+RaterDistance: TypeAlias = Callable[[Tensor, Sequence[int]], float | None]
+"""`(labels (R, *spatial) uint8, counted classes)` to the mean of 1 - IoU over pairs of different raters; None if < 2"""
+
+
+class SplitReport(BaseModel):
+    """What is in one split."""
+
+    model_config = ConfigDict(frozen=True)
+
+    num_images: int
+    num_groups: int
+    sizes: dict[str, int]
+    """"HxW" to the number of images of this size."""
+    value_range: tuple[tuple[float, float], ...]
+    """Smallest and largest value of each channel."""
+    num_constant: int
+    """Images of which every channel has one value only."""
+    num_raters: dict[int, int]
+    """Raters present to the number of images with so many."""
+    marked_share: tuple[float, ...]
+    """Of the maps that each rater gave, the share that marks a counted class anywhere; 0 for one who gave none."""
+    absent_share: tuple[float, ...]
+    """Share of the images for which each rater gave no map (or judged no pixel)."""
+    class_shares: tuple[float, ...]
+    """Share of each class among the judged pixels of all maps."""
+    ignored_share: float
+    """Share of unjudged pixels in the maps that were given."""
+    rater_distance: float | None
+    """mu: the mean over images of the mean distance (1 - IoU of the counted classes) between two different raters."""
+    oracle_ged: float | None
+    """Expected squared generalised energy distance of 16 maps drawn from the raters themselves: mu (1/16 + 1/m)."""
+
+
+class DataReport(BaseModel):
+    """What is in a data set."""
+
+    model_config = ConfigDict(frozen=True)
+
+    description: DataDescription
+    drawn: bool
+    splits: dict[str, SplitReport]
+    warnings: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """The report as plain text, for the terminal."""
+        about = self.description
+        lines = [
+            f"layout     {about.layout}" + ("; the split was drawn here" if self.drawn else ""),
+            f"channels   {len(about.channel_names)}: {', '.join(about.channel_names)}",
+            f"classes    {about.num_classes}: {', '.join(about.class_names)}",
+            f"raters     {len(about.rater_names)}: {', '.join(about.rater_names)}",
+            f"masks      {about.encoding}",
+        ]
+        for name, split in self.splits.items():
+            lines += ["", f"{name}: {split.num_images} images, {split.num_groups} groups", *_split_lines(split, about)]
+        return lines + (["", *(f"warning: {warning}" for warning in self.warnings)] if self.warnings else [])
+
+
+def check_data(source: DataSource, rater_distance: RaterDistance) -> DataReport:
+    """Reads every example of every split once, and reports.
+
+    Raises:
+        InputError: a file is damaged or does not fit.
+    """
+    counts = {name: _SplitCount(source.description) for name in source.splits}
+    splits = {}
+    for name, examples in source.splits.items():
+        for index in range(len(examples)):
+            counts[name].add(examples[index], rater_distance)
+        splits[name] = counts[name].report(len(set(examples.groups)))
+    warnings = [*_split_warnings(splits, source.description), *_overlap_warnings(source.splits)]
+    return DataReport(description=source.description, drawn=source.drawn, splits=splits, warnings=tuple(warnings))
+
+
+class _SplitCount:
+    """Streaming sums over the examples of one split."""
+
+    def __init__(self, description: DataDescription) -> None:
+        self.description = description
+        raters = len(description.rater_names)
+        self.num_images = self.num_constant = 0
+        self.sizes: Counter[tuple[int, ...]] = Counter()
+        self.num_raters: Counter[int] = Counter()
+        self.low = torch.full((len(description.channel_names),), torch.inf)
+        self.high = -self.low
+        self.marked, self.given = torch.zeros(raters, dtype=torch.long), torch.zeros(raters, dtype=torch.long)
+        self.pixels = torch.zeros(256, dtype=torch.long)
+        self.distances: list[float] = []
+        self.oracles: list[float] = []
+
+    def add(self, example: Example, rater_distance: RaterDistance) -> None:
+        channels = example.image.flatten(1)
+        low, high = channels.amin(1), channels.amax(1)
+        self.low, self.high = torch.minimum(self.low, low), torch.maximum(self.high, high)
+        self.num_images += 1
+        self.num_constant += bool((low == high).all())
+        self.sizes[tuple(example.image.shape[1:])] += 1
+
+        maps = example.labels.flatten(1)
+        given = (maps != IGNORE).any(1)
+        counted = torch.tensor(self.description.counted_classes, dtype=torch.uint8)
+        self.given += given
+        self.marked += torch.isin(maps, counted).any(1)
+        self.pixels += torch.bincount(maps[given].flatten(), minlength=256)
+        present = int(given.sum())
+        self.num_raters[present] += 1
+        distance = rater_distance(example.labels[given], self.description.counted_classes) if present > 1 else None
+        if distance is not None:
+            self.distances.append(distance)
+            self.oracles.append(distance * (1 / NUM_SAMPLES + 1 / present))
+
+    def report(self, num_groups: int) -> SplitReport:
+        judged = self.pixels[:IGNORE].sum().clamp(min=1)
+        return SplitReport(
+            num_images=self.num_images,
+            num_groups=num_groups,
+            sizes={"x".join(map(str, size)): count for size, count in sorted(self.sizes.items())},
+            value_range=tuple(zip(self.low.tolist(), self.high.tolist(), strict=True)),
+            num_constant=self.num_constant,
+            num_raters=dict(sorted(self.num_raters.items())),
+            marked_share=tuple((self.marked / self.given.clamp(min=1)).tolist()),
+            absent_share=tuple((1 - self.given / max(self.num_images, 1)).tolist()),
+            class_shares=tuple((self.pixels[: self.description.num_classes] / judged).tolist()),
+            ignored_share=float(self.pixels[IGNORE] / self.pixels.sum().clamp(min=1)),
+            rater_distance=_mean(self.distances),
+            oracle_ged=_mean(self.oracles),
+        )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _split_lines(split: SplitReport, about: DataDescription) -> list[str]:
+    sizes = list(split.sizes)
+    size = sizes[0] if len(sizes) == 1 else f"{len(sizes)} different, {_extent(sizes)}"
+    ranges = ", ".join(
+        f"{name} {low:g} to {high:g}" for name, (low, high) in zip(about.channel_names, split.value_range, strict=True)
+    )
+    shares = [f"{name} {share:.2%}" for name, share in zip(about.class_names, split.class_shares, strict=True)]
+    lines = [f"  size       {size} (height x width)", f"  values     {ranges}", f"  pixels     {', '.join(shares)}"]
+    if split.ignored_share:
+        lines[-1] += f"; not judged {split.ignored_share:.2%} of all"
+    raters = [
+        f"{name} {marked:.0%}" + (f" (absent {absent:.0%})" if absent else "")
+        for name, marked, absent in zip(about.rater_names, split.marked_share, split.absent_share, strict=True)
+    ]
+    lines.append(f"  non-empty  {', '.join(raters)}")
+    if len(split.num_raters) > 1:
+        lines.append(
+            "  raters     " + ", ".join(f"{count} on {images} images" for count, images in split.num_raters.items())
+        )
+    if split.rater_distance is not None and split.oracle_ged is not None:
+        lines.append(f"  agreement  mean distance (1 - IoU) between two raters {split.rater_distance:.4f}")
+        lines.append(f"  oracle     GED^2 {split.oracle_ged:.4f} for {NUM_SAMPLES} samples drawn from the raters")
+    return lines
+
+
+def _extent(sizes: Sequence[str]) -> str:
+    """The smallest and largest height and width of sizes such as "64x96"."""
+    sides = zip(*([int(side) for side in size.split("x")] for size in sizes), strict=True)
+    return " x ".join(f"{min(side)}..{max(side)}" for side in map(list, sides))
+
+
+def _split_warnings(splits: Mapping[str, SplitReport], about: DataDescription) -> list[str]:
+    warnings = []
+    for name, split in splits.items():
+        nothing = [rater for rater, share in zip(about.rater_names, split.marked_share, strict=True) if not share]
+        if split.num_images and len(nothing) == len(about.rater_names):
+            warnings.append(f"{name}: no mask marks anything: check that the masks hold what was meant")
+        elif nothing:
+            warnings.append(f"{name}: {', '.join(nothing)} never mark{'s' if len(nothing) == 1 else ''} anything")
+        unused = [cls for cls, share in zip(about.class_names, split.class_shares, strict=True) if not share]
+        if unused and len(nothing) < len(about.rater_names):
+            warnings.append(f"{name}: no pixel of {', '.join(unused)}")
+        if split.num_constant:
+            warnings.append(
+                f"{name}: {split.num_constant} images have the same value everywhere: check how they were saved"
+            )
+        if split.num_raters.get(0):
+            warnings.append(f"{name}: {split.num_raters[0]} images have no judged pixel")
+        if len(split.sizes) > 1:
+            warnings.append(f"{name}: images of {len(split.sizes)} sizes: training crops or pads them to one size")
+    return warnings
+
+
+def _overlap_warnings(splits: Mapping[str, ExampleSet]) -> list[str]:
+    """What is in two splits at once."""
+    warnings = []
+    names = list(splits)
+    for position, first in enumerate(names):
+        for second in names[position + 1 :]:
+            shared = sorted(set(splits[first].names) & set(splits[second].names))
+            groups = sorted(set(splits[first].groups) & set(splits[second].groups) - set(shared))
+            for kind, both in (("names", shared), ("groups", groups)):
+                if both:
+                    listed = ", ".join(both[:3]) + (", ..." if len(both) > 3 else "")
+                    warnings.append(
+                        f"{len(both)} {kind} are in {first} and in {second} ({listed}): the splits may overlap"
+                    )
+    return warnings

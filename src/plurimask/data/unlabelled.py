@@ -1,0 +1,134 @@
+"""Images without masks, for prediction."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plurimask.data.arrays import Array, check_numbers, default_names, load_npz
+from plurimask.data.files import channel_shape, contents, find_images, refuse_repeated
+from plurimask.data.folder import IMAGES, MASKS, find_channels
+from plurimask.data.images import SUFFIXES, read_image
+from plurimask.data.source import split_folders
+from plurimask.errors import InputError
+
+
+class ImageSet(abc.ABC):
+    """Images with their names, read when asked for; sizes may differ."""
+
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @abc.abstractmethod
+    def __getitem__(self, index: int) -> Tensor:
+        """`(K, H, W)`, float32, in the values of the file.
+
+        Raises:
+            InputError: the file is damaged or holds NaN or infinity.
+        """
+
+
+class ImageFiles(ImageSet):
+    """Images in files, one per image or one per channel."""
+
+    def __init__(self, paths: dict[str, tuple[Path, ...]], channel_names: Sequence[str]) -> None:
+        self.names, self.paths = tuple(paths), tuple(paths.values())
+        for files in self.paths:
+            count = channel_shape(files)[0]
+            if count != len(channel_names):
+                raise _wrong_channels(str(files[0]), count, channel_names)
+
+    def __getitem__(self, index: int) -> Tensor:
+        channels = [read_image(path) for path in self.paths[index]]
+        return torch.from_numpy(np.concatenate(channels).astype(np.float32))
+
+
+class ImageArray(ImageSet):
+    """Images in one array `(N, K, H, W)`."""
+
+    def __init__(self, images: Array, names: tuple[str, ...]) -> None:
+        self.names, self.images = names, images
+
+    def __getitem__(self, index: int) -> Tensor:
+        return torch.from_numpy(self.images[index].astype(np.float32))
+
+
+def open_images(path: Path | str, channel_names: Sequence[str]) -> ImageSet:
+    """The images at `path`, each with the channels `channel_names` in this order.
+
+    `path` is an image file, an `.npz` with the key `images`, a folder with `images/` or with one folder per channel, or
+    a folder of image files (and sub-folders of them).
+
+    Raises:
+        InputError: there are no images, or they have other channels.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file or folder: check the path")
+    if path.is_file():
+        if path.suffix.lower() == ".npz":
+            return _open_npz(path, channel_names)
+        if path.suffix.lower() not in SUFFIXES:
+            raise InputError(
+                f"{path}: not an image, expected one of {', '.join((*SUFFIXES, '.npz'))}: convert the file"
+            )
+        return ImageFiles({path.stem: (path,)}, channel_names)
+    names = tuple(channel_names)
+    if (path / IMAGES).is_dir() or all((path / name).is_dir() for name in names):
+        return ImageFiles(find_channels(path, names), channel_names)
+    splits = [folder.name for folder in split_folders(path).values()]
+    if splits:
+        raise InputError(
+            f"{path}: a data set with the splits {', '.join(splits)}: give one of them, {path / splits[0]}"
+        )
+    if (path / MASKS).is_dir():
+        raise InputError(
+            f"{path}: looked for {IMAGES}/ or the channel folders {', '.join(names)} beside {MASKS}/, "
+            f"found {contents(path)}: give the folder of the images"
+        )
+    found = find_images(path)
+    if not found:
+        raise InputError(
+            f"{path}: no images found: looked for {', '.join(SUFFIXES)} files, {IMAGES}/ and the channel folders "
+            f"{', '.join(names)}; found {contents(path)}: give a folder of images"
+        )
+    return ImageFiles({name: (file,) for name, file in found.items()}, channel_names)
+
+
+def _open_npz(path: Path, channel_names: Sequence[str]) -> ImageArray:
+    content = load_npz(path)
+    if "images" not in content or not content["images"].size:
+        raise InputError(
+            f"{path}: no images: found the keys {', '.join(content) or '(none)'}: save an array named images"
+        )
+    images, count = content["images"], len(channel_names)
+    check_numbers(path, images)
+    if images.ndim == 3:
+        images = images[:, None]
+    if images.ndim != 4:
+        raise InputError(
+            f"{path}: images has the shape {images.shape}, expected (N, H, W), (N, K, H, W) or (N, H, W, K)"
+        )
+    if images.shape[1] != count:
+        if images.shape[3] != count:
+            raise _wrong_channels(str(path), images.shape[1], channel_names)
+        images = images.transpose(0, 3, 1, 2)
+    names = tuple(str(name) for name in content["names"]) if "names" in content else default_names([""] * len(images))
+    if len(names) != len(images):
+        raise InputError(f"{path}: {len(names)} names for {len(images)} images: give each image one name")
+    refuse_repeated(names, str(path))
+    return ImageArray(images, names)
+
+
+def _wrong_channels(where: str, count: int, channel_names: Sequence[str]) -> InputError:
+    return InputError(
+        f"{where}: {count} channels, expected {len(channel_names)} ({', '.join(channel_names)}): "
+        "give images with the channels that the run was trained on"
+    )
