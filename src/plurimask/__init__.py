@@ -1,0 +1,54 @@
+"""Probabilistic segmentation of ambiguous images: many plausible masks, how likely each is, and where they disagree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from plurimask.version import __version__
+
+if TYPE_CHECKING:
+    from plurimask.data import open_data
+    from plurimask.distribution import IGNORE, MixtureSegmentation, SegmentationDistribution
+    from plurimask.method import Loss, SegmentationMethod
+    from plurimask.methods import METHODS, build_method
+    from plurimask.run import Plan, load, load_run, train_run
+
+_HOMES = {
+    "IGNORE": "distribution",
+    "METHODS": "methods",
+    "Loss": "method",
+    "MixtureSegmentation": "distribution",
+    "Plan": "run",
+    "SegmentationDistribution": "distribution",
+    "SegmentationMethod": "method",
+    "build_method": "methods",
+    "load": "run",
+    "load_run": "run",
+    "open_data": "data",
+    "train_run": "run",
+}
+
+__all__ = [
+    "IGNORE",
+    "METHODS",
+    "Loss",
+    "MixtureSegmentation",
+    "Plan",
+    "SegmentationDistribution",
+    "SegmentationMethod",
+    "__version__",
+    "build_method",
+    "load",
+    "load_run",
+    "open_data",
+    "train_run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when they are first used, so that `plurimask --help` need not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'plurimask' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"plurimask.{_HOMES[name]}"), name)

@@ -25,20 +25,32 @@ MAX_CHUNK_ELEMENTS = 2**24
 """Samples are decoded in chunks of at most this many logits (64 MB of float32), so that memory is bounded."""
 
 Noise: TypeAlias = Tensor | tuple[Tensor, ...]
-Generators: TypeAlias = torch.Generator | Sequence[torch.Generator] | None
 
 
-def normal_noise(num_samples: int, batch_size: int, shape: Sequence[int], generator: Generators = None) -> Tensor:
-    """Standard normal draws `(N, B, *shape)`, float32 on the CPU: a seed means the same on every device.
+class Generators(NamedTuple):
+    """Random numbers for a batch whose images keep their own draws, whatever images are beside them."""
 
-    `generator` may be one generator for the whole batch or one per image; with one per image, an image's draws do not
-    depend on the images beside it.
-    """
-    if generator is None or isinstance(generator, torch.Generator):
-        return torch.randn(num_samples, batch_size, *shape, generator=generator)
-    if len(generator) != batch_size:
-        raise ValueError(f"{len(generator)} generators for a batch of {batch_size} images: give one, or one per image")
-    return torch.stack([torch.randn(num_samples, *shape, generator=one) for one in generator], dim=1)
+    shared: torch.Generator
+    """For noise that belongs to weights: dropout masks, members of an ensemble."""
+    images: tuple[torch.Generator, ...]
+    """One per image, for noise that belongs to an image."""
+
+
+RandomSource: TypeAlias = torch.Generator | Generators | None
+
+
+def normal_noise(num_samples: int, batch_size: int, shape: Sequence[int], source: RandomSource = None) -> Tensor:
+    """Standard normal draws `(N, B, *shape)`, float32 on the CPU: a seed means the same on every device."""
+    if not isinstance(source, Generators):
+        return torch.randn(num_samples, batch_size, *shape, generator=source)
+    if len(source.images) != batch_size:
+        raise ValueError(f"{len(source.images)} generators for a batch of {batch_size} images: give one per image")
+    return torch.stack([torch.randn(num_samples, *shape, generator=one) for one in source.images], dim=1)
+
+
+def shared_generator(source: RandomSource) -> torch.Generator | None:
+    """The generator for noise that belongs to weights."""
+    return source.shared if isinstance(source, Generators) else source
 
 
 class SegmentationDistribution(abc.ABC):
@@ -50,38 +62,40 @@ class SegmentationDistribution(abc.ABC):
         """`(B, C, *spatial)`: the shape of one draw's logits."""
 
     @abc.abstractmethod
-    def draw_noise(self, num_samples: int, generator: Generators = None) -> Noise:
+    def draw_noise(self, num_samples: int, generator: RandomSource = None) -> Noise:
         """Base noise for N samples: a CPU tensor, or a tuple of them, each with the N samples leading."""
 
     @abc.abstractmethod
     def logits(self, noise: Noise) -> Tensor:
         """Class scores `(N, B, C, *spatial)`, float32: a pure function of the noise."""
 
-    def sample(self, num_samples: int, generator: Generators = None) -> Tensor:
+    def sample(self, num_samples: int, generator: RandomSource = None) -> Tensor:
         """N label maps `(N, B, *spatial)`, uint8: the most likely map of each draw."""
-        return torch.cat([chunk.argmax(2).to(torch.uint8) for chunk in self.logit_chunks(self.draw_noise(num_samples, generator))])
+        return torch.cat(
+            [chunk.argmax(2).to(torch.uint8) for chunk in self.logit_chunks(self.draw_noise(num_samples, generator))]
+        )
 
-    def freeze(self, num_samples: int, generator: Generators = None) -> MixtureSegmentation:
+    def freeze(self, num_samples: int, generator: RandomSource = None) -> MixtureSegmentation:
         """N fixed draws as an equally weighted mixture, on which every statistic is exact and mutually consistent."""
         return MixtureSegmentation(self, self.draw_noise(num_samples, generator))
 
-    def mean(self, num_samples: int = 16, generator: Generators = None) -> Tensor:
+    def mean(self, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
         """Class probabilities `(B, C, *spatial)`: the mean over draws of the softmax."""
         return self.freeze(num_samples, generator).mean()
 
-    def entropy(self, num_samples: int = 16, generator: Generators = None) -> Tensor:
+    def entropy(self, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
         """Entropy of the mean probabilities `(B, *spatial)` in nats, from 0 to ln C: the whole uncertainty."""
         return self.freeze(num_samples, generator).entropy()
 
-    def mutual_information(self, num_samples: int = 16, generator: Generators = None) -> Tensor:
+    def mutual_information(self, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
         """Entropy of the mean less the mean entropy of the draws `(B, *spatial)`, nats: how far the draws disagree."""
         return self.freeze(num_samples, generator).mutual_information()
 
-    def variance(self, num_samples: int = 16, generator: Generators = None) -> Tensor:
+    def variance(self, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
         """Variance over draws of each class's probability `(B, C, *spatial)`, from 0 to 1/4."""
         return self.freeze(num_samples, generator).variance()
 
-    def log_prob(self, labels: Tensor, num_samples: int = 16, generator: Generators = None) -> Tensor:
+    def log_prob(self, labels: Tensor, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
         """log p(whole label map | image) in nats, `(B, R)`, for labels `(B, R, *spatial)`; IGNORE pixels do not count.
 
         The Monte-Carlo estimate log 1/N sum_n p(labels | draw n): a lower bound of the truth in expectation.
@@ -121,34 +135,26 @@ class MixtureSegmentation(SegmentationDistribution):
     def logits_shape(self) -> torch.Size:
         return self.base.logits_shape
 
-    def draw_noise(self, num_samples: int, generator: Generators = None) -> Tensor:
-        """Component indices `(N, 1)`, or `(N, B)` where each image has its own generator."""
-        single = generator is None or isinstance(generator, torch.Generator)
-        generators = [generator] if single else list(generator)  # type: ignore[arg-type, list-item]
-        return torch.stack([self._draw_indices(num_samples, one) for one in generators], dim=1)  # type: ignore[arg-type]
-
-    def _draw_indices(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
+    def draw_noise(self, num_samples: int, generator: RandomSource = None) -> Tensor:
+        """Component indices `(N,)`."""
+        random, count = shared_generator(generator), self.num_components
         if self.is_uniform:
-            rounds = math.ceil(num_samples / self.num_components)
-            permutations = [torch.randperm(self.num_components, generator=generator) for _ in range(rounds)]
-            return torch.cat([*permutations, torch.empty(0, dtype=torch.long)])[:num_samples]
+            rounds = [torch.randperm(count, generator=random) for _ in range(0, num_samples, count)]
+            return torch.cat([*rounds, torch.empty(0, dtype=torch.long)])[:num_samples]
         # Systematic draws: the count of each component is its expectation rounded up or down; the order is random.
-        points = (torch.arange(num_samples) + torch.rand(1, generator=generator)) / num_samples
-        indices = torch.searchsorted(self.weights.cumsum(0), points).clamp(max=self.num_components - 1)
-        return indices[torch.randperm(num_samples, generator=generator)]
+        points = (torch.arange(num_samples) + torch.rand(1, generator=random)) / num_samples
+        indices = torch.searchsorted(self.weights.cumsum(0), points).clamp(max=count - 1)
+        return indices[torch.randperm(num_samples, generator=random)]
 
     def logits(self, noise: Noise) -> Tensor:
         assert isinstance(noise, Tensor)
-        chosen, position = noise.unique(return_inverse=True)
-        decoded = self.base.logits(take(self.noise, chosen))
-        batch_size = decoded.shape[1]
-        return decoded[position.expand(-1, batch_size), torch.arange(batch_size)]
+        return self.base.logits(take(self.noise, noise))
 
-    def sample(self, num_samples: int, generator: Generators = None) -> Tensor:
-        maps, indices = self.statistics.maps, self.draw_noise(num_samples, generator)
-        return maps[indices.expand(-1, maps.shape[1]), torch.arange(maps.shape[1])]
+    def sample(self, num_samples: int, generator: RandomSource = None) -> Tensor:
+        maps = self.statistics.maps
+        return maps[self.draw_noise(num_samples, generator).to(maps.device)]
 
-    def freeze(self, num_samples: int, generator: Generators = None) -> MixtureSegmentation:
+    def freeze(self, num_samples: int, generator: RandomSource = None) -> MixtureSegmentation:
         return self
 
     @cached_property
@@ -170,19 +176,19 @@ class MixtureSegmentation(SegmentationDistribution):
             mean, weight = mean + shift * (chunk_weight / total), total
         return Statistics(torch.cat(maps), mean, expected_entropy, scatter)
 
-    def mean(self, num_samples: int = 16, generator: Generators = None) -> Tensor:
+    def mean(self, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
         return self.statistics.mean
 
-    def entropy(self, num_samples: int = 16, generator: Generators = None) -> Tensor:
+    def entropy(self, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
         return entropy(self.statistics.mean, dim=1)
 
-    def mutual_information(self, num_samples: int = 16, generator: Generators = None) -> Tensor:
+    def mutual_information(self, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
         return (self.entropy() - self.statistics.expected_entropy).clamp(min=0)
 
-    def variance(self, num_samples: int = 16, generator: Generators = None) -> Tensor:
+    def variance(self, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
         return self.statistics.variance
 
-    def log_prob(self, labels: Tensor, num_samples: int = 16, generator: Generators = None) -> Tensor:
+    def log_prob(self, labels: Tensor, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
         valid = labels != IGNORE
         index = labels.masked_fill(~valid, 0).long()
         log_weights, scores = self.weights.log().to(labels.device), []

@@ -63,8 +63,8 @@ class SegmentationMethod(nn.Module, abc.ABC):
         """One step without an optimiser, its loss returned; None (the default) asks for `loss` and an optimiser step."""
         return None
 
-    def after_step(self) -> None:  # noqa: B027  (a hook: empty by default)
+    def after_step(self) -> None:
         """Called after each training step: moving averages, statistics of weights."""
 
-    def finish(self, batches: Iterable[Tensor]) -> None:  # noqa: B027
+    def finish(self, batches: Iterable[Tensor]) -> None:
         """Called once after training with batches of training images: batch-norm statistics."""

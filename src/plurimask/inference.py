@@ -1,0 +1,92 @@
+"""Running a trained method: the device, the precision, and draws that belong to an image's name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from plurimask.distribution import Generators, MixtureSegmentation
+from plurimask.method import SegmentationMethod
+
+MAX_BATCH_PIXELS = 2**20
+"""Images of one size are batched up to this many pixels."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How many masks to draw for each image, and from which seed."""
+
+    num_samples: int = 16
+    seed: int = 0
+    batch_size: int = 16
+
+
+def default_device() -> torch.device:
+    """The first CUDA device if there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bf16 products are faster than float32 there: bf16 units in the processor (AMX, AVX-512 BF16) or GPU."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def fast_precision(device: torch.device) -> AbstractContextManager[object]:
+    """bf16 autocast where the machine has it. Distributions and metrics stay in float32 inside."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bf16(device))
+
+
+def generator_of(*identity: object) -> torch.Generator:
+    """A generator whose seed is a hash of what it is for: the same in every process and on every machine."""
+    digest = hashlib.sha256("/".join(map(str, identity)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def generators_of(seed: int, names: Sequence[str]) -> Generators:
+    """The random numbers for images of these names: they depend on the seed and on each name, on nothing else."""
+    return Generators(generator_of(seed), tuple(generator_of(seed, name) for name in names))
+
+
+def predict_images(
+    method: SegmentationMethod, images: Iterable[tuple[str, Tensor]], sampling: Sampling
+) -> Iterator[tuple[list[str], MixtureSegmentation]]:
+    """Frozen predictions for named, normalised images `(K, *spatial)`, batched where neighbours have one size.
+
+    Yields names and an equally weighted mixture of `num_samples` draws for each batch, in the order of the images.
+    """
+    device = next(method.parameters()).device
+    batch: list[tuple[str, Tensor]] = []
+    for name, image in images:
+        if batch and not _fits(batch, image, sampling.batch_size):
+            yield _predict(method, batch, sampling, device)
+            batch = []
+        batch.append((name, image))
+    if batch:
+        yield _predict(method, batch, sampling, device)
+
+
+def _fits(batch: list[tuple[str, Tensor]], image: Tensor, batch_size: int) -> bool:
+    pixels = (len(batch) + 1) * image[0].numel()
+    return image.shape == batch[0][1].shape and len(batch) < batch_size and pixels <= MAX_BATCH_PIXELS
+
+
+def _predict(
+    method: SegmentationMethod, batch: list[tuple[str, Tensor]], sampling: Sampling, device: torch.device
+) -> tuple[list[str], MixtureSegmentation]:
+    names = [name for name, _ in batch]
+    images = torch.stack([image for _, image in batch]).to(device)
+    if images.ndim == 4:
+        images = images.contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode(), fast_precision(device):
+        prediction = method(images)
+    with torch.inference_mode():
+        frozen = prediction.freeze(sampling.num_samples, generators_of(sampling.seed, names))
+        _ = frozen.statistics  # computed here, where no gradient is recorded
+    return names, frozen

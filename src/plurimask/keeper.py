@@ -1,0 +1,308 @@
+"""What a training leaves on disk, and when: schedule, validation, checkpoints, `metrics.csv`, progress, Ctrl-C."""
+
+from __future__ import annotations
+
+import csv
+import io
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import lightning
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from plurimask.errors import InputError
+from plurimask.evaluate import ExampleView, evaluate
+from plurimask.files import replace_file
+from plurimask.inference import Sampling
+from plurimask.settings import TrainingConfig
+
+if TYPE_CHECKING:
+    from plurimask.train import Adapter, TrainingData
+
+CHECKPOINT_SECONDS = 30.0
+LOG_STEPS = 10
+VALIDATED = ("ged", "ged_unbiased", "hungarian_iou", "diversity", "dice", "iou", "ece", "nll")
+
+
+@dataclass(frozen=True)
+class TrainingPaths:
+    """The files of a run that training writes."""
+
+    folder: Path
+
+    @property
+    def weights(self) -> Path:
+        """The weights to use: best by validation GED, or the last where nothing was validated."""
+        return self.folder / "weights.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """Everything needed to continue."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The weights with the best validation GED so far."""
+        return self.folder / "checkpoints" / "best.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.csv"
+
+
+class RunKeeper(lightning.Callback):
+    """Follows the budget and keeps the run on disk; knows where it stands, `progress` from 0 to 1."""
+
+    def __init__(self, adapter: Adapter, data: TrainingData, config: TrainingConfig, paths: TrainingPaths) -> None:
+        self.adapter, self.data, self.config, self.paths = adapter, data, config, paths
+        self.elapsed, self.validations, self.worse = 0.0, 0, 0  # seconds; counts
+        self.best_ged: float | None = None
+        self.stopped = self.stalled = False
+        self._optimizer_state: dict[str, Any] | None = None
+        self._rows: list[dict[str, float]] = []
+        self._sums: dict[str, float] = {}
+        self._num_summed = 0
+        self._clock = self._saved = time.monotonic()
+        self._bar = _progress_bar()
+
+    # ---- where the training stands --------------------------------------------------------------------------------
+
+    def progress(self) -> float:
+        """The share of the budget that is used: of steps or of time, whichever is further on."""
+        by_steps = self.adapter.step / self.config.max_steps if self.config.max_steps else 0.0
+        by_time = self.elapsed / 60 / self.config.max_minutes if self.config.max_minutes else 0.0
+        return max(by_steps, by_time)
+
+    def outcome(self) -> dict[str, Any]:
+        """`steps`, `minutes`, `best_ged` and `stopped`."""
+        minutes = round(self.elapsed / 60, 2)
+        return {"steps": self.adapter.step, "minutes": minutes, "best_ged": self.best_ged, "stopped": self.stopped}
+
+    # ---- Lightning's hooks ----------------------------------------------------------------------------------------
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self._optimizer_state is not None:
+            self._optimizer().load_state_dict(self._optimizer_state)
+        self._interrupt_handler = _handle_interrupt(self._on_interrupt)
+        self._clock = self._saved = time.monotonic()
+        if trainer.is_global_zero:
+            self._bar.start()
+            self._task = self._bar.add_task("train", total=1.0, **self._status())
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.elapsed = trainer.strategy.broadcast(self.elapsed)  # all processes follow the first one's clock
+        factor = self.config.learning_rate_factor(self.progress(), self.adapter.step)
+        for group in self._optimizer().param_groups:
+            group["lr"] = group["peak_lr"] * factor
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        self.adapter.step += 1
+        self._tick()
+        self.stopped = bool(trainer.strategy.broadcast(self.stopped))
+        self.elapsed = trainer.strategy.broadcast(self.elapsed)
+        self._log(outputs)
+        progress = self.progress()
+        if not self.stopped and progress >= min(1.0, (self.validations + 1) / self.config.num_validations):
+            self._validate(trainer)
+            self.save(trainer)
+        elif self.stopped or time.monotonic() - self._saved > CHECKPOINT_SECONDS:
+            self.save(trainer)
+        if trainer.is_global_zero:
+            self._bar.update(self._task, completed=min(1.0, progress), **self._status())
+        if self.stopped or self.stalled or progress >= 1:
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._close()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        self._close()
+
+    # ---- validation -----------------------------------------------------------------------------------------------
+
+    def _validate(self, trainer: lightning.Trainer) -> None:
+        """GED on the validation images; the weights are kept where it is the best so far."""
+        self.validations += 1
+        while self.validations < self.config.num_validations and self.progress() >= (self.validations + 1) / (
+            self.config.num_validations
+        ):
+            self.validations += 1  # the budget ran past several at once
+        method = self.adapter.evaluated
+        if self.data.val is None:
+            self._keep_best(trainer)
+            return
+        count = min(len(self.data.val), self.config.validation_images)
+        chosen = [number * len(self.data.val) // count for number in range(count)]
+        mine = chosen[trainer.global_rank :: trainer.world_size]
+        view = ExampleView(self.data.val, mine, self.data.preprocessing, self.data.counted_classes)
+        was_training = method.training
+        totals = evaluate(method.eval(), view, Sampling(self.config.validation_samples)).totals
+        method.train(was_training)
+        self._tick()
+        self.elapsed = trainer.strategy.broadcast(self.elapsed)
+        self._row({f"val_{name}": totals[name] for name in VALIDATED})
+        ged = totals["ged"]
+        if isinstance(ged, float) and (self.best_ged is None or ged < self.best_ged):
+            self.best_ged, self.worse = ged, 0
+            self._keep_best(trainer)
+        else:
+            self.worse += 1
+        self.stalled = self.config.early_stopping is not None and self.worse >= self.config.early_stopping
+
+    def _keep_best(self, trainer: lightning.Trainer) -> None:
+        if trainer.is_global_zero:
+            content = save(_weights(self.adapter.evaluated))
+            replace_file(self.paths.best, content)
+            replace_file(self.paths.weights, content)
+
+    def take_best(self) -> None:
+        """Give the evaluated method the weights that were best, where any were kept."""
+        if self.paths.best.exists():
+            self.adapter.evaluated.load_state_dict(load_file(self.paths.best))
+
+    def keep_weights(self) -> None:
+        """Write the weights of the evaluated method as the run's."""
+        if self.adapter.global_rank == 0:
+            replace_file(self.paths.weights, save(_weights(self.adapter.evaluated)))
+
+    # ---- checkpoints ----------------------------------------------------------------------------------------------
+
+    def save(self, trainer: lightning.Trainer) -> None:
+        """Write the checkpoint and the metrics so far."""
+        self._saved = time.monotonic()
+        if not trainer.is_global_zero:
+            return
+        average = self.adapter.average
+        state = {
+            "method": self.adapter.method.state_dict(),
+            "average": None if average is None else average.state_dict(),
+            "optimizer": self._optimizer().state_dict(),
+            "step": self.adapter.step,
+            "elapsed": self.elapsed,
+            "validations": self.validations,
+            "worse": self.worse,
+            "best_ged": self.best_ged,
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        self._write_metrics()
+        replace_file(self.paths.last, buffer.getvalue())
+
+    def restore(self) -> None:
+        """Continue from the checkpoint, if there is one."""
+        if not self.paths.last.exists():
+            return
+        try:
+            state = torch.load(self.paths.last, map_location="cpu", weights_only=True)
+            self.adapter.method.load_state_dict(state["method"])
+            if self.adapter.average is not None:
+                self.adapter.average.load_state_dict(state["average"])
+        except Exception as error:
+            raise InputError(
+                f"{self.paths.last} cannot be continued from ({type(error).__name__}: {str(error).splitlines()[0]}): "
+                "start again with --overwrite"
+            ) from error
+        self._optimizer_state = state["optimizer"]
+        self.adapter.step, self.elapsed = state["step"], state["elapsed"]
+        self.validations, self.worse, self.best_ged = state["validations"], state["worse"], state["best_ged"]
+        self._rows = [row for row in read_metrics(self.paths.metrics) if row["step"] <= self.adapter.step]
+
+    # ---- metrics.csv ----------------------------------------------------------------------------------------------
+
+    def _log(self, outputs: Mapping[str, Tensor]) -> None:
+        for name, value in outputs.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+        self._num_summed += 1
+        if self.adapter.step % LOG_STEPS == 0:
+            self._row({name: total / self._num_summed for name, total in self._sums.items()})
+            self._sums, self._num_summed = {}, 0
+
+    def _row(self, values: Mapping[str, Any]) -> None:
+        learning_rate = float(self._optimizer().param_groups[0]["lr"])
+        where = {"step": self.adapter.step, "minutes": round(self.elapsed / 60, 4), "learning_rate": learning_rate}
+        self._rows.append({**where, **{name: value for name, value in values.items() if value is not None}})
+
+    def _write_metrics(self) -> None:
+        names = dict.fromkeys(name for row in self._rows for name in row)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(names), restval="")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        replace_file(self.paths.metrics, text.getvalue().encode())
+
+    # ---- small things ---------------------------------------------------------------------------------------------
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        optimizer = self.adapter.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        return optimizer
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.elapsed, self._clock = self.elapsed + now - self._clock, now
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.stopped:
+            raise KeyboardInterrupt
+        self.stopped = True
+
+    def _close(self) -> None:
+        self._bar.stop()
+        self._interrupt_handler()
+
+    def _status(self) -> dict[str, str]:
+        loss = next((f"{row['loss']:.1f}" for row in reversed(self._rows) if "loss" in row), "-")
+        ged = "-" if self.best_ged is None else f"{self.best_ged:.3f}"
+        return {"step": str(self.adapter.step), "loss": loss, "ged": ged}
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The rows of a `metrics.csv`, numbers where there are any."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as stream:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(stream)]
+
+
+def _weights(method: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
+
+
+def _handle_interrupt(handler: Any) -> Any:
+    """Let `handler` see Ctrl-C; returns what puts the old handler back."""
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None
+    previous = signal.signal(signal.SIGINT, handler)
+    return lambda: signal.signal(signal.SIGINT, previous)
+
+
+def _progress_bar() -> Progress:
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        TextColumn("{task.percentage:.0f} %  step {task.fields[step]}  loss {task.fields[loss]}"),
+        TextColumn("best val GED {task.fields[ged]}"),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True))

@@ -1,0 +1,73 @@
+"""U-Net: one network, one answer.
+
+    p(y | x) = prod_i Cat(y_i | softmax f(x)_i)          pixels independent given the image
+    loss     = - sum_i log p(y_i | x)                    summed over pixels, averaged over raters and images
+
+With several raters its optimum is the raters' frequency at each pixel: well calibrated, and mute about which masks occur
+as a whole. It is the baseline that every distribution must beat.
+
+Ronneberger, Fischer and Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015. The layers
+are those of the Probabilistic U-Net (see `nn/unet.py`), so that the two can be compared.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from plurimask.distribution import MixtureSegmentation, Noise, RandomSource, SegmentationDistribution
+from plurimask.method import Loss, MethodConfig, SegmentationMethod
+from plurimask.nn.initialisation import Initialisation, initialise
+from plurimask.nn.losses import judgements, summed_cross_entropy
+from plurimask.nn.unet import UNetFeatures
+
+
+class PixelwiseSegmentation(SegmentationDistribution):
+    """One table of class probabilities per pixel. Its samples are all the same map, the most likely one."""
+
+    def __init__(self, logits: Tensor) -> None:
+        self._logits = logits.float()  # (B, C, *spatial)
+
+    @property
+    def logits_shape(self) -> torch.Size:
+        return self._logits.shape
+
+    def draw_noise(self, num_samples: int, generator: RandomSource = None) -> Tensor:
+        return torch.zeros(num_samples, 1)
+
+    def logits(self, noise: Noise) -> Tensor:
+        return self._logits.expand(len(noise), *self._logits.shape)
+
+    def freeze(self, num_samples: int, generator: RandomSource = None) -> MixtureSegmentation:
+        return MixtureSegmentation(self, self.draw_noise(1))
+
+
+class UNetConfig(MethodConfig):
+    channels: tuple[int, ...] = Field(
+        (32, 64, 128, 192), min_length=2, description="channels of each scale, finest first"
+    )
+    convs_per_scale: int = Field(3, ge=1, description="3x3 convolutions at each scale, on each side")
+    initialisation: Initialisation = Field("he_normal", description="initial weights")
+
+
+class UNet(SegmentationMethod):
+    Config = UNetConfig
+    summary = "one deterministic U-Net: pixel-wise probabilities, the baseline"
+    paper = "Ronneberger et al., U-Net, MICCAI 2015"
+    config: UNetConfig
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__(config)
+        self.features = UNetFeatures(config.image_channels, config.channels, config.convs_per_scale)
+        self.scores = nn.Conv2d(config.channels[0], config.num_classes, kernel_size=1)
+        initialise(self, config.initialisation)
+
+    def forward(self, images: Tensor) -> PixelwiseSegmentation:
+        return PixelwiseSegmentation(self.scores(self.features(images)))
+
+    def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
+        raters = judgements(labels)
+        logits = self.scores(self.features(images))
+        total = (raters.weight * summed_cross_entropy(logits[raters.image], raters.labels)).sum()
+        return Loss(total, {"cross_entropy": total.detach()})

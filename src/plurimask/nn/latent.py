@@ -1,0 +1,55 @@
+"""Axis-aligned Gaussians over a latent vector, and the network that predicts one from images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from plurimask.nn.unet import Encoder
+
+LOG_SIGMA_BOUND = 5.0
+
+
+class Gaussian(NamedTuple):
+    """N(mean, diag(exp(log_sigma))^2), both `(..., L)` in float32."""
+
+    mean: Tensor
+    log_sigma: Tensor
+
+    def transform(self, noise: Tensor) -> Tensor:
+        """Standard normal noise -> draws: mean + sigma * noise."""
+        return self.mean + self.log_sigma.exp() * noise.to(self.mean)
+
+    def kl(self, other: Gaussian) -> Tensor:
+        """KL(self || other) in nats, summed over the L latents: `(...)`."""
+        scaled = (self.mean - other.mean) * (-other.log_sigma).exp()
+        log_ratio = self.log_sigma - other.log_sigma
+        return 0.5 * ((2 * log_ratio).exp() + scaled.square() - 1 - 2 * log_ratio).sum(-1)
+
+    def take(self, index: Tensor) -> Gaussian:
+        """The Gaussians at `index` of the leading dimension."""
+        return Gaussian(self.mean[index], self.log_sigma[index])
+
+
+class GaussianEncoder(nn.Module):
+    """Encoder, global average, one linear layer: `(B, in_channels, *spatial)` -> `Gaussian` of shape `(B, L)`.
+
+    log_sigma is bounded smoothly to +-5. The released networks leave it free, and their KL term explodes.
+    """
+
+    def __init__(self, in_channels: int, channels: Sequence[int], latent_dim: int, num_convs: int = 3) -> None:
+        super().__init__()
+        self.encoder = Encoder(in_channels, channels, num_convs)
+        self.moments = nn.Linear(channels[-1], 2 * latent_dim)
+
+    def forward(self, images: Tensor) -> Gaussian:
+        pooled = self.encoder(images)[-1].float().flatten(2).mean(2)
+        with torch.autocast(images.device.type, enabled=False):
+            mean, raw = functional.linear(pooled, self.moments.weight.float(), self.moments.bias.float()).chunk(
+                2, dim=1
+            )
+        return Gaussian(mean, LOG_SIGMA_BOUND * torch.tanh(raw / LOG_SIGMA_BOUND))

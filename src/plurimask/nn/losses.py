@@ -1,0 +1,43 @@
+"""Likelihood terms on the labels of several raters."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from plurimask.distribution import IGNORE
+
+
+class Judgements(NamedTuple):
+    """The P label maps of a batch that somebody drew, absent raters (all IGNORE) left out."""
+
+    image: Tensor
+    """`(P,)` long: the image that each belongs to."""
+    labels: Tensor
+    """`(P, *spatial)` uint8."""
+    weight: Tensor
+    """`(P,)` float32: 1 / (raters of the image * images with a rater): an average over raters, then over images."""
+
+
+def judgements(labels: Tensor) -> Judgements:
+    """Labels `(B, R, *spatial)` -> the maps of the raters that are present."""
+    present = (labels != IGNORE).flatten(2).any(2)  # (B, R)
+    image, rater = present.nonzero(as_tuple=True)
+    per_image = present.sum(1)
+    weight = 1 / (per_image[image] * (per_image > 0).sum())
+    return Judgements(image, labels[image, rater], weight.float())
+
+
+def summed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """-log p(label map), nats summed over the judged pixels: `(P, C, *spatial)`, `(P, *spatial)` -> `(P,)`."""
+    pixels = functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORE, reduction="none")
+    return pixels.flatten(1).sum(1)
+
+
+def one_hot(labels: Tensor, num_classes: int) -> Tensor:
+    """`(P, *spatial)` uint8 -> `(P, C, *spatial)` float32 with 1 at the label; all zero where IGNORE."""
+    classes = torch.arange(num_classes, device=labels.device, dtype=labels.dtype)
+    return (labels[:, None] == classes.view(1, -1, *[1] * (labels.ndim - 1))).float()

@@ -1,0 +1,55 @@
+"""Settings of a training run."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from plurimask.data.augmentation import AugmentationConfig
+
+
+class TrainingConfig(BaseModel):
+    """How a method is trained. At least one of `max_steps` and `max_minutes` ends it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_steps: int | None = Field(None, ge=1, description="stop after this many steps")
+    max_minutes: float | None = Field(None, gt=0, description="stop after this many minutes of training")
+    batch_size: int = Field(16, ge=1, description="images per step and device")
+    raters_per_step: int = Field(4, ge=1, description="raters drawn for each image of a step, without repeats")
+    crop: int | None = Field(None, ge=8, description="train on random crops of this side, evaluate whole images")
+    center_crop: int | None = Field(None, ge=8, description="cut this centre out of every image, also for evaluation")
+    augmentation: AugmentationConfig = Field(AugmentationConfig(), description="random changes of training images")
+    optimizer: Literal["adamw", "adam"] = Field("adamw", description="decoupled weight decay, or the L2 penalty of Adam")
+    learning_rate: float = Field(1e-3, gt=0, description="at its highest")
+    schedule: Literal["cosine", "exponential-steps"] = Field("cosine", description="how the learning rate falls")
+    final_learning_rate: float = Field(0.0, ge=0, description="learning rate at the end")
+    decay_steps: int = Field(5, ge=1, description="number of equal drops of the schedule exponential-steps")
+    warmup_steps: int = Field(100, ge=0, description="steps in which the learning rate rises linearly")
+    weight_decay: float = Field(1e-4, ge=0, description="on weights, not on biases")
+    gradient_clip: float = Field(100.0, gt=0, description="largest norm of the gradient (of a loss summed over pixels)")
+    ema_decay: float | None = Field(None, gt=0, lt=1, description="evaluate a moving average of the weights")
+    num_validations: int = Field(10, ge=1, description="validations in the whole training, evenly spread")
+    validation_images: int = Field(128, ge=1, description="validation images looked at each time, at most")
+    validation_samples: int = Field(16, ge=2, description="samples per validation image")
+    early_stopping: int | None = Field(None, ge=1, description="stop after so many validations without a better GED")
+    num_workers: int = Field(0, ge=0, description="processes that read data; 0 reads in the main process")
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> TrainingConfig:
+        if self.crop is not None and self.center_crop is not None:
+            raise ValueError("crop and center_crop exclude each other: give one of them")
+        if self.schedule == "exponential-steps" and self.final_learning_rate == 0:
+            raise ValueError("the schedule exponential-steps needs a final_learning_rate above 0")
+        return self
+
+    def learning_rate_factor(self, progress: float, step: int) -> float:
+        """The learning rate over its peak, for `progress` from 0 to 1 through the budget."""
+        warmup = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+        last = self.final_learning_rate / self.learning_rate
+        if self.schedule == "cosine":
+            return warmup * (last + (1 - last) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+        drops = min(self.decay_steps, int(progress * (self.decay_steps + 1)))
+        return float(warmup * last ** (drops / self.decay_steps))
