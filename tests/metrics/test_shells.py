@@ -1,0 +1,136 @@
+import math
+import statistics
+
+import naive_metrics as naive
+import pytest
+import torch
+from torchmetrics.utilities.data import dim_zero_cat
+
+from plurimask.distribution import IGNORE
+from plurimask.metrics import CONVENTIONS, NUM_BINS, SegmentationMetrics, evaluate_images
+
+CLASSES = [1, 2]
+MEANS = ("ged", "ged_unbiased", "ged_oracle", "hungarian_iou", "diversity", "rater_diversity", "dice", "iou")
+
+
+def random_set(num_images=9):
+    generator = torch.Generator().manual_seed(0)
+    samples = torch.randint(3, (5, num_images, 4, 6), generator=generator, dtype=torch.uint8)
+    probabilities = torch.randn(num_images, 3, 4, 6, generator=generator).softmax(1)
+    labels = torch.randint(3, (num_images, 2, 4, 6), generator=generator, dtype=torch.uint8)
+    labels[0] = IGNORE  # nobody
+    labels[1, 0] = 0  # one saw nothing
+    labels[2, 1] = IGNORE  # one rater
+    labels[3, 0, 1] = IGNORE
+    labels[4, 0, :2], labels[4, 1, 2:] = IGNORE, IGNORE  # no common pixel, though both marked something
+    return samples, probabilities, labels
+
+
+def evaluations_of(data):
+    return evaluate_images(*data, CLASSES)
+
+
+def total(evaluations):
+    metrics = SegmentationMetrics(CLASSES)
+    metrics.update(evaluations)
+    return metrics.compute()
+
+
+def expected_totals(data, keep):
+    evaluations = [e for e in evaluations_of(data) if keep(e.scores)]
+    indices = [i for i, e in enumerate(evaluations_of(data)) if keep(e.scores)]
+    expected = {"num_images": len(evaluations), "num_undefined": sum(math.isnan(e.scores["ged"]) for e in evaluations)}
+    for name in MEANS:
+        values = [e.scores[name] for e in evaluations if not math.isnan(e.scores[name])]
+        expected[name] = statistics.mean(values) if values else None
+    dice = [e.scores["dice"] for e in evaluations if not math.isnan(e.scores["dice"])]
+    expected["median_dice"] = statistics.median(dice)
+    pairs = [(data[1][i].numpy(), data[2][i].numpy()) for i in indices]
+    expected["ece"] = naive.calibration_error(pairs, CLASSES, NUM_BINS)
+    sums = [naive.likelihood(p, y) for p, y in pairs]
+    expected["nll"] = sum(s for s, _ in sums) / sum(c for _, c in sums)
+    return expected
+
+
+def test_totals_equal_the_definitions():
+    data = random_set()
+    found = total(evaluations_of(data))
+    subset = found.pop("subset_b")
+    assert found == pytest.approx(expected_totals(data, lambda _: True), rel=1e-6)
+    assert found["num_undefined"] == 2 and found["num_images"] == 9
+    expected = expected_totals(data, lambda s: s["num_raters"] > 1 and s["all_marked"])
+    assert subset == pytest.approx(expected, rel=1e-6)
+    assert subset["num_images"] == 6 and subset["num_undefined"] == 1
+
+
+def test_streaming_equals_all_at_once():
+    evaluations = evaluations_of(random_set())
+    metrics = SegmentationMetrics(CLASSES)
+    for evaluation in evaluations:
+        metrics.update([evaluation])
+    assert metrics.compute() == total(evaluations)
+    metrics.reset()
+    metrics.update(evaluations[5:])
+    assert metrics.compute() == total(evaluations[5:])
+
+
+def test_values_have_their_ranges():
+    found = total(evaluations_of(random_set()))
+    for name in ("ged_oracle", "hungarian_iou", "diversity", "rater_diversity", "dice", "median_dice", "iou", "ece"):
+        assert 0 <= found[name] <= 1
+    assert 0 <= found["ged"] <= 2 and found["nll"] >= 0
+
+
+def test_what_does_not_exist_is_none_and_never_nan():
+    samples, probabilities, labels = random_set()
+    nothing = total(evaluations_of((samples[:, :1], probabilities[:1], labels[:1])))
+    assert nothing["num_images"] == nothing["num_undefined"] == 1
+    assert all(value is None for name, value in nothing.items() if not name.startswith("num_"))
+    one_rater = total(evaluations_of((samples, probabilities, labels[:, :1])))
+    assert one_rater["ged_unbiased"] is one_rater["ged_oracle"] is one_rater["rater_diversity"] is None
+    assert one_rater["ged"] is not None and "subset_b" not in one_rater
+    blind = total(evaluations_of((samples[:, 1:2], probabilities[1:2], labels[1:2])))
+    assert blind["subset_b"]["num_images"] == 0 and blind["subset_b"]["ged"] is None
+
+
+@pytest.mark.parametrize("split", [4, 9, 5])
+def test_processes_are_joined(split):
+    """Gathers from a pretended second process, which may have seen no image at all."""
+    evaluations = evaluations_of(random_set())
+    here, there = SegmentationMetrics(CLASSES), SegmentationMetrics(CLASSES)
+    here.update(evaluations[:split])
+    there.update(evaluations[split:])
+    theirs = []
+    for name in there._reductions:
+        state = getattr(there, name)
+        empty = torch.tensor([], dtype=there.dtype)
+        theirs.append((dim_zero_cat(state) if state else empty) if isinstance(state, list) else state)
+    remaining = iter(theirs)
+
+    def gather(tensor, group=None):
+        other = next(remaining)
+        assert tensor.dtype == other.dtype and tensor.ndim == other.ndim
+        return [tensor, other]
+
+    here.sync(dist_sync_fn=gather, distributed_available=lambda: True)
+    here._to_sync = False  # they are joined already
+    found, expected = here.compute(), total(evaluations)
+    for name, value in expected.items():
+        assert found[name] == (pytest.approx(value) if name != "subset_b" else found[name])
+    for name, value in expected["subset_b"].items():
+        assert found["subset_b"][name] == pytest.approx(value)
+
+
+def test_the_bins_can_be_drawn():
+    evaluations = evaluations_of(random_set())
+    metrics = SegmentationMetrics(CLASSES)
+    metrics.update(evaluations)
+    bins = metrics.calibration_bins()
+    assert bins.num_pixels.shape == (2, NUM_BINS)
+    assert bins.error() == pytest.approx(metrics.compute()["ece"])
+    assert bool((bins.frequency <= bins.num_pixels).all())
+
+
+def test_conventions_name_every_figure():
+    for name in total(evaluations_of(random_set())):
+        assert name.removeprefix("num_") in CONVENTIONS
