@@ -1,0 +1,190 @@
+"""Random flips, rotations, scalings, elastic deformations and gamma, for a batch of images and all their raters alike.
+
+All geometry is composed to one sampling grid per image, so that image and labels are read once, by the same map. Pixels
+from outside the frame are IGNORE in the labels (nobody judged them) and 0 in the images (their mean).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from kornia.enhance import adjust_gamma
+from kornia.filters import gaussian_blur2d
+from kornia.geometry.transform import get_rotation_matrix2d
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+from plurimask.distribution import IGNORE
+from plurimask.errors import InputError
+
+KNOTS_PER_SIGMA = 2.0
+"""Elastic fields are drawn on a grid of this many knots per sigma: a coarser one would show."""
+
+
+class AugmentationConfig(BaseModel):
+    """What may happen to an image, and how often. Probabilities of 0, 0 degrees and ranges of (1, 1) switch off."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    flip_horizontal: float = Field(0.5, ge=0, le=1, description="probability of exchanging left and right")
+    flip_vertical: float = Field(0.0, ge=0, le=1, description="probability of exchanging top and bottom")
+    rotation: float = Field(15.0, ge=0, le=180, description="angles are uniform from minus to plus this, in degrees")
+    scale: tuple[float, float] = Field(
+        (0.9, 1.1), description="range of the magnification (2: things look twice as big)"
+    )
+    elastic_probability: float = Field(0.0, ge=0, le=1, description="probability of an elastic deformation")
+    elastic_alpha: float = Field(2.0, ge=0, description="standard deviation of an elastic displacement, in pixels")
+    elastic_sigma: float = Field(8.0, gt=0, description="how far elastic displacements vary together, in pixels")
+    gamma_probability: float = Field(0.3, ge=0, le=1, description="probability of a gamma correction")
+    gamma: tuple[float, float] = Field((0.8, 1.25), description="range of the exponent; 1 changes nothing")
+
+    @model_validator(mode="after")
+    def _check_ranges(self) -> Self:
+        for name, (low, high) in (("scale", self.scale), ("gamma", self.gamma)):
+            if not 0 < low <= high:
+                raise ValueError(f"{name} must be two positive numbers, the smaller first, not {low, high}")
+        return self
+
+    @classmethod
+    def off(cls) -> Self:
+        """Nothing happens."""
+        return cls(flip_horizontal=0, rotation=0, scale=(1, 1), gamma_probability=0)
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether images may be rotated or scaled."""
+        return self.rotation > 0 or self.scale != (1, 1)
+
+    @property
+    def is_elastic(self) -> bool:
+        """Whether images may be deformed."""
+        return self.elastic_probability > 0 and self.elastic_alpha > 0
+
+
+class Augmentation(nn.Module):
+    """Transforms a batch on its device; has no parameters. Apply it to training batches only."""
+
+    def __init__(self, config: AugmentationConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Each image with its own random transform, its labels with the same.
+
+        Args:
+            images: `(B, K, H, W)`, float32, normalised to mean 0. Read bilinearly.
+            labels: `(B, R, H, W)`, uint8. Read at the nearest pixel, so that no new value appears; IGNORE stays IGNORE.
+            generator: a CPU generator; all chance comes from it, so a seed means the same on every device.
+
+        Raises:
+            InputError: if images and labels are not of the same batch and size.
+        """
+        if images.ndim != 4 or labels.ndim != 4 or images[:, 0].shape != labels[:, 0].shape:
+            raise InputError(
+                f"augmentation needs images (B, K, H, W) and labels (B, R, H, W) of one batch and size, "
+                f"not {tuple(images.shape)} and {tuple(labels.shape)}"
+            )
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            images = self._adjust_gamma(images, generator)
+            signs = self._flip_signs(len(images), generator)
+            if self.config.is_affine or self.config.is_elastic:
+                return warp(images, labels, self._displacements(images, signs, generator))
+            return flip(images, signs), flip(labels, signs)
+
+    def _flip_signs(self, batch_size: int, generator: torch.Generator | None) -> Tensor:
+        """-1 where an axis is flipped: `(B, 2)`, x then y."""
+        probability = torch.tensor([self.config.flip_horizontal, self.config.flip_vertical])
+        return 1.0 - 2.0 * (torch.rand(batch_size, 2, generator=generator) < probability)
+
+    def _displacements(self, images: Tensor, signs: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Where each pixel is read, in pixels from the image's centre: `(B, H, W, 2)`, x then y."""
+        config, (batch_size, _, height, width) = self.config, images.shape
+        angle = _uniform(batch_size, (-config.rotation, config.rotation), generator)
+        # Scales are uniform in their logarithm: half and double are equally likely.
+        log_scale = _uniform(batch_size, (math.log(config.scale[0]), math.log(config.scale[1])), generator)
+        # Reading undoes the transform: the inverse of a rotation and scaling turns back and shrinks.
+        scale = torch.exp(-log_scale)[:, None] * signs
+        matrix: Tensor = get_rotation_matrix2d(torch.zeros(batch_size, 2), -angle, scale)[:, :, :2].to(images.device)
+        x = torch.arange(width, device=images.device) - (width - 1) / 2
+        y = torch.arange(height, device=images.device) - (height - 1) / 2
+        where = matrix[:, None, None, :, 0] * x[:, None] + (matrix[:, None, :, 1] * y[:, None])[:, :, None]
+        if config.is_elastic:
+            chosen = torch.rand(batch_size, generator=generator) < config.elastic_probability
+            field = elastic_field(int(chosen.sum()), (height, width), self.config, generator)
+            where[chosen.to(images.device)] += field.to(images.device)
+        return where
+
+    def _adjust_gamma(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        """x -> x^gamma of each chosen image's values, rescaled to 0 to 1 and back."""
+        config = self.config
+        if config.gamma_probability == 0 or config.gamma == (1, 1):
+            return images
+        chosen = torch.rand(len(images), generator=generator) < config.gamma_probability
+        gamma = _uniform(len(images), (math.log(config.gamma[0]), math.log(config.gamma[1])), generator).exp()
+        if not bool(chosen.any()):
+            return images
+        index = chosen.nonzero()[:, 0].to(images.device)
+        values = images[index]
+        low, high = values.amin((1, 2, 3), keepdim=True), values.amax((1, 2, 3), keepdim=True)
+        extent = (high - low).clamp(min=torch.finfo(values.dtype).tiny)
+        adjusted: Tensor = adjust_gamma((values - low) / extent, gamma[chosen].to(images.device))
+        return images.index_copy(0, index, adjusted * extent + low)
+
+
+def flip(maps: Tensor, signs: Tensor) -> Tensor:
+    """Flip each of `(B, *, H, W)` along the axes whose sign is -1; `signs` is `(B, 2)`, x then y. No interpolation."""
+    for axis, column in ((-1, 0), (-2, 1)):
+        chosen = signs[:, column] < 0
+        if bool(chosen.any()):
+            maps = torch.where(chosen.to(maps.device)[:, None, None, None], maps.flip(axis), maps)
+    return maps
+
+
+def warp(images: Tensor, labels: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """Read images `(B, K, H, W)` bilinearly and labels `(B, R, H, W)` at the nearest pixel.
+
+    `where` is `(B, H, W, 2)`: x then y, in pixels from the image's centre. Outside the frame images are 0 and labels
+    IGNORE.
+    """
+    height, width = images.shape[-2:]
+    # Pixel -> grid_sample's coordinates, where -1 and 1 are the outer edges of the frame.
+    grid = where * torch.tensor([2 / width, 2 / height], device=where.device)
+    warped = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    # The padding is 0, so labels are counted down from IGNORE while they are read.
+    counted_down = (IGNORE - labels).float()
+    read = F.grid_sample(counted_down, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    return warped, IGNORE - read.to(torch.uint8)
+
+
+def elastic_field(
+    num: int, size: tuple[int, int], config: AugmentationConfig, generator: torch.Generator | None
+) -> Tensor:
+    """Smooth random displacements `(num, H, W, 2)` in pixels: Gaussian, of standard deviation alpha.
+
+    White noise blurred by a Gaussian (Simard et al., Best Practices for Convolutional Neural Networks, 2003), on a
+    coarse grid for speed; it is drawn beyond the frame, so that the borders move like the rest.
+    """
+    spacing = max(1.0, config.elastic_sigma / KNOTS_PER_SIGMA)
+    sigma = config.elastic_sigma / spacing
+    radius = math.ceil(3 * sigma)
+    knots = [math.ceil(extent / spacing) + 1 for extent in size]
+    noise = torch.randn(num, 2, knots[0] + 2 * radius, knots[1] + 2 * radius, generator=generator)
+    if num == 0:
+        return torch.zeros(0, *size, 2)
+    kernel_size = 2 * radius + 1
+    smooth = gaussian_blur2d(noise, (kernel_size, kernel_size), (sigma, sigma), border_type="constant")
+    smooth = smooth[:, :, radius:-radius, radius:-radius]
+    # Blurring along one axis scales the deviation by the root of the sum of squared weights; along two, by the sum.
+    weights = torch.exp(-torch.arange(-radius, radius + 1).square() / (2 * sigma**2))
+    deviation = float((weights / weights.sum()).square().sum())
+    field = F.interpolate(smooth, size, mode="bicubic", align_corners=True)
+    return (field * (config.elastic_alpha / deviation)).permute(0, 2, 3, 1)
+
+
+def _uniform(num: int, bounds: tuple[float, float], generator: torch.Generator | None) -> Tensor:
+    return bounds[0] + (bounds[1] - bounds[0]) * torch.rand(num, generator=generator)
