@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from plurimask.errors import InputError
@@ -32,3 +34,13 @@ def refuse_existing(path: Path, what: str, overwrite: bool) -> None:
     if path.is_dir() and not any(path.iterdir()):
         return
     raise InputError(f"{path} holds {what} already: give another --out, or --overwrite to replace it")
+
+
+def clear(folder: Path, names: Iterable[str]) -> None:
+    """Remove these files and folders in `folder`; anything else stays."""
+    for name in names:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -20,7 +19,7 @@ from torch import Tensor
 from plurimask.data import DataDescription, DataSource, ExampleSet, channel_statistics, open_images
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.errors import InputError, unknown_name
-from plurimask.files import refuse_existing, replace_file
+from plurimask.files import clear, refuse_existing, replace_file
 from plurimask.inference import default_device
 from plurimask.method import MethodConfig, SegmentationMethod
 from plurimask.methods import build_method, find_method
@@ -146,7 +145,7 @@ def train_run(
     record = read_record(folder) if resume else _new_record(plan, source)
     if not resume:
         refuse_existing(folder, "something", overwrite)
-        _clear(folder)
+        clear(folder, (RECORD_FILE, WEIGHTS_FILE, "metrics.csv", "checkpoints"))
         replace_file(folder / RECORD_FILE, record.model_dump_json(indent=2).encode())
     torch.manual_seed(record.seed)
     method = build_method(record.method, **record.config)
@@ -178,13 +177,6 @@ def _new_record(plan: Plan, source: DataSource) -> RunRecord:
 
 def _versions(*packages: str) -> dict[str, str]:
     return {package: version(package) for package in packages}
-
-
-def _clear(folder: Path) -> None:
-    """Remove what an earlier run left in `folder`; anything else stays."""
-    for name in (RECORD_FILE, WEIGHTS_FILE, "metrics.csv"):
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def read_record(folder: Path) -> RunRecord:

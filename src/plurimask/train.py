@@ -224,5 +224,5 @@ def quiet_lightning() -> None:
     """Silence the parts of Lightning's chatter that do not concern the user of a run."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for message in (".*does not have many workers.*", ".*isn't a.*checkpoint.*", ".*no `validation_step`.*"):
+    for message in (".*does not have many workers.*", ".*isn't a.*checkpoint.*", ".*no `validation_step`.*", ".*LeafSpec.*"):
         warnings.filterwarnings("ignore", message=message)

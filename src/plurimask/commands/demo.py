@@ -1,0 +1,48 @@
+"""`plurimask demo --out FOLDER`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from plurimask.commands.parsing import parse
+from plurimask.files import clear, refuse_existing
+
+DESCRIPTION = "Train on a built-in world whose truth is known, and show how the samples compare with it."
+LEFT_BEHIND = ("data", "run", "report.html", "truth.json")
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    out: Path
+    """Folder to write."""
+    minutes: float = 3.5
+    """Minutes of training."""
+    seed: int = 0
+    """Of the world and of the training."""
+    overwrite: bool = False
+    """Replace an earlier demo in --out."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse(DemoOptions, arguments, "demo", DESCRIPTION)
+    refuse_existing(options.out, "files", options.overwrite)
+    clear(options.out, LEFT_BEHIND)
+
+    from plurimask.demo import demo
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(f"Training for {options.minutes:g} minutes on lesions that four readers see differently ...")
+    scores = demo(options.out, options.minutes, options.seed)
+    if scores.get("stopped"):
+        console.print("Stopped.")
+        return 130
+    console.print(
+        f"GED squared {scores['ged']:.3f} (a perfect model: {scores['ged_oracle']:.3f}), unbiased "
+        f"{scores['ged_unbiased']:.3f} (perfect: 0); share of empty samples errs by {scores['empty_error']:.3f}"
+    )
+    console.print(f"Look at {options.out / 'report.html'}; try: plurimask check {options.out / 'data'}")
+    return 0

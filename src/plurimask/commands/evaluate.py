@@ -1,0 +1,114 @@
+"""`plurimask evaluate RUN DATA`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from plurimask.commands.parsing import parse
+from plurimask.errors import InputError
+from plurimask.files import refuse_existing
+
+DESCRIPTION = "Draw samples for every image of a split of DATA and compare them with its raters."
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder that `plurimask train` wrote."""
+    data: Annotated[Path, tyro.conf.Positional]
+    """Folder of images and masks, or .npz."""
+    split: str = "val"
+    """Which part of the data."""
+    samples: int = 16
+    """Samples per image. Scores at different numbers of samples must not be compared."""
+    seed: int = 0
+    """Of the samples."""
+    batch_size: int = 16
+    """Images at once; the result does not depend on it."""
+    out: Path | None = None
+    """JSON file to write; a CSV with a row per image goes beside it."""
+    overwrite: bool = False
+    """Replace the files of --out."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse(EvaluateOptions, arguments, "evaluate", DESCRIPTION)
+    if options.out is not None:
+        if options.out.suffix.lower() != ".json":
+            raise InputError(f"--out {options.out}: expected a name that ends with .json")
+        for path in (options.out, options.out.with_suffix(".csv")):
+            refuse_existing(path, "an evaluation", options.overwrite)
+    if options.samples < 1:
+        raise InputError(f"--samples {options.samples}: at least 1 sample is needed")
+    _evaluate(options)
+    return 0
+
+
+def _evaluate(options: EvaluateOptions) -> None:
+    from plurimask.evaluate import ExampleView, evaluate, write_evaluation
+    from plurimask.inference import Sampling
+    from plurimask.run import find_split, load_run, open_run_data
+
+    run = load_run(options.run)
+    about = run.record
+    examples = find_split(open_run_data(about, options.data), options.split)
+    indices: Sequence[int] = range(len(examples))
+    console = Console(stderr=True)
+    view = ExampleView(
+        examples, _Tracked(indices, console), about.preprocessing, about.data.counted_classes
+    )
+    sampling = Sampling(options.samples, options.seed, options.batch_size)
+    evaluation = evaluate(run.method, view, sampling)
+    facts: dict[str, Any] = {
+        "num_samples": options.samples,
+        "split": options.split,
+        "seed": options.seed,
+        "method": about.method,
+        "counted_classes": [about.data.class_names[index] for index in view.counted_classes],
+    }
+    Console().print(_table(evaluation.totals, options.samples))
+    if options.out is not None:
+        write_evaluation(evaluation, options.out, facts)
+        console.print(f"Wrote {options.out} and {options.out.with_suffix('.csv')}")
+
+
+class _Tracked(Sequence[int]):
+    """Indices that show a progress bar when they are gone through."""
+
+    def __init__(self, indices: Sequence[int], console: Console) -> None:
+        self.indices, self.console = indices, console
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.indices[index]
+
+    def __iter__(self) -> Any:
+        return iter(track(self.indices, "evaluating", console=self.console, transient=True))
+
+
+def _table(totals: dict[str, Any], num_samples: int) -> Table:
+    subset = totals.get("subset_b")
+    table = Table(title=f"{totals['num_images']} images, {num_samples} samples each", title_justify="left")
+    table.add_column("figure")
+    table.add_column("all images", justify="right")
+    if subset:
+        table.add_column(f"all raters marked something ({subset['num_images']})", justify="right")
+    for name, value in totals.items():
+        if name in ("num_images", "subset_b") or (name == "num_undefined" and not value):
+            continue
+        table.add_row(name, _number(value), *([_number(subset[name])] if subset else []))
+    return table
+
+
+def _number(value: Any) -> str:
+    return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)

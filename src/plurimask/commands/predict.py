@@ -1,0 +1,62 @@
+"""`plurimask predict RUN IMAGES --out FOLDER`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.progress import Progress
+
+from plurimask.commands.parsing import parse
+from plurimask.errors import InputError
+from plurimask.files import refuse_existing
+
+DESCRIPTION = "Draw plausible masks for images, with their mean and the entropy at each pixel."
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder that `plurimask train` wrote."""
+    images: Annotated[Path, tyro.conf.Positional]
+    """An image, a folder of images (or of one folder per channel), or .npz."""
+    out: Path
+    """Folder to write: for each image a folder of its name."""
+    samples: int = 16
+    """Masks to draw for each image."""
+    seed: int = 0
+    """Of the draws; an image's masks depend on the run, the seed and its name alone."""
+    batch_size: int = 16
+    """Images of one size at once; the result does not depend on it."""
+    overwrite: bool = False
+    """Write into --out even if it holds files already."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse(PredictOptions, arguments, "predict", DESCRIPTION)
+    refuse_existing(options.out, "files", options.overwrite)
+    if options.samples < 1:
+        raise InputError(f"--samples {options.samples}: at least 1 sample is needed")
+
+    from plurimask.data import open_images
+    from plurimask.inference import Sampling
+    from plurimask.predict import predict, write_predictions
+    from plurimask.run import load_run
+
+    run = load_run(options.run)
+    images = open_images(options.images, run.record.data.channel_names)
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if run.record.preprocessing.center_crop is not None:
+        size = run.record.preprocessing.center_crop
+        console.print(f"The run was trained on centre crops of {size} pixels: outside of that, masks are class 0.")
+    sampling = Sampling(options.samples, options.seed, options.batch_size)
+    rows = predict(run.method, images, run.record.preprocessing, sampling)
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("predicting", total=len(images))
+        write_predictions(rows, run.record.data, options.out, lambda name: progress.advance(task))
+    console.print(f"Wrote {len(images)} images with {options.samples} masks each to {options.out}")
+    return 0

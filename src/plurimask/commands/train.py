@@ -1,0 +1,122 @@
+"""`plurimask train DATA --method NAME --out RUN`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, create_model
+from rich.console import Console
+
+from plurimask.commands.parsing import parse, value_of
+from plurimask.data import open_data
+from plurimask.errors import InputError
+from plurimask.method import MethodConfig
+from plurimask.methods import find_method
+from plurimask.presets import DEFAULT_PRESET
+from plurimask.run import BUDGET, Plan, open_run_data, read_record, resolve, train_run
+from plurimask.settings import TrainingConfig
+
+DESCRIPTION = "Train a method on DATA into the run folder RUN. The settings of --method follow the general ones."
+
+
+class TrainOptions(BaseModel):
+    """The options that do not depend on the method."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    data: Annotated[Path, tyro.conf.Positional] = Field(description="folder of images and masks, or .npz")
+    method: str = Field(description="what to train; `plurimask methods` lists them")
+    out: Path = Field(description="the run folder to write")
+    preset: str = Field(DEFAULT_PRESET, description="named settings to start from")
+    config: Path | None = Field(None, description="YAML file of settings (of the method and its training)")
+    seed: int = Field(0, ge=0, description="of initial weights, order, crops and draws")
+    group: str | None = Field(None, description="regular expression for the patient in a name, for drawing the split")
+    resume: bool = Field(False, description="continue the run in --out from its last checkpoint")
+    overwrite: bool = Field(False, description="replace the run in --out")
+    accelerator: str = Field("auto", description="cpu, gpu, ... as Lightning names them")
+    devices: int = Field(1, ge=1, description="devices on each machine")
+    nodes: int = Field(1, ge=1, description="machines")
+
+
+def main(arguments: Sequence[str]) -> int:
+    method = value_of(arguments, "method")
+    if method is None:
+        parse(TrainOptions, arguments, "train", DESCRIPTION)
+        raise AssertionError("unreachable: --method is required")
+    file = value_of(arguments, "config")
+    chosen = _read_settings(Path(file)) if file else {}
+    budget = [name for name in BUDGET if value_of(arguments, name.replace("_", "-")) is not None]
+    plan = Plan(method, value_of(arguments, "preset") or DEFAULT_PRESET, chosen)
+    own, training = resolve(plan)
+    if budget:
+        training = training.model_copy(update=dict.fromkeys(BUDGET))
+    options = parse(_with_settings(method, own, training), arguments, "train", DESCRIPTION)
+    return _train(options, method)
+
+
+def _train(options: BaseModel, method: str) -> int:
+    from plurimask.train import Hardware
+
+    content: dict[str, Any] = {name: getattr(options, name) for name in type(options).model_fields}
+    general = {name: content.pop(name) for name in TrainOptions.model_fields}
+    settings = {name: value.model_dump() if isinstance(value, BaseModel) else value for name, value in content.items()}
+    plan = Plan(method, general["preset"], settings, general["seed"], general["group"])
+    if general["resume"] and general["overwrite"]:
+        raise InputError("--resume and --overwrite exclude each other: continue the run, or replace it")
+    if general["resume"]:
+        source = open_run_data(read_record(general["out"]), general["data"])
+    else:
+        source = open_data(general["data"], group=plan.group, seed=plan.seed)
+    hardware = Hardware(general["accelerator"], general["devices"], general["nodes"])
+    outcome = train_run(
+        plan,
+        source,
+        general["out"],
+        resume=general["resume"],
+        overwrite=general["overwrite"],
+        hardware=hardware,
+    )
+    _say(outcome, general)
+    return 130 if outcome["stopped"] else 0
+
+
+def _say(outcome: dict[str, Any], general: dict[str, Any]) -> None:
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    where, data = general["out"], general["data"]
+    done = f"{outcome['steps']} steps in {outcome['minutes']} minutes"
+    if outcome["stopped"]:
+        console.print(f"Stopped after {done}; saved in {where / 'checkpoints' / 'last.ckpt'}. Continue by the same")
+        console.print("command with --resume.")
+        return
+    ged = "" if outcome["best_ged"] is None else f", best validation GED {outcome['best_ged']:.3f}"
+    console.print(f"Trained {done}{ged}: {where}")
+    console.print(f"Next: plurimask evaluate {where} {data}   or   plurimask report {where} {data} --out report.html")
+
+
+def _with_settings(method: str, own: dict[str, Any], training: TrainingConfig) -> type[BaseModel]:
+    """The general options, and those of the method and its training, with the resolved values as defaults."""
+    definitions: dict[str, Any] = {}
+    for name, field in TrainingConfig.model_fields.items():
+        definitions[name] = (field.annotation, Field(getattr(training, name), description=field.description))
+    for name, field in find_method(method).Config.model_fields.items():
+        if name not in MethodConfig.model_fields:
+            default = own.get(name, field.default)
+            definitions[name] = (field.annotation, Field(default, description=field.description))
+    return create_model("Options", __base__=TrainOptions, **definitions)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: not readable as YAML ({reason}): give a file of lines `setting: value`") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}, expected lines `setting: value`")
+    return {str(name).replace("-", "_"): value for name, value in content.items()}
