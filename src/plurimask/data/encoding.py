@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from plurimask.data.dataset_json import DatasetFile
+from plurimask.data.dataset_json import MAX_VALUE, DatasetFile
 from plurimask.data.example import DataDescription
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
@@ -51,13 +51,15 @@ class MaskEncoding:
         known = dict(zip(self.class_values, range(len(self.class_values)), strict=True))
         if self.ignore_value is not None:
             known[self.ignore_value] = IGNORE
-        table = np.full(max(known) + 2, -1, dtype=np.int16)  # the last entry stands for all larger values
+        size = max(*known, int(values.max()) if values.size else 0) + 1
+        if size > MAX_VALUE + 1:
+            self.refuse(size - 1, where)
+        table = np.full(size, -1, dtype=np.int16)
         table[list(known)] = list(known.values())
-        indices = table[np.minimum(values, max(known) + 1)]
+        indices = table[values]
         if indices.size and indices.min() < 0:
             self.refuse(int(values[indices < 0].flat[0]), where)
-        labels = indices.astype(np.uint8)
-        return labels
+        return np.asarray(indices, dtype=np.uint8)
 
     def check(self, values: Values) -> None:
         """Raise InputError if one of `values` has no class."""

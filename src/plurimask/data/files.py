@@ -234,6 +234,8 @@ def find_images(folder: Path) -> dict[str, Path]:
 
 def contents(folder: Path, limit: int = 6) -> str:
     """The first few entries of `folder`, for an error message."""
+    if not folder.is_dir():
+        return "no such folder"
     entries = sorted(each.name + ("/" if each.is_dir() else "") for each in folder.iterdir() if each.name[0] != ".")
     if not entries:
         return "nothing"

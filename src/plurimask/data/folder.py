@@ -98,7 +98,7 @@ def _find_masks(folder: Path, images: Mapping[str, tuple[Path, ...]]) -> dict[st
     if not found:
         raise InputError(
             f"{folder / MASKS}: no masks found, looked for {MASKS}/NAME.png and {MASKS}/RATER/NAME.png; "
-            f"it holds {contents(folder / MASKS)}: add a mask for each image"
+            f"found {contents(folder / MASKS)}: add a mask for each image"
         )
     # A sub-folder of masks/ is a rater, or else a part of the image's name: the images tell.
     direct = sum(name in images for name in found)

@@ -25,6 +25,7 @@ SUFFIXES = (".png", *TIFF_SUFFIXES, *LOSSY_SUFFIXES, ".bmp")
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 _GRAY_MODES = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_WIDE_MODES = ("LA", "RGBA", "CMYK")  # of which a TIFF keeps every channel, and other formats the colours
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -139,7 +140,8 @@ def _read_pillow(path: Path, is_mask: bool) -> Array:
         raise InputError(f"{path}: a colour or transparent PNG of 16 bits, of which 8 would be lost: save it as TIFF")
     with Image.open(path, formats=_FORMATS) as image:
         image.load()
-        if image.mode in _GRAY_MODES or (is_mask and image.mode == "P"):
+        is_tiff = image.format == "TIFF"
+        if image.mode in _GRAY_MODES or (is_mask and image.mode == "P") or (is_tiff and image.mode in _WIDE_MODES):
             values = np.asarray(image)
         elif image.mode in ("LA", "La"):
             values = np.asarray(image)[..., 0]
@@ -186,11 +188,12 @@ def _read_compressed_tiff(path: Path, is_mask: bool) -> Array:
     with tifffile.TiffFile(path) as file:
         page = file.pages[0]
         kept = page.bitspersample <= 8 or page.samplesperpixel == 1
+        kept = kept and page.photometric != tifffile.PHOTOMETRIC.MINISWHITE  # Pillow would invert it
         compression = getattr(page.compression, "name", str(page.compression))
         if not kept or len(file.pages) > 1:
             raise InputError(
                 f"{path}: a TIFF with {compression} compression, which is read for one page of gray or 8-bit colour "
-                "only: save it uncompressed or with deflate, or install imagecodecs"
+                "(0 = black) only: save it uncompressed or with deflate, or install imagecodecs"
             )
     return _read_pillow(path, is_mask)
 
