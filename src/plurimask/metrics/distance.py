@@ -30,11 +30,13 @@ def judged(labels: Tensor) -> tuple[Tensor, Tensor]:
         The label maps of the raters who are present `(m, *spatial)` (an absent rater is a map of IGNORE), and a bool
         map `(*spatial)` of the pixels that each of them judged: all False if nobody is present.
     """
-    known = labels != IGNORE
-    present = known.flatten(1).any(1)
+    # IGNORE is the largest uint8, so a map's minimum tells whether its rater is there, and a pixel's maximum whether all
+    # of them judged it.
+    present = labels.flatten(1).amin(1) != IGNORE
     if not bool(present.any()):
-        return labels[:0], torch.zeros_like(known[0]) if len(known) else known.new_zeros(labels.shape[1:])
-    return labels[present], known[present].all(0)
+        return labels[:0], torch.zeros(labels.shape[1:], dtype=torch.bool, device=labels.device)
+    raters = labels if bool(present.all()) else labels[present]
+    return raters, raters.amax(0) != IGNORE
 
 
 def shared_pixels(groups: Sequence[Tensor], counted_classes: Sequence[int], valid: Tensor | None) -> Iterator[Tensor]:
