@@ -30,8 +30,8 @@ def judged(labels: Tensor) -> tuple[Tensor, Tensor]:
         The label maps of the raters who are present `(m, *spatial)` (an absent rater is a map of IGNORE), and a bool
         map `(*spatial)` of the pixels that each of them judged: all False if nobody is present.
     """
-    # IGNORE is the largest uint8, so a map's minimum tells whether its rater is there, and a pixel's maximum whether all
-    # of them judged it.
+    # IGNORE is the largest uint8: a map's minimum tells whether its rater is there, a pixel's maximum whether all of
+    # them judged it.
     present = labels.flatten(1).amin(1) != IGNORE
     if not bool(present.any()):
         return labels[:0], torch.zeros(labels.shape[1:], dtype=torch.bool, device=labels.device)
