@@ -137,7 +137,9 @@ def train_run(
     Raises:
         InputError: unknown or impossible settings, data without a training split, or a run in `out` already.
     """
-    from plurimask.train import Hardware, TrainingData, TrainingPaths, fit
+    from plurimask.train import Hardware, fit
+    from plurimask.training.batches import TrainingData
+    from plurimask.training.keeper import TrainingPaths
 
     folder = Path(out)
     if "train" not in source.splits:
@@ -187,7 +189,9 @@ def read_record(folder: Path) -> RunRecord:
     """
     path = folder / RECORD_FILE
     if not path.is_file():
-        raise InputError(f"{folder}: no run there ({RECORD_FILE} is missing): give a folder that `plurimask train` wrote")
+        raise InputError(
+            f"{folder}: no run there ({RECORD_FILE} is missing): give a folder that `plurimask train` wrote"
+        )
     try:
         content = json.loads(path.read_text())
         found = content["format"]
@@ -220,7 +224,9 @@ def load_run(folder: Path | str) -> Run:
     try:
         method.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"{path}: damaged, or not the weights of this run: restore the file, or train again") from error
+        raise InputError(
+            f"{path}: damaged, or not the weights of this run: restore the file, or train again"
+        ) from error
     method.eval().requires_grad_(False)
     return Run(folder, record, method.to(default_device(), memory_format=torch.channels_last))
 

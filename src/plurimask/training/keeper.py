@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning
 import torch
@@ -25,9 +25,8 @@ from plurimask.evaluate import ExampleView, evaluate
 from plurimask.files import replace_file
 from plurimask.inference import Sampling
 from plurimask.settings import TrainingConfig
-
-if TYPE_CHECKING:
-    from plurimask.train import Adapter, TrainingData
+from plurimask.training.adapter import Adapter
+from plurimask.training.batches import TrainingData
 
 CHECKPOINT_SECONDS = 30.0
 LOG_STEPS = 10

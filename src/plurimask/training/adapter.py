@@ -1,0 +1,90 @@
+"""A method as Lightning wants it."""
+
+from __future__ import annotations
+
+import lightning
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from plurimask.data.augmentation import Augmentation
+from plurimask.errors import InputError
+from plurimask.inference import generator_of
+from plurimask.method import Loss, SegmentationMethod
+from plurimask.settings import TrainingConfig
+from plurimask.training.batches import TrainingBatches, TrainingData
+
+
+class Adapter(lightning.LightningModule):
+    """A method as Lightning wants it. Optimisation is manual, so that a method may bring its own update."""
+
+    def __init__(self, method: SegmentationMethod, data: TrainingData, config: TrainingConfig, seed: int) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.method, self.data, self.config, self.seed = method, data, config, seed
+        self.augmentation = Augmentation(config.augmentation)
+        self.average: AveragedModel | None = None
+        if config.ema_decay is not None:
+            self.average = AveragedModel(method, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
+            self.average.requires_grad_(False)
+        self.step = 0
+
+    @property
+    def evaluated(self) -> SegmentationMethod:
+        """The method whose weights are validated and kept: the moving average where there is one."""
+        evaluated = self.method if self.average is None else self.average.module
+        assert isinstance(evaluated, SegmentationMethod)
+        return evaluated
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.config.optimizer]
+        groups = self.method.parameter_groups(self.config.learning_rate)
+        optimizer = kind(groups, lr=self.config.learning_rate, weight_decay=self.config.weight_decay)
+        for group in optimizer.param_groups:
+            group["peak_lr"] = group["lr"]
+        return optimizer
+
+    def batches(self) -> TrainingBatches:
+        """The stream of batches of this process, from the current step on."""
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self._trainer is not None else (0, 1)
+        return TrainingBatches(self.data, self.config, self.seed, self.step, rank, world)
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        workers = self.config.num_workers
+        return DataLoader(self.batches(), batch_size=None, num_workers=workers)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        generator = generator_of("step", self.seed, self.step, self.global_rank)
+        images, labels = self.augmentation(*batch, generator)
+        if images.ndim == 4:
+            images = images.contiguous(memory_format=torch.channels_last)
+        loss = self.method.update(images, labels)
+        norm = torch.zeros(())
+        if loss is None:
+            loss = self.method.loss(images, labels, generator)
+            self._require_finite(loss)
+            norm = self._descend(loss.total)
+        else:
+            self._require_finite(loss)
+        self.method.after_step()
+        if self.average is not None:
+            self.average.update_parameters(self.method)
+        return {"loss": loss.total.detach(), **loss.terms, "gradient_norm": norm.detach()}
+
+    def _descend(self, total: Tensor) -> Tensor:
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(total)
+        clipped = [p for group in optimizer.param_groups if group.get("clip", True) for p in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(clipped, self.config.gradient_clip)
+        optimizer.step()
+        return norm
+
+    def _require_finite(self, loss: Loss) -> None:
+        if not bool(torch.isfinite(loss.total)):
+            broken = [name for name, value in loss.terms.items() if not bool(torch.isfinite(value))]
+            raise InputError(
+                f"the loss became {float(loss.total)} at step {self.step} ({', '.join(broken) or 'its total'}): training "
+                "stops; the last checkpoint is unharmed. Lower --learning-rate or --gradient-clip, or look at the data"
+            )

@@ -1,0 +1,40 @@
+"""Likelihood terms against loops."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from plurimask.distribution import IGNORE
+from plurimask.nn.losses import judgements, one_hot, summed_cross_entropy
+
+B, R, C, H, W = 3, 4, 5, 6, 7
+
+
+def test_judgements_average_over_raters_then_images() -> None:
+    labels = torch.randint(0, C, (B, R, H, W)).to(torch.uint8)
+    labels[0, 1:3] = IGNORE
+    labels[1] = IGNORE
+    raters = judgements(labels)
+    assert raters.image.tolist() == [0, 0, 2, 2, 2, 2]
+    assert torch.equal(raters.labels[1], labels[0, 3])
+    assert raters.weight.tolist() == pytest.approx([1 / 4] * 2 + [1 / 8] * 4)
+
+
+def test_summed_cross_entropy_counts_judged_pixels_once() -> None:
+    logits = torch.randn(B, C, H, W)
+    labels = torch.randint(0, C, (B, H, W)).to(torch.uint8)
+    labels[1, 2:4] = IGNORE
+    got = summed_cross_entropy(logits, labels)
+    for b in range(B):
+        total = 0.0
+        for i in range(H):
+            for j in range(W):
+                if labels[b, i, j] != IGNORE:
+                    total -= float(logits[b, :, i, j].log_softmax(0)[int(labels[b, i, j])])
+        assert float(got[b]) == pytest.approx(total, rel=1e-4)
+
+
+def test_one_hot_is_zero_where_ignored() -> None:
+    labels = torch.tensor([[0, 2, IGNORE]], dtype=torch.uint8)
+    assert one_hot(labels, 3)[0].T.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
