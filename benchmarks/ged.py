@@ -9,16 +9,12 @@ machine: on cores that others use, threads wait for each other, and only the fig
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from record import hardware, record
+from record import hardware, median_seconds, record, write
 from torch import Tensor
 
 from plurimask.metrics import energy_distances
@@ -48,17 +44,6 @@ def naive_ged(samples: np.ndarray, raters: np.ndarray) -> float:
     return 2 * mean(samples, raters) - mean(samples, samples) - mean(raters, raters)
 
 
-def seconds(function: Callable[[], object], repeats: int) -> float:
-    """The median over `repeats` calls, after one to warm up."""
-    function()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
@@ -70,12 +55,14 @@ def main() -> None:
 
     ours = float(energy_distances(samples[:, None], raters[None], [1]).ged)
     naive = naive_ged(sample_masks, rater_masks)
-    ours_ms = 1e3 * seconds(lambda: energy_distances(samples[:, None], raters[None], [1]), repeats=51)
-    naive_ms = 1e3 * seconds(lambda: naive_ged(sample_masks, rater_masks), repeats=5)
+    times = median_seconds({"ours": lambda: energy_distances(samples[:, None], raters[None], [1])}, repeats=51)
+    times |= median_seconds({"naive": lambda: naive_ged(sample_masks, rater_masks)}, repeats=5)
+    ours_ms, naive_ms = 1e3 * times["ours"], 1e3 * times["naive"]
     ratio = naive_ms / ours_ms
     machine = hardware()
     torch.set_num_threads(1)
-    single_ms = 1e3 * seconds(lambda: energy_distances(samples[:, None], raters[None], [1]), repeats=51)
+    times = median_seconds({"ours": lambda: energy_distances(samples[:, None], raters[None], [1])}, repeats=51)
+    single_ms = 1e3 * times["ours"]
     results = {
         "ged": ours,
         "difference": abs(ours - naive),
@@ -94,8 +81,7 @@ def main() -> None:
     }
     print(f"GED {ours:.6f} (double loop {naive:.6f}); {ours_ms:.2f} ms against {naive_ms:.0f} ms: {ratio:.0f} times")
     print(f"on one thread {single_ms:.2f} ms: {naive_ms / single_ms:.0f} times")
-    if options.out:
-        options.out.write_text(json.dumps({**record("ged", config, results), "hardware": machine}, indent=2) + "\n")
+    write(options.out, {**record("ged", config, results), "hardware": machine})
     if abs(ours - naive) > TOLERANCE or ratio < REQUIRED_RATIO:
         sys.exit(f"needed: a difference of at most {TOLERANCE} and a ratio of at least {REQUIRED_RATIO}")
 

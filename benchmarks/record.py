@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import platform
+import statistics
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,28 @@ def record(name: str, config: Mapping[str, Any], results: Mapping[str, Any]) -> 
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": commit(),
     }
+
+
+def median_seconds(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """The median time of each function over `repeats` rounds, after one to warm up.
+
+    Each round calls all of them in turn, so that a machine that slows down does so for all.
+    """
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for turn in range(repeats + 1):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            if turn:
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def write(path: Path | None, content: Mapping[str, Any]) -> None:
+    """Write a record as JSON, if there is somewhere to write it to."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def hardware() -> dict[str, Any]:

@@ -85,7 +85,10 @@ def compare_with_truth(run: Run, source: DataSource) -> TruthComparison:
     """Samples for every held-out image against the law that its readers follow."""
     world = source.splits["val"]
     assert isinstance(world, LesionWorld)
-    prepared = ((example.name, run.record.preprocessing.image(example.image)) for example in map(world.__getitem__, range(len(world))))
+    prepared = (
+        (example.name, run.record.preprocessing.image(example.image))
+        for example in map(world.__getitem__, range(len(world)))
+    )
     shares, errors = [], []
     for _, prediction in predict_images(run.method, prepared, Sampling(TRUTH_SAMPLES)):
         shares.append((prediction.statistics.maps == 0).flatten(2).all(2).float().mean(0).cpu().numpy())

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 IGNORE = 255
-"""The label of a pixel that nobody judged. A rater who is absent is a map of IGNORE; one who saw nothing, a map of 0."""
+"""The label of a pixel that nobody judged. An absent rater is a map of IGNORE; one who saw nothing is one of 0."""
 
 MAX_CHUNK_ELEMENTS = 2**24
 """Samples are decoded in chunks of at most this many logits (64 MB of float32), so that memory is bounded."""

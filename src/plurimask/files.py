@@ -24,7 +24,9 @@ def replace_file(path: Path, content: bytes) -> None:
         Path(name).replace(path)
     except OSError as error:
         Path(name).unlink(missing_ok=True)
-        raise InputError(f"{path}: could not be written ({error.strerror}); what was there before is unharmed") from error
+        raise InputError(
+            f"{path}: could not be written ({error.strerror}); what was there before is unharmed"
+        ) from error
 
 
 def refuse_existing(path: Path, what: str, overwrite: bool) -> None:

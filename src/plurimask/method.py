@@ -60,7 +60,7 @@ class SegmentationMethod(nn.Module, abc.ABC):
         return [{"params": weights, "lr": learning_rate}, {"params": others, "lr": learning_rate, "weight_decay": 0.0}]
 
     def update(self, images: Tensor, labels: Tensor) -> Loss | None:
-        """One step without an optimiser, its loss returned; None (the default) asks for `loss` and an optimiser step."""
+        """One step without an optimiser, its loss returned; None (the default) asks for `loss` and the optimiser."""
         return None
 
     def after_step(self) -> None:

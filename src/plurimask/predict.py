@@ -31,7 +31,7 @@ def predict(
 ) -> Iterator[GridRow]:
     """Samples, mean and entropy of each image, in its own height and width.
 
-    A run that was trained on centre crops predicts the centre crop; around it everything is class 0, with probability 1.
+    A run that was trained on centre crops predicts the centre crop; around it all is class 0 with probability 1.
 
     Args:
         method: trained, in evaluation mode.
@@ -128,4 +128,3 @@ def _tiff(values: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, values.astype(np.float32), photometric="minisblack")
     return buffer.getvalue()
-

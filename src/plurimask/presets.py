@@ -22,8 +22,8 @@ class Preset:
 _SMALL_WIDTHS = (16, 32, 64, 96)
 _SMALL_TRAINING = {"max_minutes": 20.0, "ema_decay": 0.99}
 
-# FACTS of the paper: 128x128 crops, batches of 32, one rater a step, Adam with an L2 penalty, 240,000 steps, the learning
-# rate from 1e-4 to 1e-6 in five drops.
+# The paper's training: 128x128 crops, batches of 32, one rater a step, Adam with an L2 penalty, 240,000 steps, the
+# learning rate from 1e-4 to 1e-6 in five drops.
 _LIDC_WIDTHS = (32, 64, 128, 256, 512)
 _LIDC_TRAINING = {
     "max_steps": 240_000,

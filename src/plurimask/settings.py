@@ -22,7 +22,9 @@ class TrainingConfig(BaseModel):
     crop: int | None = Field(None, ge=8, description="train on random crops of this side, evaluate whole images")
     center_crop: int | None = Field(None, ge=8, description="cut this centre out of every image, also for evaluation")
     augmentation: AugmentationConfig = Field(AugmentationConfig(), description="random changes of training images")
-    optimizer: Literal["adamw", "adam"] = Field("adamw", description="decoupled weight decay, or the L2 penalty of Adam")
+    optimizer: Literal["adamw", "adam"] = Field(
+        "adamw", description="decoupled weight decay, or the L2 penalty of Adam"
+    )
     learning_rate: float = Field(1e-3, gt=0, description="at its highest")
     schedule: Literal["cosine", "exponential-steps"] = Field("cosine", description="how the learning rate falls")
     final_learning_rate: float = Field(0.0, ge=0, description="learning rate at the end")

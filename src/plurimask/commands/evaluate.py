@@ -62,9 +62,7 @@ def _evaluate(options: EvaluateOptions) -> None:
     examples = find_split(open_run_data(about, options.data), options.split)
     indices: Sequence[int] = range(len(examples))
     console = Console(stderr=True)
-    view = ExampleView(
-        examples, _Tracked(indices, console), about.preprocessing, about.data.counted_classes
-    )
+    view = ExampleView(examples, _Tracked(indices, console), about.preprocessing, about.data.counted_classes)
     sampling = Sampling(options.samples, options.seed, options.batch_size)
     evaluation = evaluate(run.method, view, sampling)
     facts: dict[str, Any] = {

@@ -24,7 +24,7 @@ class Preprocessing(BaseModel):
     """Side of the centre crop that the run was trained on; None if it sees whole images."""
 
     def normalise(self, images: Tensor) -> Tensor:
-        """`(..., K, H, W)` in the values of the files -> float32, mean 0 and deviation 1 per channel of the training set."""
+        """`(..., K, H, W)` in the values of the files -> float32, mean 0 and deviation 1 per channel."""
         mean, std = (torch.tensor(x, device=images.device).view(-1, 1, 1) for x in (self.mean, self.std))
         return (images.float() - mean) / std
 

@@ -5,9 +5,9 @@
     likelihood  p(y | x, z) = prod_i Cat(y_i | softmax f_comb(f_unet(x), z)_i)
     loss        = E_q[ - sum_i log p(y_i | x, z) ] + beta KL( q(z | x, y) || p(z | x) )
 
-The cross entropy is summed over the pixels of a map and averaged over maps: with its mean over pixels, the KL term would
-be thousands of times too strong and the latent space would collapse. To sample, z ~ p(z | x) is drawn and only the last
-1x1 convolutions f_comb run again.
+The cross entropy is summed over the pixels of a map and averaged over maps: with its mean over pixels, the KL term
+would be thousands of times too strong and the latent space would collapse. To sample, z ~ p(z | x) is drawn and only
+the last 1x1 convolutions f_comb run again.
 
 Kohl et al., "A Probabilistic U-Net for Segmentation of Ambiguous Images", NeurIPS 2018 (arXiv:1806.05034).
 """

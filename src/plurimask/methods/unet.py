@@ -3,11 +3,11 @@
     p(y | x) = prod_i Cat(y_i | softmax f(x)_i)          pixels independent given the image
     loss     = - sum_i log p(y_i | x)                    summed over pixels, averaged over raters and images
 
-With several raters its optimum is the raters' frequency at each pixel: well calibrated, and mute about which masks occur
-as a whole. It is the baseline that every distribution must beat.
+With several raters its optimum is the raters' frequency at each pixel: well calibrated, and mute about which masks
+occur as a whole. It is the baseline that every distribution must beat.
 
-Ronneberger, Fischer and Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015. The layers
-are those of the Probabilistic U-Net (see `nn/unet.py`), so that the two can be compared.
+Ronneberger, Fischer and Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015. The
+layers are those of the Probabilistic U-Net (see `nn/unet.py`), so that the two can be compared.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ Initialisation = Literal["he_normal", "orthogonal"]
 def initialise(network: nn.Module, kind: Initialisation) -> None:
     """Weights of every convolution and linear layer by `kind`; biases from a truncated normal of sigma 0.001.
 
-    "he_normal" is the choice of the Probabilistic U-Net's released code (truncated at two sigmas), "orthogonal" (gain 1)
-    that of its paper.
+    "he_normal" is the choice of the Probabilistic U-Net's released code (truncated at two sigmas), "orthogonal"
+    (gain 1) that of its paper.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d | nn.Linear):

@@ -78,13 +78,18 @@ class Adapter(lightning.LightningModule):
         self.manual_backward(total)
         clipped = [p for group in optimizer.param_groups if group.get("clip", True) for p in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(clipped, self.config.gradient_clip)
+        if not bool(torch.isfinite(norm)):
+            raise self._diverged(f"the norm of the gradient became {float(norm)}")
         optimizer.step()
         return norm
 
     def _require_finite(self, loss: Loss) -> None:
         if not bool(torch.isfinite(loss.total)):
             broken = [name for name, value in loss.terms.items() if not bool(torch.isfinite(value))]
-            raise InputError(
-                f"the loss became {float(loss.total)} at step {self.step} ({', '.join(broken) or 'its total'}): training "
-                "stops; the last checkpoint is unharmed. Lower --learning-rate or --gradient-clip, or look at the data"
-            )
+            raise self._diverged(f"{' and '.join(broken) or 'the loss'} became {float(loss.total)}")
+
+    def _diverged(self, what: str) -> InputError:
+        return InputError(
+            f"{what} at step {self.step}: training stops, the last checkpoint is unharmed. Lower the learning rate, or "
+            "look for images with extreme values"
+        )
