@@ -27,7 +27,7 @@ def training_curve(rows: Sequence[dict[str, float]], oracle: float | None = None
     """The loss with its terms, and the validation GED, against training steps.
 
     Args:
-        rows: of `metrics.csv` (`plurimask.keeper.read_metrics`): at least `step`; `loss` and its terms, or `val_ged`.
+        rows: of `metrics.csv`: at least `step`, and `loss` and its terms or `val_ged` or both.
         oracle: the GED of the raters themselves, drawn as a line where given.
     """
     figure = Figure(figsize=(7.2, 2.7), facecolor="white", layout="constrained")

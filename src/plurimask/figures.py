@@ -23,7 +23,6 @@ from plurimask.drawing import (
     FAINT,
     RATER_COLOUR,
     SAMPLE_COLOUR,
-    Array,
     colour_labels,
     display_image,
     thinned,
@@ -61,18 +60,18 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, eq=False)
 class GridRow:
-    """What is drawn of one image: arrays, or tensors in the processor's memory."""
+    """What is drawn of one image."""
 
     name: str
-    image: Array
+    image: NDArray[Any]
     """`(K, H, W)`, in any values."""
-    raters: Array | None
+    raters: NDArray[Any] | None
     """`(R, H, W)`, label maps; a map of IGNORE is a rater who gave none. None where nobody labelled the image."""
-    samples: Array
+    samples: NDArray[Any]
     """`(N, H, W)`, label maps."""
-    mean: Array
+    mean: NDArray[Any]
     """`(C, H, W)`, mean class probabilities."""
-    entropy: Array
+    entropy: NDArray[Any]
     """`(H, W)`, nats."""
     caption: str = ""
 
