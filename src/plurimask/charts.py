@@ -126,9 +126,10 @@ def reliability_diagram(
     below.bar(
         edges[:-1], shares, width=1 / pixels.shape[1], align="edge", color=_BLUE, edgecolor="white", linewidth=0.5
     )
-    below.set_yscale("log")
-    below.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
-    below.set_ylim(max(shares[shares > 0].min(initial=1) / 3, 1e-7), 1.5)
+    if shares.any():
+        below.set_yscale("log")
+        below.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
+        below.set_ylim(max(shares[shares > 0].min() / 3, 1e-7), 1.5)
     below.set_ylabel("pixels", fontsize=TEXT, color=INK)
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.set_ylabel("share of raters who marked it", fontsize=TEXT, color=INK)

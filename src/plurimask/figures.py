@@ -47,7 +47,8 @@ __all__ = [
 MAX_RATERS, MAX_SAMPLES = 4, 6
 """How many of each a grid shows."""
 
-_PANEL, _GAP, _GROUP_GAP = 0.86, 0.03, 0.13  # inches
+_PANELS, _SMALLEST, _LARGEST = 11.0, 0.86, 1.4  # inches: all panels of a row together, and the width of one
+_GAP, _GROUP_GAP = 0.03, 0.13  # inches
 _TITLE, _ROW_TITLE, _BAR, _BAR_GAP = 0.27, 0.23, 0.4, 0.08  # inches
 _WIDE = 2.1  # inches, a panel of an overview
 _TALLEST = 1.6  # height of a panel over its width, at most
@@ -104,25 +105,26 @@ def samples_grid(rows: Sequence[GridRow], class_names: Sequence[str], has_backgr
         ("mean" if classes.is_binary else "most likely", 1),
         ("entropy", 1),
     ]
-    starts, width = _columns([count for _, count in groups])
-    heights = [_PANEL * _aspect(row) for row in rows]
+    panel = min(_LARGEST, max(_SMALLEST, _PANELS / sum(count for _, count in groups)))
+    starts, width = _columns([count for _, count in groups], panel)
+    heights = [panel * _aspect(row) for row in rows]
     bottom = _TITLE + sum(heights) + len(rows) * _ROW_TITLE
     page = Page(width, bottom + max(_BAR, _BAR_GAP + legend_height(classes, starts[4])))
     for (title, count), left in zip(groups, starts, strict=True):
         if count:
-            page.text(left + (count * (_PANEL + _GAP) - _GAP) / 2, _TITLE / 2, title, centred=True)
+            page.text(left + (count * (panel + _GAP) - _GAP) / 2, _TITLE / 2, title, centred=True)
     peak, top = _entropy_peak(rows, classes), _TITLE
     for row, height in zip(rows, heights, strict=True):
         name = _shortened(row.name)
         page.text(MARGIN, top + _ROW_TITLE * 0.55, name)
         page.text(MARGIN + 0.075 * (len(name) + 2), top + _ROW_TITLE * 0.55, row.caption, FAINT)
-        _draw_row(page, row, classes, _Place(starts, top + _ROW_TITLE, height, peak))
+        _draw_row(page, row, classes, _Place(starts, top + _ROW_TITLE, (panel, height), peak))
         top += _ROW_TITLE + height
     if classes.is_binary:
-        page.bar((starts[3], top + _BAR_GAP, _PANEL), "viridis", 1.0, "probability")
+        page.bar((starts[3], top + _BAR_GAP, panel), "viridis", 1.0, "probability")
     else:
         page.legend(classes, top + _BAR_GAP, starts[4])
-    page.bar((starts[4], top + _BAR_GAP, _PANEL), "magma", peak, "nats")
+    page.bar((starts[4], top + _BAR_GAP, panel), "magma", peak, "nats")
     return page.figure
 
 
@@ -132,11 +134,12 @@ class _Place:
 
     starts: Sequence[float]
     top: float
-    height: float
+    size: tuple[float, float]
+    """Width and height of a panel."""
     peak: float
 
     def panel(self, page: Page, group: int, number: int = 0) -> Axes:
-        return page.panel(self.starts[group] + number * (_PANEL + _GAP), self.top, _PANEL, self.height)
+        return page.panel(self.starts[group] + number * (self.size[0] + _GAP), self.top, *self.size)
 
 
 def _draw_row(page: Page, row: GridRow, classes: Classes, place: _Place) -> None:
@@ -172,7 +175,7 @@ def _zoom(whole: Axes, panels: Sequence[Axes], marked: NDArray[np.bool_]) -> Non
         return
     edges = []
     share = max(np.ptp(np.flatnonzero(marked.any(axis))) / marked.shape[1 - axis] for axis in (0, 1)) * 1.8
-    share = max(share, 0.25, min(1.0, 24 / min(marked.shape)))
+    share = max(share, 0.25, min(1.0, 16 / min(marked.shape)))
     if share > 0.65:
         return
     for axis, length in ((0, marked.shape[1]), (1, marked.shape[0])):
@@ -192,12 +195,12 @@ def _heading(shown: int, count: int, what: str) -> str:
     return f"{count} {plural}" if count > 1 else plural
 
 
-def _columns(counts: Sequence[int]) -> tuple[list[float], float]:
-    """The left edge of each group of panels, and the width of the page, inches."""
+def _columns(counts: Sequence[int], panel: float) -> tuple[list[float], float]:
+    """The left edge of each group of panels `panel` wide, and the width of the page, inches."""
     starts, left = [], MARGIN
     for count in counts:
         starts.append(left)
-        left += count * (_PANEL + _GAP) - _GAP + _GROUP_GAP if count else 0.0
+        left += count * (panel + _GAP) - _GAP + _GROUP_GAP if count else 0.0
     return starts, left - _GROUP_GAP + MARGIN + 0.12  # room for the last number below the colour bar
 
 

@@ -31,7 +31,7 @@ from plurimask.methods import find_method
 from plurimask.metrics import CONVENTIONS, rater_distance
 from plurimask.report_tables import Table, class_table, metric_table, rater_table, run_facts, split_facts
 from plurimask.run import Run, RunRecord, find_split
-from plurimask.training.keeper import read_metrics
+from plurimask.training.log import read_metrics
 
 DPI = 110
 NUM_SPREAD, NUM_EXTREME = 6, 4
@@ -155,8 +155,8 @@ def _grid_rows(
     stored = {number: view.examples[view.indices[number]] for number in chosen}
 
     def images() -> Iterator[tuple[str, Tensor]]:
-        for example in stored.values():
-            yield example.name, view.preprocessing.image(example.image)
+        for number in chosen:
+            yield stored[number].name, view.preprocessing.image(stored[number].image)
 
     numbers = iter(chosen)
     for names, prediction in predict_images(run.method, images(), sampling):
