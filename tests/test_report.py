@@ -122,7 +122,7 @@ def test_one_rater_has_no_oracle_and_a_run_may_have_no_metrics(tmp_path: Path) -
     page = build_report(content)
     assert_is_whole(page)
     assert content.evaluation.totals["ged_oracle"] is None and content.history == []
-    assert '<div class="tile"><b>-</b><span>GED² of draws from the raters themselves' in page
+    assert '<div class="tile"><b>-</b><span>GED of draws from the raters themselves' in page
     assert "Subset B" not in page and "no training curve" in page
     assert page.count("data:image/png") == 5  # three grids, GED of each image, reliability
 
