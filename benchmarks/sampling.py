@@ -2,9 +2,9 @@
 
     python benchmarks/sampling.py --out benchmarks/results/sampling.json
 
-Three ratios, in float32 and in bf16: image to 16 masks over one U-Net forward of the same widths (at most 2); 16 more masks
-of the same prediction over one U-Net forward (at most 0.6); and calling the whole network 16 times over image to 16 masks
-(at least 8). Exits with code 1 if one is missed. Run it on a quiet machine.
+Three ratios, in float32 and in bf16: image to 16 masks over one U-Net forward of the same widths (at most 2); 16 more
+masks of the same prediction over one U-Net forward (at most 0.6); and calling the whole network 16 times over image to
+16 masks (at least 8). Exits with code 1 if one is missed. Run it on a quiet machine.
 """
 
 from __future__ import annotations

@@ -89,7 +89,8 @@ def compare_with_truth(run: Run, source: DataSource) -> TruthComparison:
         (example.name, run.record.preprocessing.image(example.image))
         for example in map(world.__getitem__, range(len(world)))
     )
-    shares, errors = [], []
+    shares: list[NDArray[np.float32]] = []
+    errors: list[float] = []
     for _, prediction in predict_images(run.method, prepared, Sampling(TRUTH_SAMPLES)):
         shares.append((prediction.statistics.maps == 0).flatten(2).all(2).float().mean(0).cpu().numpy())
         for mean in prediction.mean()[:, 1].cpu().numpy():

@@ -209,7 +209,8 @@ class Statistics(NamedTuple):
 
 def entropy(probabilities: Tensor, dim: int) -> Tensor:
     """-sum p ln p over `dim`, in nats; 0 ln 0 = 0."""
-    return torch.special.entr(probabilities).sum(dim)
+    terms: Tensor = torch.special.entr(probabilities)
+    return terms.sum(dim)
 
 
 def take(noise: Noise, index: slice | Tensor) -> Noise:

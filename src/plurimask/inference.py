@@ -34,13 +34,19 @@ def default_device() -> torch.device:
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether bf16 products are faster than float32 there: bf16 units in the processor (AMX, AVX-512 BF16) or GPU."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def fast_precision(device: torch.device) -> AbstractContextManager[object]:
     """bf16 autocast where the machine has it. Distributions and metrics stay in float32 inside."""
     return torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bf16(device))
+
+
+def channels_last(method: SegmentationMethod) -> SegmentationMethod:
+    """The same method with its convolutions' weights in the memory layout that processors and GPUs prefer."""
+    method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return method
 
 
 def generator_of(*identity: object) -> torch.Generator:

@@ -20,7 +20,7 @@ from plurimask.data import DataDescription, DataSource, ExampleSet, channel_stat
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.errors import InputError, unknown_name
 from plurimask.files import clear, refuse_existing, replace_file
-from plurimask.inference import default_device
+from plurimask.inference import channels_last, default_device
 from plurimask.method import MethodConfig, SegmentationMethod
 from plurimask.methods import build_method, find_method
 from plurimask.presets import DEFAULT_PRESET, find_preset
@@ -137,15 +137,15 @@ def train_run(
     Raises:
         InputError: unknown or impossible settings, data without a training split, or a run in `out` already.
     """
-    from plurimask.train import Hardware, fit
+    from plurimask.train import Hardware, fit, is_first_process
     from plurimask.training.batches import TrainingData
-    from plurimask.training.keeper import TrainingPaths
+    from plurimask.training.keeper import TrainingJob
 
     folder = Path(out)
     if "train" not in source.splits:
         raise InputError(f"the data have no split 'train', only {', '.join(source.splits)}: add one to train on")
     record = read_record(folder) if resume else _new_record(plan, source)
-    if not resume:
+    if not resume and is_first_process():
         refuse_existing(folder, "something", overwrite)
         clear(folder, (RECORD_FILE, WEIGHTS_FILE, "metrics.csv", "checkpoints"))
         replace_file(folder / RECORD_FILE, record.model_dump_json(indent=2).encode())
@@ -153,7 +153,7 @@ def train_run(
     method = build_method(record.method, **record.config)
     counted = record.data.counted_classes
     data = TrainingData(source.splits["train"], source.splits.get("val"), record.preprocessing, counted)
-    return fit(method, data, record.training, TrainingPaths(folder), record.seed, hardware or Hardware())
+    return fit(method, data, record.training, TrainingJob(folder, record.seed, resume), hardware or Hardware())
 
 
 def _new_record(plan: Plan, source: DataSource) -> RunRecord:
@@ -228,7 +228,7 @@ def load_run(folder: Path | str) -> Run:
             f"{path}: damaged, or not the weights of this run: restore the file, or train again"
         ) from error
     method.eval().requires_grad_(False)
-    return Run(folder, record, method.to(default_device(), memory_format=torch.channels_last))
+    return Run(folder, record, channels_last(method).to(default_device()))
 
 
 def load(folder: Path | str) -> SegmentationMethod:

@@ -7,6 +7,7 @@ the step's number, so a run that was killed continues as if nothing had happened
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from dataclasses import dataclass
 from itertools import islice
@@ -16,12 +17,12 @@ import lightning
 import torch
 
 from plurimask.errors import InputError
-from plurimask.inference import has_fast_bf16
+from plurimask.inference import channels_last, has_fast_bf16
 from plurimask.method import SegmentationMethod
 from plurimask.settings import TrainingConfig
 from plurimask.training.adapter import Adapter
 from plurimask.training.batches import TrainingData
-from plurimask.training.keeper import RunKeeper, TrainingPaths
+from plurimask.training.keeper import RunKeeper, TrainingJob
 
 NUM_FINISH_BATCHES = 100
 
@@ -39,13 +40,12 @@ def fit(
     method: SegmentationMethod,
     data: TrainingData,
     config: TrainingConfig,
-    paths: TrainingPaths,
-    seed: int = 0,
+    job: TrainingJob,
     hardware: Hardware = Hardware(),
 ) -> dict[str, Any]:
-    """Train `method` in place until its budget is used, or continue from the checkpoint in `paths` if there is one.
+    """Train `method` in place until its budget is used, or continue from its checkpoint if the job says so.
 
-    Leaves the kept weights (best by validation GED, else the last), `metrics.csv` and checkpoints under `paths`.
+    Leaves the kept weights (best by validation GED, else the last), `metrics.csv` and checkpoints in the job's folder.
 
     Returns:
         `steps`, `minutes`, `best_ged` (None without validation images) and `stopped` (whether Ctrl-C ended it early).
@@ -56,8 +56,8 @@ def fit(
     if config.max_steps is None and config.max_minutes is None:
         raise InputError("training needs an end: give max_steps or max_minutes")
     quiet_lightning()
-    adapter = Adapter(method.to(memory_format=torch.channels_last), data, config, seed)
-    keeper = RunKeeper(adapter, data, config, paths)
+    adapter = Adapter(channels_last(method), data, config, job.seed)
+    keeper = RunKeeper(adapter, data, config, job)
     on_gpu = hardware.accelerator != "cpu" and torch.cuda.is_available()
     trainer = lightning.Trainer(
         accelerator=hardware.accelerator,
@@ -85,6 +85,11 @@ def fit(
     method.load_state_dict(adapter.evaluated.state_dict())
     method.eval()
     return keeper.outcome()
+
+
+def is_first_process() -> bool:
+    """Whether this process, of all that train one run, is the one that writes and speaks."""
+    return not any(int(os.environ.get(name, "0")) for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
 def quiet_lightning() -> None:

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _train(options: BaseModel, method: str) -> int:
-    from plurimask.train import Hardware
+    from plurimask.train import Hardware, is_first_process
 
     content: dict[str, Any] = {name: getattr(options, name) for name in type(options).model_fields}
     general = {name: content.pop(name) for name in TrainOptions.model_fields}
@@ -80,7 +80,8 @@ def _train(options: BaseModel, method: str) -> int:
         overwrite=general["overwrite"],
         hardware=hardware,
     )
-    _say(outcome, general)
+    if is_first_process():
+        _say(outcome, general)
     return 130 if outcome["stopped"] else 0
 
 

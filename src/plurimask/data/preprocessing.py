@@ -54,11 +54,12 @@ def _centre(length: int, crop: int) -> slice:
 
 def random_crop(example: Example, size: int, generator: torch.Generator) -> Example:
     """A window of `size` x `size` pixels at a random place; a side that is shorter is kept whole."""
-    slices = []
+    slices: list[slice] = []
     for length in example.image.shape[-2:]:
         start = int(torch.randint(max(0, length - size) + 1, (1,), generator=generator))
         slices.append(slice(start, start + min(size, length)))
-    return Example(example.name, example.image[..., *slices], example.labels[..., *slices])
+    rows, columns = slices
+    return Example(example.name, example.image[..., rows, columns], example.labels[..., rows, columns])
 
 
 def draw_raters(labels: Tensor, num_raters: int, generator: torch.Generator) -> Tensor:

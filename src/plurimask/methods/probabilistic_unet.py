@@ -40,7 +40,8 @@ class LatentSegmentation(SegmentationDistribution):
         return torch.Size([len(self.features), self.head.scores.out_features, *self.features.shape[2:]])
 
     def draw_noise(self, num_samples: int, generator: RandomSource = None) -> Tensor:
-        return normal_noise(num_samples, *self.prior.mean.shape[:1], self.prior.mean.shape[1:], generator)
+        batch_size, latent_dim = self.prior.mean.shape
+        return normal_noise(num_samples, batch_size, (latent_dim,), generator)
 
     def latents(self, noise: Tensor) -> Tensor:
         """Standard normal noise `(N, B, L)` -> draws z from the prior `(N, B, L)`."""
@@ -50,7 +51,8 @@ class LatentSegmentation(SegmentationDistribution):
         """Latents `(N, B, L)` -> logits `(N, B, C, *spatial)`."""
         num_samples, batch_size, _ = latents.shape
         image = torch.arange(batch_size, device=latents.device).repeat(num_samples)
-        return self.head(self.features, latents.flatten(0, 1), image).unflatten(0, (num_samples, batch_size))
+        scores: Tensor = self.head(self.features, latents.flatten(0, 1), image)
+        return scores.view(num_samples, batch_size, *scores.shape[1:])
 
     def logits(self, noise: Noise) -> Tensor:
         assert isinstance(noise, Tensor)
@@ -95,7 +97,8 @@ class ProbabilisticUNet(SegmentationMethod):
         """q(z | image, label map) for images `(P, K, *spatial)` and label maps `(P, *spatial)`: shape `(P, L)`."""
         judged = (labels != IGNORE).unsqueeze(1)
         centred = (one_hot(labels, self.config.num_classes) - 0.5) * judged
-        return self.posterior_net(torch.cat([images, centred], dim=1))
+        posterior: Gaussian = self.posterior_net(torch.cat([images, centred], dim=1))
+        return posterior
 
     def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
         raters = judgements(labels)  # P label maps, each of one of the B images

@@ -34,8 +34,9 @@ class LatentHead(nn.Module):
             layers = [_parameters(layer, dtype) for layer in (*self.hidden, self.scores)]
             # Training keeps every activation for the gradient: nothing is gained by tiles.
             size = pixels.shape[1] if torch.is_grad_enabled() else max(1, TILE_ELEMENTS // max(1, shifts.numel()))
-            tiles = [_perceptron(tile[image] + shifts, layers) for tile in pixels.split(size, dim=1)]
-        return torch.cat(tiles, dim=1).float().mT.unflatten(2, spatial)
+            tiles = [_perceptron(tile[image] + shifts, layers) for tile in torch.split(pixels, size, dim=1)]
+        scores = torch.cat(tiles, dim=1).float().mT
+        return scores.reshape(*scores.shape[:2], *spatial)
 
 
 def _perceptron(x: Tensor, layers: list[tuple[Tensor, Tensor]]) -> Tensor:

@@ -26,7 +26,8 @@ class Adapter(lightning.LightningModule):
         self.augmentation = Augmentation(config.augmentation)
         self.average: AveragedModel | None = None
         if config.ema_decay is not None:
-            self.average = AveragedModel(method, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
+            moving = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(method, multi_avg_fn=moving, use_buffers=True)
             self.average.requires_grad_(False)
         self.step = 0
 
@@ -38,7 +39,7 @@ class Adapter(lightning.LightningModule):
         return evaluated
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.config.optimizer]
+        kind = torch.optim.AdamW if self.config.optimizer == "adamw" else torch.optim.Adam
         groups = self.method.parameter_groups(self.config.learning_rate)
         optimizer = kind(groups, lr=self.config.learning_rate, weight_decay=self.config.weight_decay)
         for group in optimizer.param_groups:
@@ -74,6 +75,7 @@ class Adapter(lightning.LightningModule):
 
     def _descend(self, total: Tensor) -> Tensor:
         optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
         optimizer.zero_grad()
         self.manual_backward(total)
         clipped = [p for group in optimizer.param_groups if group.get("clip", True) for p in group["params"]]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import signal
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -16,7 +14,7 @@ from typing import Any
 import lightning
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -27,17 +25,19 @@ from plurimask.inference import Sampling
 from plurimask.settings import TrainingConfig
 from plurimask.training.adapter import Adapter
 from plurimask.training.batches import TrainingData
+from plurimask.training.log import MetricsLog
 
 CHECKPOINT_SECONDS = 30.0
-LOG_STEPS = 10
 VALIDATED = ("ged", "ged_unbiased", "hungarian_iou", "diversity", "dice", "iou", "ece", "nll")
 
 
 @dataclass(frozen=True)
-class TrainingPaths:
-    """The files of a run that training writes."""
+class TrainingJob:
+    """One training: its seed, where it is kept, and whether it continues what is there."""
 
     folder: Path
+    seed: int = 0
+    resume: bool = False
 
     @property
     def weights(self) -> Path:
@@ -62,15 +62,13 @@ class TrainingPaths:
 class RunKeeper(lightning.Callback):
     """Follows the budget and keeps the run on disk; knows where it stands, `progress` from 0 to 1."""
 
-    def __init__(self, adapter: Adapter, data: TrainingData, config: TrainingConfig, paths: TrainingPaths) -> None:
-        self.adapter, self.data, self.config, self.paths = adapter, data, config, paths
+    def __init__(self, adapter: Adapter, data: TrainingData, config: TrainingConfig, job: TrainingJob) -> None:
+        self.adapter, self.data, self.config, self.job = adapter, data, config, job
         self.elapsed, self.validations, self.worse = 0.0, 0, 0  # seconds; counts
         self.best_ged: float | None = None
         self.stopped = self.stalled = False
         self._optimizer_state: dict[str, Any] | None = None
-        self._rows: list[dict[str, float]] = []
-        self._sums: dict[str, float] = {}
-        self._num_summed = 0
+        self.history = MetricsLog()
         self._clock = self._saved = time.monotonic()
         self._bar = _progress_bar()
 
@@ -96,7 +94,7 @@ class RunKeeper(lightning.Callback):
         self._clock = self._saved = time.monotonic()
         if trainer.is_global_zero:
             self._bar.start()
-            self._task = self._bar.add_task("train", total=1.0, **self._status())
+            self._task = self._bar.add_task(self._status(), total=1.0)
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
@@ -118,7 +116,7 @@ class RunKeeper(lightning.Callback):
         self._tick()
         self.stopped = bool(trainer.strategy.broadcast(self.stopped))
         self.elapsed = trainer.strategy.broadcast(self.elapsed)
-        self._log(outputs)
+        self.history.add_step(self._where(), {name: float(value) for name, value in outputs.items()})
         progress = self.progress()
         if not self.stopped and progress >= min(1.0, (self.validations + 1) / self.config.num_validations):
             self._validate(trainer)
@@ -126,11 +124,12 @@ class RunKeeper(lightning.Callback):
         elif self.stopped or time.monotonic() - self._saved > CHECKPOINT_SECONDS:
             self.save(trainer)
         if trainer.is_global_zero:
-            self._bar.update(self._task, completed=min(1.0, progress), **self._status())
+            self._bar.update(self._task, completed=min(1.0, progress), description=self._status())
         if self.stopped or self.stalled or progress >= 1:
             trainer.should_stop = True
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        trainer.strategy.barrier()  # what the first process wrote is there for all
         self._close()
 
     def on_exception(
@@ -160,7 +159,7 @@ class RunKeeper(lightning.Callback):
         method.train(was_training)
         self._tick()
         self.elapsed = trainer.strategy.broadcast(self.elapsed)
-        self._row({f"val_{name}": totals[name] for name in VALIDATED})
+        self.history.add_row(self._where(), {f"val_{name}": totals[name] for name in VALIDATED})
         ged = totals["ged"]
         if isinstance(ged, float) and (self.best_ged is None or ged < self.best_ged):
             self.best_ged, self.worse = ged, 0
@@ -172,18 +171,18 @@ class RunKeeper(lightning.Callback):
     def _keep_best(self, trainer: lightning.Trainer) -> None:
         if trainer.is_global_zero:
             content = save(_weights(self.adapter.evaluated))
-            replace_file(self.paths.best, content)
-            replace_file(self.paths.weights, content)
+            replace_file(self.job.best, content)
+            replace_file(self.job.weights, content)
 
     def take_best(self) -> None:
         """Give the evaluated method the weights that were best, where any were kept."""
-        if self.paths.best.exists():
-            self.adapter.evaluated.load_state_dict(load_file(self.paths.best))
+        if self.job.best.exists():
+            self.adapter.evaluated.load_state_dict(load_file(self.job.best))
 
     def keep_weights(self) -> None:
         """Write the weights of the evaluated method as the run's."""
         if self.adapter.global_rank == 0:
-            replace_file(self.paths.weights, save(_weights(self.adapter.evaluated)))
+            replace_file(self.job.weights, save(_weights(self.adapter.evaluated)))
 
     # ---- checkpoints ----------------------------------------------------------------------------------------------
 
@@ -205,50 +204,27 @@ class RunKeeper(lightning.Callback):
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        self._write_metrics()
-        replace_file(self.paths.last, buffer.getvalue())
+        self.history.write(self.job.metrics)
+        replace_file(self.job.last, buffer.getvalue())
 
     def restore(self) -> None:
-        """Continue from the checkpoint, if there is one."""
-        if not self.paths.last.exists():
+        """Continue from the checkpoint, if that is wanted and there is one."""
+        if not self.job.resume or not self.job.last.exists():
             return
         try:
-            state = torch.load(self.paths.last, map_location="cpu", weights_only=True)
+            state = torch.load(self.job.last, map_location="cpu", weights_only=True)
             self.adapter.method.load_state_dict(state["method"])
             if self.adapter.average is not None:
                 self.adapter.average.load_state_dict(state["average"])
         except Exception as error:
             raise InputError(
-                f"{self.paths.last} cannot be continued from ({type(error).__name__}: {str(error).splitlines()[0]}): "
+                f"{self.job.last} cannot be continued from ({type(error).__name__}: {str(error).splitlines()[0]}): "
                 "start again with --overwrite"
             ) from error
         self._optimizer_state = state["optimizer"]
         self.adapter.step, self.elapsed = state["step"], state["elapsed"]
         self.validations, self.worse, self.best_ged = state["validations"], state["worse"], state["best_ged"]
-        self._rows = [row for row in read_metrics(self.paths.metrics) if row["step"] <= self.adapter.step]
-
-    # ---- metrics.csv ----------------------------------------------------------------------------------------------
-
-    def _log(self, outputs: Mapping[str, Tensor]) -> None:
-        for name, value in outputs.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(value)
-        self._num_summed += 1
-        if self.adapter.step % LOG_STEPS == 0:
-            self._row({name: total / self._num_summed for name, total in self._sums.items()})
-            self._sums, self._num_summed = {}, 0
-
-    def _row(self, values: Mapping[str, Any]) -> None:
-        learning_rate = float(self._optimizer().param_groups[0]["lr"])
-        where = {"step": self.adapter.step, "minutes": round(self.elapsed / 60, 4), "learning_rate": learning_rate}
-        self._rows.append({**where, **{name: value for name, value in values.items() if value is not None}})
-
-    def _write_metrics(self) -> None:
-        names = dict.fromkeys(name for row in self._rows for name in row)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(names), restval="")
-        writer.writeheader()
-        writer.writerows(self._rows)
-        replace_file(self.paths.metrics, text.getvalue().encode())
+        self.history.restore(self.job.metrics, self.adapter.step)
 
     # ---- small things ---------------------------------------------------------------------------------------------
 
@@ -270,18 +246,14 @@ class RunKeeper(lightning.Callback):
         self._bar.stop()
         self._interrupt_handler()
 
-    def _status(self) -> dict[str, str]:
-        loss = next((f"{row['loss']:.1f}" for row in reversed(self._rows) if "loss" in row), "-")
-        ged = "-" if self.best_ged is None else f"{self.best_ged:.3f}"
-        return {"step": str(self.adapter.step), "loss": loss, "ged": ged}
+    def _status(self) -> str:
+        loss, ged = self.history.latest("loss"), self.best_ged
+        so_far = "" if loss is None else f"  loss {loss:.1f}"
+        return f"training  step {self.adapter.step}{so_far}" + ("" if ged is None else f"  best val GED {ged:.3f}")
 
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a `metrics.csv`, numbers where there are any."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as stream:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(stream)]
+    def _where(self) -> dict[str, float]:
+        learning_rate = float(self._optimizer().param_groups[0]["lr"])
+        return {"step": self.adapter.step, "minutes": round(self.elapsed / 60, 4), "learning_rate": learning_rate}
 
 
 def _weights(method: torch.nn.Module) -> dict[str, Tensor]:
@@ -297,11 +269,5 @@ def _handle_interrupt(handler: Any) -> Any:
 
 
 def _progress_bar() -> Progress:
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        TextColumn("{task.percentage:.0f} %  step {task.fields[step]}  loss {task.fields[loss]}"),
-        TextColumn("best val GED {task.fields[ged]}"),
-        TimeElapsedColumn(),
-    )
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     return Progress(*columns, console=Console(stderr=True))

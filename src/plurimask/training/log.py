@@ -1,0 +1,61 @@
+"""`metrics.csv`: one row every few steps, and one for each validation."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from plurimask.files import replace_file
+
+LOG_STEPS = 10
+"""Steps that one row of training terms is the mean of."""
+
+
+class MetricsLog:
+    """The rows of a training so far. Columns appear as they are needed; what does not apply to a row is empty."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._sums: dict[str, float] = {}
+        self._num_summed = 0
+
+    def add_step(self, where: Mapping[str, Any], terms: Mapping[str, float]) -> None:
+        """The terms of one step. Every `LOG_STEPS` steps their means become a row, at `where` (step, minutes, ...)."""
+        for name, value in terms.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._num_summed += 1
+        if where["step"] % LOG_STEPS == 0:
+            self.add_row(where, {name: total / self._num_summed for name, total in self._sums.items()})
+            self._sums, self._num_summed = {}, 0
+
+    def add_row(self, where: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        """A row of its own."""
+        self.rows.append({**where, **{name: value for name, value in values.items() if value is not None}})
+
+    def latest(self, name: str) -> float | None:
+        """The last value of a column."""
+        return next((float(row[name]) for row in reversed(self.rows) if name in row), None)
+
+    def write(self, path: Path) -> None:
+        """All rows as CSV, whole or not at all."""
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(names), restval="")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        replace_file(path, text.getvalue().encode())
+
+    def restore(self, path: Path, last_step: int) -> None:
+        """Take up the rows that were written up to a step."""
+        self.rows = [{**row, "step": int(row["step"])} for row in read_metrics(path) if row["step"] <= last_step]
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The rows of a `metrics.csv`, numbers where there are any; none if there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as stream:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(stream)]

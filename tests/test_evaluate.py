@@ -1,0 +1,123 @@
+"""Evaluation and prediction: draws belong to names, crops are remembered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from plurimask.data.example import Example
+from plurimask.data.lesions import lesion_source
+from plurimask.data.preprocessing import Preprocessing, draw_raters, random_crop, stack_padded
+from plurimask.distribution import IGNORE
+from plurimask.evaluate import ExampleView, evaluate
+from plurimask.inference import Sampling, generators_of, predict_images
+from plurimask.methods import build_method
+from plurimask.predict import readings
+
+
+@pytest.fixture
+def view() -> ExampleView:
+    source = lesion_source(num_train=2, num_val=7, seed=2, size=36)
+    return ExampleView(source.splits["val"], range(7), Preprocessing(mean=(80.0,), std=(20.0,), center_crop=25), (1,))
+
+
+def method(name: str) -> Any:
+    torch.manual_seed(0)
+    return build_method(name, channels=(6, 8)).eval()
+
+
+def test_order_and_batch_size_do_not_matter(view: ExampleView) -> None:
+    network = method("probabilistic-unet")
+    forwards = evaluate(network, view, Sampling(6, seed=3, batch_size=1))
+    backwards = evaluate(
+        network, ExampleView(view.examples, range(6, -1, -1), view.preprocessing, (1,)), Sampling(6, 3, 4)
+    )
+    assert forwards.totals["num_images"] == 7
+    ours = {row["name"]: row for row in forwards.rows}
+    for row in backwards.rows:
+        assert row["ged"] == pytest.approx(ours[row["name"]]["ged"], abs=0.02)  # rounding may decide a tie
+    other = evaluate(network, view, Sampling(6, seed=4))
+    assert any(row["ged"] != ours[row["name"]]["ged"] for row in other.rows)
+
+
+def test_a_deterministic_method_has_no_diversity(view: ExampleView) -> None:
+    totals = evaluate(method("unet"), view, Sampling(5)).totals
+    assert totals["diversity"] == 0
+    assert totals["ged_oracle"] == pytest.approx(float(totals["rater_diversity"]) * (1 / 5 + 1 / 4))  # type: ignore[arg-type]
+
+
+def test_draws_depend_on_seed_and_name_alone() -> None:
+    one, two = generators_of(1, ["a", "b"]), generators_of(1, ["b"])
+    assert torch.equal(torch.randn(4, generator=one.images[1]), torch.randn(4, generator=two.images[0]))
+    assert not torch.equal(
+        torch.randn(4, generator=generators_of(2, ["b"]).images[0]), torch.randn(4, generator=one.images[0])
+    )
+
+
+def test_images_of_mixed_sizes_come_back_in_order() -> None:
+    sizes = [(9, 7), (9, 7), (8, 12), (9, 7)]
+    images = [(str(number), torch.randn(1, *size)) for number, size in enumerate(sizes)]
+    seen = []
+    for names, prediction in predict_images(method("probabilistic-unet"), images, Sampling(3)):
+        for number, name in enumerate(names):
+            seen.append((name, tuple(prediction.statistics.maps[:, number].shape)))
+    assert seen == [(str(number), (3, *size)) for number, size in enumerate(sizes)]
+
+
+def example(height: int, width: int, raters: int = 3) -> Example:
+    pixels = torch.arange(height * width).view(1, height, width).float()
+    return Example("x", pixels, (pixels % 2).expand(raters, -1, -1).to(torch.uint8))
+
+
+def test_centre_crop_cuts_image_and_labels_alike() -> None:
+    preprocessing = Preprocessing(mean=(0.0,), std=(1.0,), center_crop=6)
+    cut = preprocessing.example(example(11, 4))
+    assert cut.image.shape == (1, 6, 4)
+    assert torch.equal(cut.image[0] % 2, cut.labels[0].float())
+    assert cut.image[0, 0, 0] == 2 * 4
+
+
+def test_random_crops_cut_image_and_labels_alike() -> None:
+    seen = set()
+    for seed in range(30):
+        cut = random_crop(example(9, 5), 7, torch.Generator().manual_seed(seed))
+        assert cut.image.shape == (1, 7, 5)
+        assert torch.equal(cut.image[0] % 2, cut.labels[1].float())
+        seen.add(float(cut.image[0, 0, 0]))
+    assert seen == {0.0, 5.0, 10.0}
+
+
+def test_mixed_sizes_are_padded_by_nobody_s_judgement() -> None:
+    images, labels = stack_padded([example(4, 7), example(6, 3)])
+    assert images.shape == (2, 1, 6, 7)
+    assert labels.shape == (2, 3, 6, 7)
+    assert int((labels[1] == IGNORE).sum()) == 3 * (42 - 18)
+    assert torch.equal(images[1, 0, :, 2:5], example(6, 3).image[0])
+    assert float(images[0, 0, 0].abs().max()) == 0
+
+
+def test_raters_are_drawn_without_repeats_among_those_present() -> None:
+    labels = torch.stack([torch.full((4, 5), value, dtype=torch.uint8) for value in (0, 1, IGNORE, 2, 3)])
+    seen = set()
+    for seed in range(60):
+        drawn = draw_raters(labels, 2, torch.Generator().manual_seed(seed))[:, 0, 0].tolist()
+        assert len(set(drawn)) == 2
+        assert IGNORE not in drawn
+        seen |= set(drawn)
+    assert seen == {0, 1, 2, 3}
+    padded = draw_raters(labels, 5, torch.Generator())[:, 0, 0].tolist()
+    assert sorted(padded) == [0, 1, 2, 3, IGNORE]
+
+
+def test_readings_count_distinct_maps() -> None:
+    description = lesion_source(num_train=1, num_val=1, size=36).description
+    samples = np.zeros((5, 3, 4), np.uint8)
+    samples[1, 0, 0] = samples[3, 0, 0] = samples[4, 0, 0] = 1
+    content = readings(samples, [f"{k}.png" for k in range(5)], description)
+    assert content["num_distinct"] == 2
+    assert [reading["count"] for reading in content["readings"]] == [3, 2]
+    assert content["readings"][0]["samples"] == ["1.png", "3.png", "4.png"]
+    assert content["readings"][0]["pixels"] == {"background": 11, "lesion": 1}
