@@ -30,13 +30,13 @@ def naive(head: LatentHead, features: Tensor, latents: Tensor, image: Tensor) ->
 def test_equals_convolutions_on_tiled_latents(
     monkeypatch: pytest.MonkeyPatch, num_hidden: int, tile: int, grad: bool
 ) -> None:
-    monkeypatch.setattr(head_module, "TILE_ELEMENTS", tile)
+    monkeypatch.setattr(head_module, "TILE_BYTES", tile)
     torch.manual_seed(0)
     head = LatentHead(F, L, C, num_hidden)
     features, latents = torch.randn(B, F, H, W), torch.randn(6, L)
     image = torch.tensor([0, 2, 2, 1, 0, 2])
     with torch.set_grad_enabled(grad):
-        got = head(features, latents, image)
+        got = head(head.project(features), latents, image)
     torch.testing.assert_close(got, naive(head, features, latents, image), atol=1e-5, rtol=1e-4)
 
 
@@ -47,7 +47,7 @@ def test_gradients_equal_those_of_convolutions() -> None:
     image = torch.tensor([1, 0, 2, 1])
     target = torch.randn(4, C, H, W)
     inputs = [features, latents, *head.parameters()]
-    got = torch.autograd.grad((head(features, latents, image) * target).sum(), inputs)
+    got = torch.autograd.grad((head(head.project(features), latents, image) * target).sum(), inputs)
     want = torch.autograd.grad((naive(head, features, latents, image) * target).sum(), inputs)
     for ours, theirs in zip(got, want, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
@@ -57,8 +57,8 @@ def test_works_in_three_dimensions_and_in_bf16() -> None:
     head = LatentHead(F, L, C)
     features, latents = torch.randn(B, F, 3, 5, 4), torch.randn(B, L)
     with torch.no_grad():
-        exact = head(features, latents, torch.arange(B))
-        coarse = head(features.bfloat16(), latents, torch.arange(B))
+        exact = head(head.project(features), latents, torch.arange(B))
+        coarse = head(head.project(features.bfloat16()), latents, torch.arange(B))
     assert exact.shape == (B, C, 3, 5, 4)
     assert coarse.dtype == torch.float32
     torch.testing.assert_close(coarse, exact, atol=0.1, rtol=0.1)

@@ -31,13 +31,13 @@ class LatentSegmentation(SegmentationDistribution):
     """The features of B images, the prior over their latents, and the head that joins the two."""
 
     def __init__(self, features: Tensor, prior: Gaussian, head: LatentHead) -> None:
-        self.features = features  # (B, F, *spatial)
+        self.projected = head.project(features)  # (B, F, *spatial): the features' share in the head's first layer
         self.prior = prior  # (B, L)
         self.head = head
 
     @property
     def logits_shape(self) -> torch.Size:
-        return torch.Size([len(self.features), self.head.scores.out_features, *self.features.shape[2:]])
+        return torch.Size([len(self.projected), self.head.scores.out_features, *self.projected.shape[2:]])
 
     def draw_noise(self, num_samples: int, generator: RandomSource = None) -> Tensor:
         batch_size, latent_dim = self.prior.mean.shape
@@ -51,7 +51,7 @@ class LatentSegmentation(SegmentationDistribution):
         """Latents `(N, B, L)` -> logits `(N, B, C, *spatial)`."""
         num_samples, batch_size, _ = latents.shape
         image = torch.arange(batch_size, device=latents.device).repeat(num_samples)
-        scores: Tensor = self.head(self.features, latents.flatten(0, 1), image)
+        scores: Tensor = self.head(self.projected, latents.flatten(0, 1), image)
         return scores.view(num_samples, batch_size, *scores.shape[1:])
 
     def logits(self, noise: Noise) -> Tensor:
@@ -105,7 +105,7 @@ class ProbabilisticUNet(SegmentationMethod):
         prior = self.prior_net(images).take(raters.image)
         posterior = self.posterior(images[raters.image], raters.labels)
         z = posterior.transform(torch.randn(posterior.mean.shape, generator=generator))
-        logits = self.head(self.unet(images), z, raters.image)
+        logits = self.head(self.head.project(self.unet(images)), z, raters.image)
         reconstruction = (raters.weight * summed_cross_entropy(logits, raters.labels)).sum()
         kl = (raters.weight * posterior.kl(prior)).sum()
         terms = {"reconstruction": reconstruction.detach(), "kl": kl.detach()}

@@ -6,17 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-TILE_ELEMENTS = 2**18
-"""Activations per tile (1 MB of float32): small enough to stay in a processor's cache from layer to layer."""
+TILE_BYTES = 2**21
+"""Activations per tile: small enough to stay in a processor's cache from layer to layer."""
 
 
 class LatentHead(nn.Module):
-    """Features `(B, F, *spatial)` and latents `(P, L)` of the images `(P,)` -> class scores `(P, C, *spatial)`.
+    """Features of images and latent vectors -> class scores: 1x1 convolutions on the features with z at every pixel.
 
-    `num_hidden` 1x1 convolutions with ReLU and one without, on the features with the latent repeated at every pixel.
-    The first is linear in both: W [f; z] = W_f f + W_z z. So W_f f is computed once per image, W_z z is a bias per
-    sample, and no repeated latent is ever stored. The layers are matrix products over tiles of pixels: each pixel goes
-    through all layers while it is in cache, where convolutions would carry every layer of every sample through memory.
+    There are `num_hidden` convolutions with ReLU and one without. The first is linear in both: W [f; z] = W_f f +
+    W_z z. So W_f f is computed once per image, by `project`; W_z z is a bias per sample, and no repeated latent is ever
+    stored.
     """
 
     def __init__(self, feature_channels: int, latent_dim: int, num_classes: int, num_hidden: int = 3) -> None:
@@ -26,26 +25,74 @@ class LatentHead(nn.Module):
         self.hidden = nn.ModuleList(nn.Linear(feature_channels, feature_channels) for _ in range(num_hidden - 1))
         self.scores = nn.Linear(feature_channels, num_classes)
 
-    def forward(self, features: Tensor, latents: Tensor, image: Tensor) -> Tensor:
-        dtype, spatial = features.dtype, features.shape[2:]
+    def project(self, features: Tensor) -> Tensor:
+        """The share of the features in the first layer, W_f f: `(B, F, *spatial)` -> `(B, F, *spatial)`."""
         with torch.autocast(features.device.type, enabled=False):
-            pixels = functional.linear(features.flatten(2).mT, *_parameters(self.of_features, dtype))  # (B, pixels, F)
-            shifts = self.of_latents(latents.float()).to(dtype)[:, None]  # (P, 1, F)
-            layers = [_parameters(layer, dtype) for layer in (*self.hidden, self.scores)]
-            # Training keeps every activation for the gradient: nothing is gained by tiles.
-            size = pixels.shape[1] if torch.is_grad_enabled() else max(1, TILE_ELEMENTS // max(1, shifts.numel()))
-            tiles = [_perceptron(tile[image] + shifts, layers) for tile in torch.split(pixels, size, dim=1)]
-        scores = torch.cat(tiles, dim=1).float().mT
-        return scores.reshape(*scores.shape[:2], *spatial)
+            projected = self.of_features.weight.to(features.dtype) @ features.flatten(2)
+        return projected.reshape(features.shape)
+
+    def forward(self, projected: Tensor, latents: Tensor, image: Tensor) -> Tensor:
+        """Projected features `(B, F, *spatial)`, latents `(P, L)` of the images `(P,)` -> scores `(P, C, *spatial)`."""
+        with torch.autocast(projected.device.type, enabled=False):
+            # (B, F, pixels) and, with the first bias, (P, F)
+            pixels, shifts = projected.flatten(2), self.of_latents(latents.float()) + self.of_features.bias
+            decode = self._differentiable if torch.is_grad_enabled() else self._tiled
+            scores = decode(pixels, shifts, image)
+        return scores.reshape(*scores.shape[:2], *projected.shape[2:])
+
+    def _differentiable(self, pixels: Tensor, shifts: Tensor, image: Tensor) -> Tensor:
+        """All samples at once: the gradient needs every activation anyway."""
+        x = pixels.mT[image] + shifts.to(pixels.dtype)[:, None]
+        for layer in (*self.hidden, self.scores):
+            x = _linear(layer, x.relu())
+        return x.float().mT
+
+    def _tiled(self, pixels: Tensor, shifts: Tensor, image: Tensor) -> Tensor:
+        """Matrix products over tiles of pixels: a tile goes through all layers of all samples of an image while it is
+        in cache, where convolutions would carry each layer of each sample through memory.
+
+        A bias b and a ReLU together are one pass: relu(y + b) = max(y, -b) + b, and the last b moves through the next
+        layer's weights into its bias. The first bias differs from sample to sample, hence so do all.
+        """
+        dtype, layers = pixels.dtype, [_parameters(layer) for layer in (*self.hidden, self.scores)]
+        bias, floors = shifts, []
+        for weight, own in layers:
+            floors.append(-bias.to(dtype)[:, :, None])  # rounded here: what max leaves is what the next bias makes up
+            bias = own - floors[-1].flatten(1).float() @ weight.mT
+        weights = [weight.to(dtype) for weight, _ in layers]
+        members = [(image == number).nonzero().flatten() for number in range(len(pixels))]
+        scores = [
+            _alternate(of_image, weights, [floor[chosen] for floor in floors])
+            for of_image, chosen in zip(pixels, members, strict=True)
+        ]
+        in_order = scores[0] if len(scores) == 1 else torch.cat(scores)[torch.cat(members).argsort()]
+        return in_order.add_(bias[..., None])
 
 
-def _perceptron(x: Tensor, layers: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """ReLU, then each layer with a ReLU between: `(..., F)` -> `(..., C)`."""
-    for weight, bias in layers:
-        x = functional.linear(x.relu_(), weight, bias)
-    return x
+def _alternate(features: Tensor, weights: list[Tensor], floors: list[Tensor]) -> Tensor:
+    """Features `(F, pixels)` through maximum and product by turns, for floors `(samples, F, 1)`: float32 scores."""
+    (num_samples, num_features, _), num_pixels = floors[0].shape, features.shape[1]
+    size = min(num_pixels, max(1, TILE_BYTES // max(1, floors[0].numel() * floors[0].element_size())))
+    scores = torch.empty(num_samples, len(weights[-1]), num_pixels, device=features.device)
+    # Fresh memory for each product would cost more time than the product.
+    space = features.new_empty(2, num_samples, num_features, size)
+    stacks = [weight.expand(num_samples, -1, -1) for weight in weights]
+    for start in range(0, num_pixels, size):
+        tile = features[:, start : start + size]
+        x, spare = space[..., : tile.shape[1]]
+        torch.maximum(tile, floors[0], out=x)
+        for stack, floor in zip(stacks[:-1], floors[1:], strict=True):
+            torch.bmm(stack, x, out=spare)
+            x, spare = torch.maximum(spare, floor, out=spare), x
+        scores[..., start : start + size] = torch.bmm(stacks[-1], x)
+    return scores
 
 
-def _parameters(layer: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _linear(layer: nn.Module, x: Tensor) -> Tensor:
+    weight, bias = _parameters(layer)
+    return functional.linear(x, weight.to(x.dtype), bias.to(x.dtype))
+
+
+def _parameters(layer: nn.Module) -> tuple[Tensor, Tensor]:
     assert isinstance(layer, nn.Linear)
-    return layer.weight.to(dtype), layer.bias.to(dtype)
+    return layer.weight, layer.bias
