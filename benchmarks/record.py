@@ -43,6 +43,14 @@ def median_seconds(functions: Mapping[str, Callable[[], object]], repeats: int) 
     return {name: statistics.median(values) for name, values in times.items()}
 
 
+def data_folder() -> Path:
+    """Where the development data lie: PLURIMASK_DATA, else `shared/data` beside the project."""
+    folder = Path(os.environ.get("PLURIMASK_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        raise SystemExit(f"{folder}: no data there; set PLURIMASK_DATA to the folder that holds lidc/, camvid/, ...")
+    return folder
+
+
 def write(path: Path | None, content: Mapping[str, Any]) -> None:
     """Write a record as JSON, if there is somewhere to write it to."""
     if path is not None:

@@ -61,9 +61,8 @@ def test_images_of_mixed_sizes_come_back_in_order() -> None:
     sizes = [(9, 7), (9, 7), (8, 12), (9, 7)]
     images = [(str(number), torch.randn(1, *size)) for number, size in enumerate(sizes)]
     seen = []
-    for names, prediction in predict_images(method("probabilistic-unet"), images, Sampling(3)):
-        for number, name in enumerate(names):
-            seen.append((name, tuple(prediction.statistics.maps[:, number].shape)))
+    for names, samples, _ in predict_images(method("probabilistic-unet"), images, Sampling(3)):
+        seen += [(name, tuple(samples[:, number].shape)) for number, name in enumerate(names)]
     assert seen == [(str(number), (3, *size)) for number, size in enumerate(sizes)]
 
 

@@ -21,6 +21,7 @@ from plurimask.methods.probabilistic_unet import ProbabilisticUNet
 from plurimask.run import Plan, load_run, read_record, train_run
 from plurimask.settings import TrainingConfig
 from plurimask.training import keeper
+from plurimask.training.adapter import moving_average
 from plurimask.training.batches import TrainingBatches, TrainingData
 
 TINY: dict[str, Any] = {
@@ -110,6 +111,21 @@ def test_a_finished_run_is_not_trained_again(source: Any, tmp_path: Path) -> Non
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+def test_a_resumed_run_may_get_more_time_but_no_other_settings(source: Any, tmp_path: Path) -> None:
+    train_run(Plan("unet", settings=TINY, seed=3), source, tmp_path / "run")
+    longer = Plan("unet", settings={**TINY, "max_steps": 15}, seed=None)
+    assert train_run(longer, source, tmp_path / "run", resume=True)["steps"] == 15
+    assert read_record(tmp_path / "run").training.max_steps == 15
+    for plan, name in [
+        (Plan("unet", settings={"channels": (5, 8)}, seed=None), "channels"),
+        (Plan("unet", settings={"batch_size": 2}, seed=None), "batch_size"),
+        (Plan("unet", seed=4), "seed"),
+        (Plan("probabilistic-unet", seed=None), "method"),
+    ]:
+        with pytest.raises(InputError, match=f"{name} would change"):
+            train_run(plan, source, tmp_path / "run", resume=True)
+
+
 def test_an_existing_run_is_kept_unless_told_otherwise(source: Any, tmp_path: Path) -> None:
     plan = Plan("unet", settings=TINY)
     train_run(plan, source, tmp_path / "run")
@@ -161,6 +177,17 @@ def test_training_without_validation_images_keeps_the_last_weights(source: Any, 
     outcome = train_run(Plan("unet", settings=TINY), alone, tmp_path / "run")
     assert outcome["best_ged"] is None
     assert load_run(tmp_path / "run").method(torch.zeros(1, 1, 20, 14)).sample(2).shape == (2, 1, 20, 14)
+
+
+def test_the_moving_average_forgets_the_first_weights() -> None:
+    averaged = [torch.zeros(2), torch.tensor(0)]
+    for step in range(1, 40):
+        moving_average(0.9)(averaged, [torch.ones(2), torch.tensor(step)], step)
+    memory = 1.0
+    for step in range(1, 40):
+        memory *= min(0.9, (1 + step) / (10 + step))
+    torch.testing.assert_close(averaged[0], torch.full((2,), 1 - memory))
+    assert int(averaged[1]) == 39
 
 
 def test_learning_rate_schedules() -> None:

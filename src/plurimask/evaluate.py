@@ -64,12 +64,9 @@ def evaluate(
             labels[example.name] = example.labels
             yield example.name, example.image
 
-    for names, prediction in predict_images(method, images(), sampling):
-        # Components of a frozen prediction are its samples; a finite mixture has its own number of them.
-        maps = prediction.sample(sampling.num_samples) if prediction.num_components != sampling.num_samples else None
-        maps = prediction.statistics.maps if maps is None else maps
-        samples, mean = maps.cpu(), prediction.mean().cpu()
-        for number, name in enumerate(names):
+    for predicted in predict_images(method, images(), sampling):
+        samples, mean = predicted.samples.cpu(), predicted.mixture.mean().cpu()
+        for number, name in enumerate(predicted.names):
             one = slice(number, number + 1)
             scores = evaluate_images(samples[:, one], mean[one], labels.pop(name)[None], view.counted_classes)
             metrics.update(scores)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,6 +25,16 @@ class Sampling:
     num_samples: int = 16
     seed: int = 0
     batch_size: int = 16
+
+
+class Predicted(NamedTuple):
+    """What was predicted for a batch of named images of one size."""
+
+    names: list[str]
+    samples: Tensor
+    """`(N, B, *spatial)`, uint8: in the order drawn."""
+    mixture: MixtureSegmentation
+    """The same draws, or the components of a finite mixture, for every statistic."""
 
 
 def default_device() -> torch.device:
@@ -62,10 +73,10 @@ def generators_of(seed: int, names: Sequence[str]) -> Generators:
 
 def predict_images(
     method: SegmentationMethod, images: Iterable[tuple[str, Tensor]], sampling: Sampling
-) -> Iterator[tuple[list[str], MixtureSegmentation]]:
-    """Frozen predictions for named, normalised images `(K, *spatial)`, batched where neighbours have one size.
+) -> Iterator[Predicted]:
+    """Predictions for named, normalised images `(K, *spatial)`, batched where neighbours have one size, in their order.
 
-    Yields names and an equally weighted mixture of `num_samples` draws for each batch, in the order of the images.
+    An image's samples depend on the method, the seed and the image's name, and on nothing else.
     """
     device = next(method.parameters()).device
     batch: list[tuple[str, Tensor]] = []
@@ -85,7 +96,7 @@ def _fits(batch: list[tuple[str, Tensor]], image: Tensor, batch_size: int) -> bo
 
 def _predict(
     method: SegmentationMethod, batch: list[tuple[str, Tensor]], sampling: Sampling, device: torch.device
-) -> tuple[list[str], MixtureSegmentation]:
+) -> Predicted:
     names = [name for name, _ in batch]
     images = torch.stack([image for _, image in batch]).to(device)
     if images.ndim == 4:
@@ -93,6 +104,8 @@ def _predict(
     with torch.inference_mode(), fast_precision(device):
         prediction = method(images)
     with torch.inference_mode():
-        frozen = prediction.freeze(sampling.num_samples, generators_of(sampling.seed, names))
-        _ = frozen.statistics  # computed here, where no gradient is recorded
-    return names, frozen
+        mixture = prediction.freeze(sampling.num_samples, generators_of(sampling.seed, names))
+        samples = mixture.statistics.maps
+        if mixture.num_components != sampling.num_samples:  # heads or members: as many of them as were asked for
+            samples = mixture.sample(sampling.num_samples, generators_of(sampling.seed, names))
+    return Predicted(names, samples, mixture)

@@ -46,22 +46,21 @@ def predict(
             shown[name] = images[number]
             yield name, preprocessing.image(shown[name])
 
-    for names, prediction in predict_images(method, prepared(), sampling):
-        maps, mean, entropy = prediction.sample(sampling.num_samples), prediction.mean(), prediction.entropy()
-        if prediction.num_components == sampling.num_samples:
-            maps = prediction.statistics.maps  # each draw once, in the order drawn
-        for number, name in enumerate(names):
+    for predicted in predict_images(method, prepared(), sampling):
+        samples, mixture = predicted.samples.cpu(), predicted.mixture
+        mean, entropy = mixture.mean().cpu(), mixture.entropy().cpu()
+        for number, name in enumerate(predicted.names):
             image = shown.pop(name)
             window = preprocessing.window(image.shape[-2:])
-            whole_mean = _paste(mean[number].cpu(), image, window)
+            whole_mean = _paste(mean[number], image, window)
             whole_mean[0] += 1 - whole_mean.sum(0)
             yield GridRow(
                 name=name,
                 image=image.numpy(),
                 raters=None,
-                samples=_paste(maps[:, number].cpu(), image, window).numpy(),
+                samples=_paste(samples[:, number], image, window).numpy(),
                 mean=whole_mean.numpy(),
-                entropy=_paste(entropy[number].cpu(), image, window).numpy(),
+                entropy=_paste(entropy[number], image, window).numpy(),
                 caption="",
             )
 
@@ -87,7 +86,7 @@ def write_predictions(
         replace_file(folder / "entropy.tif", _tiff(row.entropy))
         content = json.dumps(readings(row.samples, files, description), indent=2)
         replace_file(folder / "samples.json", content.encode())
-        save_figure(overview(row, description.class_names), folder / "overview.png")
+        save_figure(overview(row, description.class_names, description.has_background), folder / "overview.png")
         on_image(row.name)
 
 

@@ -38,8 +38,13 @@ _LIDC_TRAINING = {
     "weight_decay": 1e-5,
     "num_validations": 120,
     "augmentation": {
-        "flip_horizontal": 0.5,
-        "flip_vertical": 0.5,
+        "flip_horizontal": 0.0,
+        "rotation": 22.5,
+        "scale": (0.8, 1.2),
+        "elastic_probability": 0.5,
+        "elastic_alpha": 3.0,
+        "elastic_sigma": 25.0,
+        "gamma_probability": 0.0,
     },
 }
 

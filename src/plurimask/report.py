@@ -159,8 +159,8 @@ def _grid_rows(
             yield stored[number].name, view.preprocessing.image(stored[number].image)
 
     numbers = iter(chosen)
-    for names, prediction in predict_images(run.method, images(), sampling):
-        statistics, entropy = prediction.statistics, prediction.entropy().cpu().numpy()
+    for names, samples, mixture in predict_images(run.method, images(), sampling):
+        mean, entropy = mixture.mean().cpu().numpy(), mixture.entropy().cpu().numpy()
         for position, name in enumerate(names):
             number = next(numbers)
             example, preprocessing = stored.pop(number), view.preprocessing
@@ -168,8 +168,8 @@ def _grid_rows(
                 name=name,
                 image=preprocessing.cut(example.image).numpy(),
                 raters=preprocessing.cut(example.labels).numpy(),
-                samples=statistics.maps[:, position].cpu().numpy(),
-                mean=statistics.mean[position].cpu().numpy(),
+                samples=samples[:, position].cpu().numpy(),
+                mean=mean[position],
                 entropy=entropy[position],
                 caption=_caption(evaluation.rows[number]),
             )

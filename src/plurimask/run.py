@@ -82,7 +82,8 @@ class Plan:
     method: str
     preset: str = DEFAULT_PRESET
     settings: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0
+    seed: int | None = 0
+    """None takes the seed of the run that is resumed."""
     group: str | None = None
 
 
@@ -127,7 +128,8 @@ def train_run(
         plan: what to train.
         source: data with a split "train"; its "val", if there, is what checkpoints are compared on.
         out: the run folder.
-        resume: continue the run in `out` from its last checkpoint, with the settings it was started with.
+        resume: continue the run in `out` from its last checkpoint, with the settings it was started with. Of those that
+            the plan names, only the budget may differ.
         overwrite: replace a run that is in `out`.
         hardware: devices and machines; the first device by default.
 
@@ -144,16 +146,39 @@ def train_run(
     folder = Path(out)
     if "train" not in source.splits:
         raise InputError(f"the data have no split 'train', only {', '.join(source.splits)}: add one to train on")
-    record = read_record(folder) if resume else _new_record(plan, source)
-    if not resume and is_first_process():
-        refuse_existing(folder, "something", overwrite)
-        clear(folder, (RECORD_FILE, WEIGHTS_FILE, "metrics.csv", "checkpoints"))
+    record = _continued(read_record(folder), plan) if resume else _new_record(plan, source)
+    if is_first_process():
+        if not resume:
+            refuse_existing(folder, "something", overwrite)
+            clear(folder, (RECORD_FILE, WEIGHTS_FILE, "metrics.csv", "checkpoints"))
         replace_file(folder / RECORD_FILE, record.model_dump_json(indent=2).encode())
     torch.manual_seed(record.seed)
     method = build_method(record.method, **record.config)
     counted = record.data.counted_classes
     data = TrainingData(source.splits["train"], source.splits.get("val"), record.preprocessing, counted)
     return fit(method, data, record.training, TrainingJob(folder, record.seed, resume), hardware or Hardware())
+
+
+def _continued(record: RunRecord, plan: Plan) -> RunRecord:
+    """The record of a run that is resumed, with the plan's budget if it has one."""
+    config = find_method(record.method).Config
+    own = {name: value for name, value in plan.settings.items() if name in config.model_fields}
+    training = {name: value for name, value in plan.settings.items() if name not in config.model_fields}
+    stored = {"method": record.method, "seed": record.seed, **record.config, **record.training.model_dump()}
+    try:
+        new_training = TrainingConfig(**{**record.training.model_dump(), **training})
+        new_config = config(**{**record.config, **own}).model_dump(mode="json")
+    except ValidationError as error:
+        raise InputError(_first_mistake(error)) from error
+    seed = record.seed if plan.seed is None else plan.seed
+    wanted = {"method": plan.method, "seed": seed, **new_config, **new_training.model_dump()}
+    differing = [name for name, value in wanted.items() if value != stored[name] and name not in BUDGET]
+    if differing:
+        raise InputError(
+            f"a resumed run keeps the settings it was started with, but {', '.join(differing)} would change: leave that "
+            "out, or start a new run with another --out"
+        )
+    return record.model_copy(update={"training": new_training})
 
 
 def _new_record(plan: Plan, source: DataSource) -> RunRecord:
@@ -172,7 +197,7 @@ def _new_record(plan: Plan, source: DataSource) -> RunRecord:
         preprocessing=Preprocessing(mean=tuple(mean), std=tuple(std), center_crop=training.center_crop),
         split=split,
         group=plan.group,
-        seed=plan.seed,
+        seed=plan.seed or 0,
         packages={"python": platform.python_version(), "plurimask": __version__, **_versions("torch", "lightning")},
     )
 

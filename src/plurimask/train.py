@@ -75,7 +75,7 @@ def fit(
     )
     keeper.restore()
     method.train()
-    if keeper.progress() < 1:
+    if keeper.progress() < 1 and not keeper.stalled:
         trainer.fit(adapter)
     if not keeper.stopped:
         keeper.take_best()

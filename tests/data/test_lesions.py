@@ -44,10 +44,10 @@ def test_seeds_and_splits_share_no_image() -> None:
     images: set[bytes] = set()
     names: list[str] = []
     for seed in (0, 1, 2):
-        for split in lesion_source(num_train=7, num_val=5, seed=seed, size=33).splits.values():
+        for split in lesion_source(num_train=7, num_val=5, num_test=4, seed=seed, size=33).splits.values():
             names += split.names
             images |= {example.image.numpy().tobytes() for example in split}  # type: ignore[attr-defined]
-    assert len(images) == len(set(names)) == 3 * (7 + 5)
+    assert len(images) == len(set(names)) == 3 * (7 + 5 + 4)
 
 
 def test_mean_is_that_of_the_samples() -> None:

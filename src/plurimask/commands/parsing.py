@@ -82,6 +82,13 @@ def value_of(arguments: Sequence[str], option: str) -> str | None:
     return None
 
 
+def is_given(arguments: Sequence[str], name: str) -> bool:
+    """Whether the option `name`, or one nested in it, is among the arguments."""
+    option = "--" + name.replace("_", "-")
+    words = [word.replace("_", "-") for word in arguments if word.startswith("--")]
+    return any(word == option or word.startswith((f"{option}=", f"{option}.")) for word in words)
+
+
 def _one_line(text: str) -> str:
     """tyro draws a box around its message: take the words out of it."""
     words = re.sub(r"[─━│╭╮╰╯┌┐└┘├┤═]+", " ", re.sub(r"\x1b\[[0-9;]*m", "", text))

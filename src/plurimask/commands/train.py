@@ -11,16 +11,20 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from rich.console import Console
 
-from plurimask.commands.parsing import parse, value_of
-from plurimask.data import open_data
+from plurimask.commands.parsing import is_given, parse, value_of
+from plurimask.data import DataSource, open_data
 from plurimask.errors import InputError
 from plurimask.method import MethodConfig
 from plurimask.methods import find_method
 from plurimask.presets import DEFAULT_PRESET
-from plurimask.run import BUDGET, Plan, open_run_data, read_record, resolve, train_run
+from plurimask.run import Plan, open_run_data, read_record, resolve, train_run
 from plurimask.settings import TrainingConfig
 
 DESCRIPTION = "Train a method on DATA into the run folder RUN. The settings of --method follow the general ones."
+
+
+MANY_PIXELS = 2**21
+"""Pixels in a step above which a hint is given."""
 
 
 class TrainOptions(BaseModel):
@@ -49,28 +53,32 @@ def main(arguments: Sequence[str]) -> int:
         raise AssertionError("unreachable: --method is required")
     file = value_of(arguments, "config")
     chosen = _read_settings(Path(file)) if file else {}
-    budget = [name for name in BUDGET if value_of(arguments, name.replace("_", "-")) is not None]
-    plan = Plan(method, value_of(arguments, "preset") or DEFAULT_PRESET, chosen)
-    own, training = resolve(plan)
-    if budget:
-        training = training.model_copy(update=dict.fromkeys(BUDGET))
+    preset = value_of(arguments, "preset") or DEFAULT_PRESET
+    own, training = resolve(Plan(method, preset, chosen))
     options = parse(_with_settings(method, own, training), arguments, "train", DESCRIPTION)
-    return _train(options, method)
-
-
-def _train(options: BaseModel, method: str) -> int:
-    from plurimask.train import Hardware, is_first_process
-
     content: dict[str, Any] = {name: getattr(options, name) for name in type(options).model_fields}
     general = {name: content.pop(name) for name in TrainOptions.model_fields}
-    settings = {name: value.model_dump() if isinstance(value, BaseModel) else value for name, value in content.items()}
-    plan = Plan(method, general["preset"], settings, general["seed"], general["group"])
+    given = {
+        name: value.model_dump() if isinstance(value, BaseModel) else value
+        for name, value in content.items()
+        if is_given(arguments, name)
+    }
+    seed = None if general["resume"] and not is_given(arguments, "seed") else general["seed"]
+    return _train(general, Plan(method, preset, {**chosen, **given}, seed, general["group"]))
+
+
+def _train(general: dict[str, Any], plan: Plan) -> int:
+    from plurimask.train import Hardware, is_first_process
+
     if general["resume"] and general["overwrite"]:
         raise InputError("--resume and --overwrite exclude each other: continue the run, or replace it")
     if general["resume"]:
         source = open_run_data(read_record(general["out"]), general["data"])
     else:
+        assert plan.seed is not None
         source = open_data(general["data"], group=plan.group, seed=plan.seed)
+    if is_first_process():
+        _warn_of_large_steps(source, plan)
     hardware = Hardware(general["accelerator"], general["devices"], general["nodes"])
     outcome = train_run(
         plan,
@@ -85,8 +93,25 @@ def _train(options: BaseModel, method: str) -> int:
     return 130 if outcome["stopped"] else 0
 
 
+def _warn_of_large_steps(source: DataSource, plan: Plan) -> None:
+    """Say so before a training whose every step would take many seconds on a laptop."""
+    _, training = resolve(plan)
+    if training.crop or training.center_crop or "train" not in source.splits:
+        return
+    height, width = source.splits["train"][0].image.shape[-2:]
+    if training.batch_size * height * width > MANY_PIXELS:
+        _console().print(
+            f"Images are {height}x{width}, {training.batch_size} of them in each step: steps will be slow on a processor. "
+            "--crop 256 trains on random windows and evaluates whole images."
+        )
+
+
+def _console() -> Console:
+    return Console(stderr=True, soft_wrap=True, highlight=False)
+
+
 def _say(outcome: dict[str, Any], general: dict[str, Any]) -> None:
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = _console()
     where, data = general["out"], general["data"]
     done = f"{outcome['steps']} steps in {outcome['minutes']} minutes"
     if outcome["stopped"]:

@@ -146,18 +146,26 @@ class LesionWorld(ExampleSet):
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(index, purpose)))
 
 
-def lesion_source(num_train: int = 2000, num_val: int = 100, seed: int = 0, size: int = 64) -> DataSource:
-    """The world as a data set with four readers and the splits "train" and "val", which share no image.
+def lesion_source(
+    num_train: int = 2000, num_val: int = 100, num_test: int = 0, seed: int = 0, size: int = 64
+) -> DataSource:
+    """The world as a data set with four readers and the splits "train", "val" and "test", which share no image.
 
     Args:
         num_train: training images. They cost nothing until they are asked for.
-        num_val: held-out images.
+        num_val: images to choose checkpoints by.
+        num_test: held-out images; without any, there is no split "test".
         seed: not negative; sources of different seeds share no image.
         size: height and width in pixels, at least 32.
     """
     if seed < 0:
         raise InputError(f"seed={seed}: a world of lesions needs seed >= 0")
-    train, val = LesionWorld(num_train, 2 * seed, size), LesionWorld(num_val, 2 * seed + 1, size)
+    counts = {"train": num_train, "val": num_val, "test": num_test}
+    splits = {
+        name: LesionWorld(count, 3 * seed + number, size)
+        for number, (name, count) in enumerate(counts.items())
+        if name != "test" or count
+    }
     description = DataDescription(
         layout="built-in lesions",
         class_names=("background", "lesion"),
@@ -166,9 +174,9 @@ def lesion_source(num_train: int = 2000, num_val: int = 100, seed: int = 0, size
         has_background=True,
         encoding="binary masks, 0 background and 255 lesion, as the built-in world defines them",
         channel_names=("image",),
-        rater_names=tuple(f"reader{number}" for number in range(1, train.num_readers + 1)),
+        rater_names=tuple(f"reader{number}" for number in range(1, splits["train"].num_readers + 1)),
     )
-    return DataSource(description, {"train": train, "val": val}, drawn=False)
+    return DataSource(description, splits, drawn=False)
 
 
 def write_folder(source: DataSource, path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import lightning
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from plurimask.data.augmentation import Augmentation
@@ -26,8 +28,7 @@ class Adapter(lightning.LightningModule):
         self.augmentation = Augmentation(config.augmentation)
         self.average: AveragedModel | None = None
         if config.ema_decay is not None:
-            moving = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
-            self.average = AveragedModel(method, multi_avg_fn=moving, use_buffers=True)
+            self.average = AveragedModel(method, multi_avg_fn=moving_average(config.ema_decay), use_buffers=True)
             self.average.requires_grad_(False)
         self.step = 0
 
@@ -95,3 +96,20 @@ class Adapter(lightning.LightningModule):
             f"{what} at step {self.step}: training stops, the last checkpoint is unharmed. Lower the learning rate, or "
             "look for images with extreme values"
         )
+
+
+def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+    """How averaged tensors follow the current ones: an exponential moving average.
+
+    It starts with a short memory, decay (1 + n) / (10 + n) after n steps, so that the first weights are soon forgotten.
+    """
+
+    def follow(averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor | int) -> None:
+        share = 1 - min(decay, (1 + int(num_averaged)) / (10 + int(num_averaged)))
+        for mean, value in zip(averaged, current, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value.to(mean), share)
+            else:
+                mean.copy_(value)  # counters
+
+    return follow

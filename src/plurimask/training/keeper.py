@@ -66,7 +66,7 @@ class RunKeeper(lightning.Callback):
         self.adapter, self.data, self.config, self.job = adapter, data, config, job
         self.elapsed, self.validations, self.worse = 0.0, 0, 0  # seconds; counts
         self.best_ged: float | None = None
-        self.stopped = self.stalled = False
+        self.stopped = self.stalled = self._interrupted = False
         self._optimizer_state: dict[str, Any] | None = None
         self.history = MetricsLog()
         self._clock = self._saved = time.monotonic()
@@ -114,17 +114,17 @@ class RunKeeper(lightning.Callback):
     ) -> None:
         self.adapter.step += 1
         self._tick()
-        self.stopped = bool(trainer.strategy.broadcast(self.stopped))
+        self.stopped = bool(trainer.strategy.broadcast(self._interrupted))
         self.elapsed = trainer.strategy.broadcast(self.elapsed)
-        self.history.add_step(self._where(), {name: float(value) for name, value in outputs.items()})
+        self.history.add_step(self._where(), outputs)
         progress = self.progress()
-        if not self.stopped and progress >= min(1.0, (self.validations + 1) / self.config.num_validations):
+        due = not self.stopped and progress >= min(1.0, (self.validations + 1) / self.config.num_validations)
+        if due:
             self._validate(trainer)
-            self.save(trainer)
-        elif self.stopped or time.monotonic() - self._saved > CHECKPOINT_SECONDS:
+        if due or self.stopped or time.monotonic() - self._saved > CHECKPOINT_SECONDS:
             self.save(trainer)
         if trainer.is_global_zero:
-            self._bar.update(self._task, completed=min(1.0, progress), description=self._status())
+            self._show(min(1.0, progress), due)
         if self.stopped or self.stalled or progress >= 1:
             trainer.should_stop = True
 
@@ -166,7 +166,10 @@ class RunKeeper(lightning.Callback):
             self._keep_best(trainer)
         else:
             self.worse += 1
-        self.stalled = self.config.early_stopping is not None and self.worse >= self.config.early_stopping
+        self.stalled = self._has_stalled()
+
+    def _has_stalled(self) -> bool:
+        return self.config.early_stopping is not None and self.worse >= self.config.early_stopping
 
     def _keep_best(self, trainer: lightning.Trainer) -> None:
         if trainer.is_global_zero:
@@ -224,6 +227,7 @@ class RunKeeper(lightning.Callback):
         self._optimizer_state = state["optimizer"]
         self.adapter.step, self.elapsed = state["step"], state["elapsed"]
         self.validations, self.worse, self.best_ged = state["validations"], state["worse"], state["best_ged"]
+        self.stalled = self._has_stalled()
         self.history.restore(self.job.metrics, self.adapter.step)
 
     # ---- small things ---------------------------------------------------------------------------------------------
@@ -238,13 +242,19 @@ class RunKeeper(lightning.Callback):
         self.elapsed, self._clock = self.elapsed + now - self._clock, now
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self.stopped:
+        if self._interrupted:
             raise KeyboardInterrupt
-        self.stopped = True
+        self._interrupted = True
 
     def _close(self) -> None:
         self._bar.stop()
         self._interrupt_handler()
+
+    def _show(self, progress: float, validated: bool) -> None:
+        """Move the bar; where there is no terminal to draw it on, say a line after each validation."""
+        self._bar.update(self._task, completed=progress, description=self._status())
+        if validated and not self._bar.console.is_terminal:
+            self._bar.console.print(f"{progress:.0%}  {self._status()}")
 
     def _status(self) -> str:
         loss, ged = self.history.latest("loss"), self.best_ged

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from plurimask.files import replace_file
 
 LOG_STEPS = 10
@@ -19,16 +21,16 @@ class MetricsLog:
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
-        self._sums: dict[str, float] = {}
+        self._sums: dict[str, Tensor] = {}
         self._num_summed = 0
 
-    def add_step(self, where: Mapping[str, Any], terms: Mapping[str, float]) -> None:
+    def add_step(self, where: Mapping[str, Any], terms: Mapping[str, Tensor]) -> None:
         """The terms of one step. Every `LOG_STEPS` steps their means become a row, at `where` (step, minutes, ...)."""
         for name, value in terms.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._num_summed += 1
         if where["step"] % LOG_STEPS == 0:
-            self.add_row(where, {name: total / self._num_summed for name, total in self._sums.items()})
+            self.add_row(where, {name: float(total) / self._num_summed for name, total in self._sums.items()})
             self._sums, self._num_summed = {}, 0
 
     def add_row(self, where: Mapping[str, Any], values: Mapping[str, Any]) -> None:
