@@ -175,8 +175,8 @@ def _continued(record: RunRecord, plan: Plan) -> RunRecord:
     differing = [name for name, value in wanted.items() if value != stored[name] and name not in BUDGET]
     if differing:
         raise InputError(
-            f"a resumed run keeps the settings it was started with, but {', '.join(differing)} would change: leave that "
-            "out, or start a new run with another --out"
+            f"a resumed run keeps the settings it was started with, but {', '.join(differing)} would change: leave "
+            "that out, or start a new run with another --out"
         )
     return record.model_copy(update={"training": new_training})
 

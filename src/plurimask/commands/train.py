@@ -101,7 +101,8 @@ def _warn_of_large_steps(source: DataSource, plan: Plan) -> None:
     height, width = source.splits["train"][0].image.shape[-2:]
     if training.batch_size * height * width > MANY_PIXELS:
         _console().print(
-            f"Images are {height}x{width}, {training.batch_size} of them in each step: steps will be slow on a processor. "
+            f"Images are {height}x{width}, {training.batch_size} of them in each step: steps will be slow "
+            "on a processor. "
             "--crop 256 trains on random windows and evaluates whole images."
         )
 

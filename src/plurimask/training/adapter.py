@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import lightning
 import torch
@@ -98,13 +99,16 @@ class Adapter(lightning.LightningModule):
         )
 
 
-def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
+
+
+def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     """How averaged tensors follow the current ones: an exponential moving average.
 
     It starts with a short memory, decay (1 + n) / (10 + n) after n steps, so that the first weights are soon forgotten.
     """
 
-    def follow(averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor | int) -> None:
+    def follow(averaged: Tensors, current: Tensors, num_averaged: Tensor | int) -> None:
         share = 1 - min(decay, (1 + int(num_averaged)) / (10 + int(num_averaged)))
         for mean, value in zip(averaged, current, strict=True):
             if mean.is_floating_point():
