@@ -139,6 +139,11 @@ def test_samples_of_a_frozen_prediction_are_its_maps(shifted: Shifted) -> None:
     assert frozen.freeze(3) is frozen
 
 
+def test_no_samples_are_refused(shifted: Shifted) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        shifted.sample(0)
+
+
 def test_draws_of_an_image_do_not_depend_on_its_neighbours() -> None:
     def noise(*seeds: int) -> Tensor:
         return normal_noise(N, len(seeds), (C,), Generators(seeded(), tuple(map(seeded, seeds))))

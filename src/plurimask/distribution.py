@@ -104,6 +104,8 @@ class SegmentationDistribution(abc.ABC):
     def logit_chunks(self, noise: Noise) -> Iterator[Tensor]:
         """The logits of `noise`, a bounded number of samples at a time."""
         num_samples = len(noise[0]) if isinstance(noise, tuple) else len(noise)
+        if num_samples == 0:
+            raise ValueError("0 samples were asked for: at least 1 is needed")
         step = max(1, MAX_CHUNK_ELEMENTS // math.prod(self.logits_shape))
         for start in range(0, num_samples, step):
             yield self.logits(take(noise, slice(start, start + step)))

@@ -34,7 +34,7 @@ class TrainingConfig(BaseModel):
     gradient_clip: float = Field(100.0, gt=0, description="largest norm of the gradient (of a loss summed over pixels)")
     ema_decay: float | None = Field(None, gt=0, lt=1, description="evaluate a moving average of the weights")
     num_validations: int = Field(10, ge=1, description="validations in the whole training, evenly spread")
-    validation_images: int = Field(128, ge=1, description="validation images looked at each time, at most")
+    validation_images: int = Field(256, ge=1, description="validation images looked at each time, at most")
     validation_samples: int = Field(16, ge=2, description="samples per validation image")
     early_stopping: int | None = Field(None, ge=1, description="stop after so many validations without a better GED")
     num_workers: int = Field(0, ge=0, description="processes that read data; 0 reads in the main process")

@@ -7,7 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 TILE_BYTES = 2**21
-"""Activations per tile: small enough to stay in a processor's cache from layer to layer."""
+"""Activations per tile on a processor: small enough to stay in its cache from layer to layer."""
+
+LARGE_TILE_BYTES = 2**28
+"""Activations per tile on other devices, where few large products are faster."""
 
 
 class LatentHead(nn.Module):
@@ -72,7 +75,8 @@ class LatentHead(nn.Module):
 def _alternate(features: Tensor, weights: list[Tensor], floors: list[Tensor]) -> Tensor:
     """Features `(F, pixels)` through maximum and product by turns, for floors `(samples, F, 1)`: float32 scores."""
     (num_samples, num_features, _), num_pixels = floors[0].shape, features.shape[1]
-    size = min(num_pixels, max(1, TILE_BYTES // max(1, floors[0].numel() * floors[0].element_size())))
+    tile_bytes = TILE_BYTES if features.device.type == "cpu" else LARGE_TILE_BYTES
+    size = min(num_pixels, max(1, tile_bytes // max(1, floors[0].numel() * floors[0].element_size())))
     scores = torch.empty(num_samples, len(weights[-1]), num_pixels, device=features.device)
     # Fresh memory for each product would cost more time than the product.
     space = features.new_empty(2, num_samples, num_features, size)
