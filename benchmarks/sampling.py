@@ -29,7 +29,6 @@ def ratios(precision: torch.dtype, repeats: int) -> dict[str, float]:
     unet = build_method("unet", channels=WIDTHS).eval().to(memory_format=layout)
     method = build_method("probabilistic-unet", channels=WIDTHS).eval().to(memory_format=layout)
     image = torch.randn(1, 1, SIZE, SIZE).contiguous(memory_format=layout)
-    prediction = method(image)
 
     def timed(function: Callable[[], object]) -> Callable[[], object]:
         def run() -> object:

@@ -75,6 +75,97 @@ def test_predict_writes_the_files_of_each_image(run: Path, lesion_folder: Path, 
         assert sum(reading["count"] for reading in readings["readings"]) == 3
 
 
+def centred(folder: Path, out: Path) -> Path:
+    arguments = ["--method", "probabilistic-unet", *TINY, "--center-crop", "16"]
+    assert main(["train", str(folder), *arguments, "--out", str(out)]) == 0
+    return out
+
+
+def test_predictions_of_a_centred_run_have_the_size_of_the_image(lesion_folder: Path, tmp_path: Path) -> None:
+    run = centred(lesion_folder, tmp_path / "run")
+    arguments = ["predict", str(run), str(lesion_folder / "val" / "images"), "--out", str(tmp_path / "p")]
+    assert main([*arguments, "--samples", "11"]) == 0
+    folder = first(tmp_path / "p")
+    mean, entropy = tifffile.imread(folder / "mean.tif"), tifffile.imread(folder / "entropy.tif")
+    assert mean.shape == (2, 36, 36)
+    assert mean.min() >= 0
+    outside = np.ones((36, 36), bool)
+    outside[10:26, 10:26] = False
+    assert np.array_equal(mean[:, outside], np.broadcast_to([[1.0], [0.0]], (2, outside.sum())))
+    assert (entropy[outside] == 0).all()
+    assert (entropy[~outside] > 0).all()
+    assert not np.array(Image.open(folder / "sample-10.png"))[outside].any()
+    assert main([*arguments, "--samples", "3", "--overwrite"]) == 0
+    assert len(list(folder.glob("sample-*.png"))) == 3
+
+
+def test_outside_of_a_centred_run_without_background_nothing_is_judged(lesion_folder: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(lesion_folder, tmp_path / "data"))
+    (data / "dataset.json").write_text('{"labels": {"tissue": 0, "lesion": 255, "ignore": 7}}')
+    run = centred(data, tmp_path / "run")
+    assert (
+        main(["predict", str(run), str(data / "val" / "images"), "--out", str(tmp_path / "p"), "--samples", "2"]) == 0
+    )
+    folder = first(tmp_path / "p")
+    mask = np.array(Image.open(folder / "mask.png"))
+    assert set(mask[:10].flatten()) == {7}
+    assert set(mask[10:26, 10:26].flatten()) <= {0, 255}
+    assert np.isnan(tifffile.imread(folder / "mean.tif")[:, 0]).all()
+    assert not np.isnan(tifffile.imread(folder / "mean.tif")[:, 10:26, 10:26]).any()
+
+
+def test_a_name_cannot_lead_out_of_the_folder(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "x.npz", images=np.zeros((1, 20, 20), np.uint8), names=np.array(["../escaped"]))
+    assert main(["predict", str(run), str(tmp_path / "x.npz"), "--out", str(tmp_path / "deep" / "p")]) == 2
+    assert "escaped" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("sample-*.png"))
+
+
+def test_images_with_other_channels_are_refused(
+    run: Path, lesion_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path(shutil.copytree(lesion_folder, tmp_path / "data"))
+    for path in (data / "val" / "images").iterdir():
+        Image.open(path).convert("RGB").save(path)
+    shutil.rmtree(data / "train")
+    assert main(["evaluate", str(run), str(data)]) == 2
+    assert "channels" in capsys.readouterr().err
+
+
+def test_a_folder_without_splits_is_evaluated_whole(
+    run: Path, lesion_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held_out = lesion_folder / "val"
+    assert main(["evaluate", str(run), str(held_out), "--split", "val"]) == 2
+    assert "Known: all" in capsys.readouterr().err
+    out = tmp_path / "e.json"
+    assert main(["evaluate", str(run), str(held_out), "--split", "all", "--samples", "2", "--out", str(out)]) == 0
+    assert json.loads(out.read_text())["num_images"] == 5
+
+
+def test_check_can_look_at_the_centre_alone(lesion_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(lesion_folder), "--center-crop", "20"]) == 0
+    assert "20x20" in capsys.readouterr().out
+
+
+def test_an_impossible_device_harms_no_earlier_run(
+    run: Path, lesion_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run / "weights.safetensors").read_bytes()
+    arguments = ["--method", "unet", *TINY, "--out", str(run), "--overwrite", "--accelerator", "abacus"]
+    assert main(["train", str(lesion_folder), *arguments]) == 2
+    assert "abacus" in capsys.readouterr().err
+    assert (run / "weights.safetensors").read_bytes() == before
+
+
+def test_demo_does_not_replace_what_is_no_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.txt").write_text("precious")
+    assert main(["demo", "--out", str(tmp_path), "--overwrite"]) == 2
+    assert "no earlier demo" in capsys.readouterr().err
+    assert (tmp_path / "data" / "mine.txt").exists()
+
+
 def test_predictions_do_not_depend_on_other_images(run: Path, lesion_folder: Path, tmp_path: Path) -> None:
     images = lesion_folder / "val" / "images"
     one = sorted(images.iterdir())[2]

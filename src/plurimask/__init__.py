@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from plurimask.method import Loss, SegmentationMethod
     from plurimask.methods import METHODS, build_method
     from plurimask.run import Plan, load, load_run, train_run
+    from plurimask.settings import Hardware
 
 _HOMES = {
     "IGNORE": "distribution",
+    "Hardware": "settings",
     "METHODS": "methods",
     "Loss": "method",
     "MixtureSegmentation": "distribution",
@@ -31,6 +33,7 @@ _HOMES = {
 __all__ = [
     "IGNORE",
     "METHODS",
+    "Hardware",
     "Loss",
     "MixtureSegmentation",
     "Plan",

@@ -12,12 +12,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from plurimask.data import DataSource
-from plurimask.data.lesions import LesionWorld, lesion_source, write_folder
+from plurimask.data.lesions import WORLD_LAYOUT, LesionWorld, lesion_source, write_folder
 from plurimask.data.split import Selection
+from plurimask.errors import InputError
 from plurimask.files import replace_file
 from plurimask.inference import Sampling, predict_images
 from plurimask.report import write_report
-from plurimask.run import Plan, Run, load_run, train_run
+from plurimask.run import Plan, Run, load_run, read_record, train_run
 
 NUM_TRAIN, NUM_VAL, NUM_TEST, SIZE = 4000, 100, 100, 40
 NUM_SHOWN = 50
@@ -83,6 +84,14 @@ def demo(out: Path, minutes: float, seed: int = 0) -> dict[str, Any]:
     content = {**scores, "num_images": NUM_TEST, "samples_for_truth": TRUTH_SAMPLES, "training": outcome}
     replace_file(out / "truth.json", json.dumps(content, indent=2).encode())
     return scores
+
+
+def is_demo(folder: Path) -> bool:
+    """Whether an earlier demo wrote to the folder."""
+    try:
+        return read_record(folder / "run").data.layout == WORLD_LAYOUT
+    except InputError:
+        return False
 
 
 def compare_with_truth(run: Run, source: DataSource) -> TruthComparison:

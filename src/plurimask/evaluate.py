@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from plurimask.data.example import ExampleSet
@@ -55,6 +57,8 @@ def evaluate(
     In a distributed training each process gives its own share of the indices, and the totals are of all shares.
     """
     metrics = SegmentationMetrics(view.counted_classes)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        metrics = metrics.to(next(method.parameters()).device)  # where processes can exchange tensors
     rows: list[dict[str, Any]] = []
     labels: dict[str, Tensor] = {}
 
@@ -80,8 +84,8 @@ def write_evaluation(evaluation: Evaluation, path: Path, facts: dict[str, Any]) 
     """Totals with `facts` (what was evaluated) to `path`, and the rows to a CSV file of the same name beside it."""
     content = {**evaluation.totals, **facts, "conventions": CONVENTIONS}
     replace_file(path, json.dumps(content, indent=2).encode())
-    table = path.with_suffix(".csv")
-    with table.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(evaluation.rows[0]))
-        writer.writeheader()
-        writer.writerows(evaluation.rows)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, fieldnames=list(evaluation.rows[0]))
+    writer.writeheader()
+    writer.writerows(evaluation.rows)
+    replace_file(path.with_suffix(".csv"), table.getvalue().encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +14,31 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 
 from plurimask.data import DataDescription, ImageSet
 from plurimask.data.preprocessing import Preprocessing
+from plurimask.distribution import IGNORE
+from plurimask.errors import InputError
 from plurimask.figures import GridRow, overview, save_figure
 from plurimask.files import replace_file
 from plurimask.inference import Sampling, predict_images
 from plurimask.method import SegmentationMethod
 
 
-def predict(
-    method: SegmentationMethod,
-    images: ImageSet,
-    preprocessing: Preprocessing,
-    sampling: Sampling,
-) -> Iterator[GridRow]:
-    """Samples, mean and entropy of each image, in its own height and width.
+@dataclass(frozen=True)
+class Predicted:
+    """What was predicted for one image, in the window of it that the run sees (all of it, without a centre crop)."""
 
-    A run that was trained on centre crops predicts the centre crop; around it all is class 0 with probability 1.
+    row: GridRow
+    window: tuple[slice, slice]
+    size: tuple[int, int]
+    """Height and width of the whole image."""
+
+
+def predict(
+    method: SegmentationMethod, images: ImageSet, preprocessing: Preprocessing, sampling: Sampling
+) -> Iterator[Predicted]:
+    """Samples, mean and entropy of each image.
 
     Args:
         method: trained, in evaluation mode.
@@ -46,48 +53,60 @@ def predict(
             shown[name] = images[number]
             yield name, preprocessing.image(shown[name])
 
-    for predicted in predict_images(method, prepared(), sampling):
-        samples, mixture = predicted.samples.cpu(), predicted.mixture
-        mean, entropy = mixture.mean().cpu(), mixture.entropy().cpu()
-        for number, name in enumerate(predicted.names):
+    for names, samples, mixture in predict_images(method, prepared(), sampling):
+        maps, mean, entropy = samples.cpu().numpy(), mixture.mean().cpu().numpy(), mixture.entropy().cpu().numpy()
+        for number, name in enumerate(names):
             image = shown.pop(name)
-            window = preprocessing.window(image.shape[-2:])
-            whole_mean = _paste(mean[number], image, window)
-            whole_mean[0] += 1 - whole_mean.sum(0)
-            yield GridRow(
-                name=name,
-                image=image.numpy(),
-                raters=None,
-                samples=_paste(samples[:, number], image, window).numpy(),
-                mean=whole_mean.numpy(),
-                entropy=_paste(entropy[number], image, window).numpy(),
-                caption="",
-            )
+            height, width = image.shape[-2:]
+            cut = preprocessing.cut(image).numpy()
+            row = GridRow(name, cut, None, maps[:, number], mean[number], entropy[number])
+            yield Predicted(row, preprocessing.window((height, width)), (height, width))
 
 
 def write_predictions(
-    rows: Iterator[GridRow], description: DataDescription, out: Path, on_image: Callable[[str], None]
+    predictions: Iterator[Predicted], description: DataDescription, out: Path, on_image: Callable[[str], None]
 ) -> None:
     """For each image a folder `out/NAME` with `sample-00.png` ..., `mask.png`, `mean.tif`, `entropy.tif`,
-    `samples.json` and `overview.png`; masks in the values of the data set that the run was trained on.
+    `samples.json` and `overview.png`: in the image's height and width and the values of the data set's masks.
 
-    `mean.tif` is float32 `(C, H, W)`, class probabilities; `entropy.tif` float32 `(H, W)`, nats.
+    `mean.tif` is float32 `(C, H, W)`, class probabilities; `entropy.tif` float32 `(H, W)`, nats. What lies outside the
+    window of a run with a centre crop is background; where the data have none it is not judged, and NaN in the maps.
+
+    Raises:
+        InputError: an image's name leads out of the folder, or a file cannot be written.
     """
-    values = np.array(description.class_values)
-    values = values.astype(np.uint8 if values.max() < 256 else np.uint16)
-    for row in rows:
-        folder = out / row.name
+    values = mask_values(description)
+    outside = 0 if description.has_background else IGNORE
+    surely = [1.0, *[0.0] * (description.num_classes - 1)] if description.has_background else None
+    for predicted in predictions:
+        row, folder = predicted.row, out / predicted.row.name
+        if not folder.resolve().is_relative_to(out.resolve()):
+            raise InputError(f"{row.name!r} is no name for a folder in {out}: rename the image")
+        for stale in folder.glob("sample-*.png"):
+            stale.unlink()
         digits = max(2, len(str(len(row.samples) - 1)))
         files = [f"sample-{number:0{digits}d}.png" for number in range(len(row.samples))]
-        for file, sample in zip(files, row.samples, strict=True):
-            replace_file(folder / file, _png(values[sample]))
-        replace_file(folder / "mask.png", _png(values[row.mean.argmax(0)]))
-        replace_file(folder / "mean.tif", _tiff(row.mean))
-        replace_file(folder / "entropy.tif", _tiff(row.entropy))
-        content = json.dumps(readings(row.samples, files, description), indent=2)
+        for file, sample in zip(files, np.asarray(row.samples), strict=True):
+            replace_file(folder / file, _png(values[_whole(sample, predicted, outside)]))
+        mean, entropy = np.asarray(row.mean), np.asarray(row.entropy)
+        most_likely = mean.argmax(0).astype(np.uint8)
+        replace_file(folder / "mask.png", _png(values[_whole(most_likely, predicted, outside)]))
+        fills = surely or [np.nan] * len(mean)
+        whole_mean = [_whole(one, predicted, fill) for one, fill in zip(mean, fills, strict=True)]
+        replace_file(folder / "mean.tif", _tiff(np.stack(whole_mean)))
+        replace_file(folder / "entropy.tif", _tiff(_whole(entropy, predicted, 0.0 if surely else np.nan)))
+        content = json.dumps(readings(np.asarray(row.samples), files, description), indent=2)
         replace_file(folder / "samples.json", content.encode())
         save_figure(overview(row, description.class_names, description.has_background), folder / "overview.png")
         on_image(row.name)
+
+
+def mask_values(description: DataDescription) -> NDArray[Any]:
+    """The value in mask files of each label from 0 to 255: `(256,)`, uint8 or uint16."""
+    ignored = IGNORE if description.ignore_value is None else description.ignore_value
+    values = np.full(IGNORE + 1, ignored)
+    values[: description.num_classes] = description.class_values
+    return values.astype(np.uint8 if values.max() < 256 else np.uint16)
 
 
 def readings(samples: NDArray[np.uint8], files: list[str], description: DataDescription) -> dict[str, Any]:
@@ -111,10 +130,11 @@ def readings(samples: NDArray[np.uint8], files: list[str], description: DataDesc
     return {"num_samples": len(samples), "num_distinct": len(distinct), "readings": content}
 
 
-def _paste(maps: Tensor, image: Tensor, window: tuple[slice, slice]) -> Tensor:
-    """Maps `(..., h, w)` of a window -> `(..., H, W)`, zero around it."""
-    (height, width), (rows, columns) = image.shape[-2:], window
-    return functional.pad(maps, (columns.start, width - columns.stop, rows.start, height - rows.stop))
+def _whole(values: NDArray[Any], predicted: Predicted, outside: float) -> NDArray[Any]:
+    """Values `(h, w)` of the window -> `(H, W)` of the image, `outside` around them."""
+    whole = np.full(predicted.size, outside, dtype=values.dtype)
+    whole[predicted.window] = values
+    return whole
 
 
 def _png(mask: NDArray[Any]) -> bytes:

@@ -40,6 +40,7 @@ _LIDC_TRAINING = {
     "augmentation": {
         "flip_horizontal": 0.0,
         "rotation": 22.5,
+        "shear": 5.0,
         "scale": (0.8, 1.2),
         "elastic_probability": 0.5,
         "elastic_alpha": 3.0,

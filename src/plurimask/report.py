@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from plurimask.data import DataReport, DataSource, check_data
+from plurimask.data.preprocessing import CentreCrops
 from plurimask.evaluate import Evaluation, ExampleView, evaluate
 from plurimask.figures import (
     GridRow,
@@ -122,6 +123,7 @@ def collect_report(
     spread = evenly_spread(ranking or list(range(count)), NUM_SPREAD)
     chosen = sorted({*spread, *best, *worst})
     drawn = dict(zip(chosen, _grid_rows(run, view, evaluation, chosen, sampling), strict=True))
+    seen = CentreCrops(examples, record.preprocessing)
     return ReportContent(
         name=run.folder.name,
         record=record,
@@ -129,7 +131,7 @@ def collect_report(
         sampling=sampling,
         evaluation=evaluation,
         history=read_metrics(run.folder / "metrics.csv"),
-        data=check_data(DataSource(source.description, {split: examples}, source.drawn), rater_distance),
+        data=check_data(DataSource(source.description, {split: seen}, source.drawn), rater_distance),
         spread=[drawn[number] for number in spread],
         best=[drawn[number] for number in best],
         worst=[drawn[number] for number in worst],

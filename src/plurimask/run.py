@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -24,11 +24,8 @@ from plurimask.inference import channels_last, default_device
 from plurimask.method import MethodConfig, SegmentationMethod
 from plurimask.methods import build_method, find_method
 from plurimask.presets import DEFAULT_PRESET, find_preset
-from plurimask.settings import TrainingConfig
+from plurimask.settings import ONE_DEVICE, Hardware, TrainingConfig
 from plurimask.version import __version__
-
-if TYPE_CHECKING:
-    from plurimask.train import Hardware
 
 FORMAT = 1
 RECORD_FILE = "run.json"
@@ -82,8 +79,7 @@ class Plan:
     method: str
     preset: str = DEFAULT_PRESET
     settings: Mapping[str, Any] = field(default_factory=dict)
-    seed: int | None = 0
-    """None takes the seed of the run that is resumed."""
+    seed: int = 0
     group: str | None = None
 
 
@@ -105,7 +101,8 @@ def resolve(plan: Plan) -> tuple[dict[str, Any], TrainingConfig]:
         if name not in known:
             raise unknown_name(f"setting of {plan.method} or its training", name, known)
         target = own if name in config.model_fields else training
-        target[name] = {**target.get(name, {}), **value} if isinstance(value, Mapping) else value
+        old = target.get(name, {})
+        target[name] = {**old, **value} if isinstance(value, Mapping) and isinstance(old, Mapping) else value
     try:
         config(**own)
         return own, TrainingConfig(**training)
@@ -120,7 +117,7 @@ def train_run(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    hardware: Hardware | None = None,
+    hardware: Hardware = ONE_DEVICE,
 ) -> dict[str, Any]:
     """Train a method on the split "train" of `source`, into the run folder `out`.
 
@@ -139,7 +136,7 @@ def train_run(
     Raises:
         InputError: unknown or impossible settings, data without a training split, or a run in `out` already.
     """
-    from plurimask.train import Hardware, fit, is_first_process
+    from plurimask.train import check_hardware, fit, is_first_process
     from plurimask.training.batches import TrainingData
     from plurimask.training.keeper import TrainingJob
 
@@ -147,6 +144,7 @@ def train_run(
     if "train" not in source.splits:
         raise InputError(f"the data have no split 'train', only {', '.join(source.splits)}: add one to train on")
     record = _continued(read_record(folder), plan) if resume else _new_record(plan, source)
+    check_hardware(hardware)
     if is_first_process():
         if not resume:
             refuse_existing(folder, "something", overwrite)
@@ -156,23 +154,28 @@ def train_run(
     method = build_method(record.method, **record.config)
     counted = record.data.counted_classes
     data = TrainingData(source.splits["train"], source.splits.get("val"), record.preprocessing, counted)
-    return fit(method, data, record.training, TrainingJob(folder, record.seed, resume), hardware or Hardware())
+    return fit(method, data, record.training, TrainingJob(folder, record.seed, resume), hardware)
 
 
 def _continued(record: RunRecord, plan: Plan) -> RunRecord:
     """The record of a run that is resumed, with the plan's budget if it has one."""
     config = find_method(record.method).Config
     own = {name: value for name, value in plan.settings.items() if name in config.model_fields}
-    training = {name: value for name, value in plan.settings.items() if name not in config.model_fields}
-    stored = {"method": record.method, "seed": record.seed, **record.config, **record.training.model_dump()}
+    was = record.training.model_dump()
+    training = {
+        name: {**was[name], **value} if isinstance(value, Mapping) and name in was else value
+        for name, value in plan.settings.items()
+        if name not in config.model_fields
+    }
+    general = ("method", "preset", "seed", "group")
+    stored = {**{name: getattr(record, name) for name in general}, **record.config, **was}
     try:
-        new_training = TrainingConfig(**{**record.training.model_dump(), **training})
+        new_training = TrainingConfig(**{**was, **training})
         new_config = config(**{**record.config, **own}).model_dump(mode="json")
     except ValidationError as error:
         raise InputError(_first_mistake(error)) from error
-    seed = record.seed if plan.seed is None else plan.seed
-    wanted = {"method": plan.method, "seed": seed, **new_config, **new_training.model_dump()}
-    differing = [name for name, value in wanted.items() if value != stored[name] and name not in BUDGET]
+    wanted = {**{name: getattr(plan, name) for name in general}, **new_config, **new_training.model_dump()}
+    differing = [name for name, value in wanted.items() if value != stored.get(name) and name not in BUDGET]
     if differing:
         raise InputError(
             f"a resumed run keeps the settings it was started with, but {', '.join(differing)} would change: leave "
@@ -197,7 +200,7 @@ def _new_record(plan: Plan, source: DataSource) -> RunRecord:
         preprocessing=Preprocessing(mean=tuple(mean), std=tuple(std), center_crop=training.center_crop),
         split=split,
         group=plan.group,
-        seed=plan.seed or 0,
+        seed=plan.seed,
         packages={"python": platform.python_version(), "plurimask": __version__, **_versions("torch", "lightning")},
     )
 
@@ -265,7 +268,7 @@ def open_run_data(run: RunRecord, path: Path | str) -> DataSource:
     """A data set read in the sense of a run: its classes and mask values, and its split where that was drawn."""
     from plurimask.data import open_data
 
-    return open_data(path, group=run.group, seed=run.seed, stored_split=run.split, expected=run.data)
+    return open_data(path, group=run.group, seed=run.seed, stored_split=run.split or {}, expected=run.data)
 
 
 def find_split(source: DataSource, name: str) -> ExampleSet:

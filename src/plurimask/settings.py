@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from plurimask.data.augmentation import AugmentationConfig
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Devices per machine and number of machines; `accelerator` as Lightning names them."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+
+
+ONE_DEVICE = Hardware()
+"""The first accelerator if there is one, else the processor."""
 
 
 class TrainingConfig(BaseModel):

@@ -9,17 +9,17 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from plurimask.errors import InputError
 from plurimask.inference import channels_last, has_fast_bf16
 from plurimask.method import SegmentationMethod
-from plurimask.settings import TrainingConfig
+from plurimask.settings import ONE_DEVICE, Hardware, TrainingConfig
 from plurimask.training.adapter import Adapter
 from plurimask.training.batches import TrainingData
 from plurimask.training.keeper import RunKeeper, TrainingJob
@@ -27,21 +27,12 @@ from plurimask.training.keeper import RunKeeper, TrainingJob
 NUM_FINISH_BATCHES = 100
 
 
-@dataclass(frozen=True)
-class Hardware:
-    """Devices per machine and number of machines; `accelerator` as Lightning names them."""
-
-    accelerator: str = "auto"
-    devices: int = 1
-    nodes: int = 1
-
-
 def fit(
     method: SegmentationMethod,
     data: TrainingData,
     config: TrainingConfig,
     job: TrainingJob,
-    hardware: Hardware = Hardware(),
+    hardware: Hardware = ONE_DEVICE,
 ) -> dict[str, Any]:
     """Train `method` in place until its budget is used, or continue from its checkpoint if the job says so.
 
@@ -58,21 +49,7 @@ def fit(
     quiet_lightning()
     adapter = Adapter(channels_last(method), data, config, job.seed)
     keeper = RunKeeper(adapter, data, config, job)
-    on_gpu = hardware.accelerator != "cpu" and torch.cuda.is_available()
-    trainer = lightning.Trainer(
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
-        num_nodes=hardware.nodes,
-        precision="bf16-mixed" if has_fast_bf16(torch.device("cuda" if on_gpu else "cpu")) else "32-true",
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        limit_val_batches=0,
-        callbacks=[keeper],
-    )
+    trainer = _trainer(hardware, [keeper])
     keeper.restore()
     method.train()
     if keeper.progress() < 1 and not keeper.stalled:
@@ -85,6 +62,37 @@ def fit(
     method.load_state_dict(adapter.evaluated.state_dict())
     method.eval()
     return keeper.outcome()
+
+
+def check_hardware(hardware: Hardware) -> None:
+    """Raise `InputError` if the machine has no such devices, before anything is written."""
+    quiet_lightning()
+    _trainer(hardware, [])
+
+
+def _trainer(hardware: Hardware, callbacks: list[lightning.Callback]) -> lightning.Trainer:
+    on_gpu = hardware.accelerator != "cpu" and torch.cuda.is_available()
+    try:
+        return lightning.Trainer(
+            accelerator=hardware.accelerator,
+            devices=hardware.devices,
+            num_nodes=hardware.nodes,
+            precision="bf16-mixed" if has_fast_bf16(torch.device("cuda" if on_gpu else "cpu")) else "32-true",
+            max_epochs=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            limit_val_batches=0,
+            callbacks=callbacks,
+        )
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"accelerator {hardware.accelerator!r} with {hardware.devices} devices cannot be used here ({reason}): "
+            "leave it out, or name what the machine has"
+        ) from error
 
 
 def is_first_process() -> bool:

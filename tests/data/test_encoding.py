@@ -52,10 +52,10 @@ def test_whole_maps_of_255_among_0_and_1_are_absent_raters() -> None:
     assert encode(encoding, 0, 1, 255) == [0, 1, IGNORE]
 
 
-def test_0_and_1_and_255_in_one_mask_are_class_indices_with_ignore() -> None:
+def test_0_and_1_and_255_in_one_mask_are_binary_with_ignore() -> None:
     encoding = decide((0, 255), (0, 1, 255))
-    assert encoding.class_names == ("class 0", "class 1") and encoding.ignore_value == 255
-    assert not encoding.has_background and "255 as not judged" in encoding.sentence
+    assert encoding.class_values == (0, 1) and encoding.ignore_value == 255
+    assert encoding.has_background and "not judged" in encoding.sentence
     assert encode(encoding, 1, 255, 0) == [1, IGNORE, 0]
 
 

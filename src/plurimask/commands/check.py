@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from plurimask.commands.parsing import parse
+from plurimask.errors import InputError
 
 DESCRIPTION = "Say what was found in DATA, how much the raters agree, and what GED a perfect model would score."
 
@@ -22,14 +23,24 @@ class CheckOptions:
     """Regular expression for the patient in a name, for drawing the split."""
     seed: int = 0
     """Of the split, where one is drawn."""
+    center_crop: int | None = None
+    """Look at the centre of this side of every image alone, as a run with --center-crop does."""
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(CheckOptions, arguments, "check", DESCRIPTION)
 
     from plurimask.data import check_data, open_data
+    from plurimask.data.preprocessing import CentreCrops, Preprocessing
     from plurimask.metrics import rater_distance
 
-    report = check_data(open_data(options.data, group=options.group, seed=options.seed), rater_distance)
+    source = open_data(options.data, group=options.group, seed=options.seed)
+    if options.center_crop is not None:
+        if options.center_crop < 1:
+            raise InputError(f"--center-crop {options.center_crop}: at least 1 pixel is needed")
+        window = Preprocessing(mean=(0.0,), std=(1.0,), center_crop=options.center_crop)
+        splits = {name: CentreCrops(examples, window) for name, examples in source.splits.items()}
+        source = replace(source, splits=splits)
+    report = check_data(source, rater_distance)
     print("\n".join(report.lines()))
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from plurimask.commands.parsing import parse
+from plurimask.errors import InputError
 from plurimask.files import clear, refuse_existing
 
 DESCRIPTION = "Train on a built-in world whose truth is known, and show how the samples compare with it."
@@ -30,9 +31,13 @@ class DemoOptions:
 def main(arguments: Sequence[str]) -> int:
     options = parse(DemoOptions, arguments, "demo", DESCRIPTION)
     refuse_existing(options.out, "files", options.overwrite)
-    clear(options.out, LEFT_BEHIND)
 
-    from plurimask.demo import demo
+    from plurimask.demo import demo, is_demo
+
+    if options.out.exists() and any(options.out.iterdir()):
+        if not is_demo(options.out):
+            raise InputError(f"{options.out} holds files, but no earlier demo: give another --out")
+        clear(options.out, LEFT_BEHIND)
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     console.print(f"Training for {options.minutes:g} minutes on lesions that four readers see differently ...")

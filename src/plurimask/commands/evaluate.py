@@ -9,12 +9,13 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 from rich.table import Table
 
 from plurimask.commands.parsing import parse
 from plurimask.errors import InputError
 from plurimask.files import refuse_existing
+from plurimask.version import __version__
 
 DESCRIPTION = "Draw samples for every image of a split of DATA and compare them with its raters."
 
@@ -60,38 +61,27 @@ def _evaluate(options: EvaluateOptions) -> None:
     run = load_run(options.run)
     about = run.record
     examples = find_split(open_run_data(about, options.data), options.split)
-    indices: Sequence[int] = range(len(examples))
     console = Console(stderr=True)
-    view = ExampleView(examples, _Tracked(indices, console), about.preprocessing, about.data.counted_classes)
+    view = ExampleView(examples, range(len(examples)), about.preprocessing, about.data.counted_classes)
     sampling = Sampling(options.samples, options.seed, options.batch_size)
-    evaluation = evaluate(run.method, view, sampling)
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("evaluating", total=len(examples))
+        evaluation = evaluate(run.method, view, sampling, lambda done: progress.update(task, completed=done))
     facts: dict[str, Any] = {
         "num_samples": options.samples,
         "split": options.split,
         "seed": options.seed,
         "method": about.method,
+        "run": options.run.name,
+        "center_crop": about.preprocessing.center_crop,
+        "num_raters": len(about.data.rater_names),
+        "plurimask": __version__,
         "counted_classes": [about.data.class_names[index] for index in view.counted_classes],
     }
     Console().print(_table(evaluation.totals, options.samples))
     if options.out is not None:
         write_evaluation(evaluation, options.out, facts)
         console.print(f"Wrote {options.out} and {options.out.with_suffix('.csv')}")
-
-
-class _Tracked(Sequence[int]):
-    """Indices that show a progress bar when they are gone through."""
-
-    def __init__(self, indices: Sequence[int], console: Console) -> None:
-        self.indices, self.console = indices, console
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.indices[index]
-
-    def __iter__(self) -> Any:
-        return iter(track(self.indices, "evaluating", console=self.console, transient=True))
 
 
 def _table(totals: dict[str, Any], num_samples: int) -> Table:

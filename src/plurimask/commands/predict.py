@@ -52,7 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if run.record.preprocessing.center_crop is not None:
         size = run.record.preprocessing.center_crop
-        console.print(f"The run was trained on centre crops of {size} pixels: outside of that, masks are class 0.")
+        rest = "background" if run.record.data.has_background else "not judged"
+        console.print(f"The run was trained on centre crops of {size} pixels: outside of that, masks are {rest}.")
     sampling = Sampling(options.samples, options.seed, options.batch_size)
     rows = predict(run.method, images, run.record.preprocessing, sampling)
     with Progress(console=console, transient=True) as progress:

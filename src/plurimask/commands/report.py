@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 
 from plurimask.commands.parsing import parse
+from plurimask.errors import InputError
 from plurimask.files import refuse_existing
 
 DESCRIPTION = "Write one self-contained HTML page: the data, the training, samples beside the raters, and the metrics."
@@ -36,7 +37,13 @@ class ReportOptions:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(ReportOptions, arguments, "report", DESCRIPTION)
+    if options.out.is_dir():
+        raise InputError(
+            f"--out {options.out}: a folder; give the name of a file, such as {options.out / 'report.html'}"
+        )
     refuse_existing(options.out, "a report", options.overwrite)
+    if options.samples < 1:
+        raise InputError(f"--samples {options.samples}: at least 1 sample is needed")
 
     from plurimask.inference import Sampling
     from plurimask.report import write_report
@@ -44,6 +51,8 @@ def main(arguments: Sequence[str]) -> int:
 
     run = load_run(options.run)
     source = open_run_data(run.record, options.data)
-    write_report(run, source, options.out, options.split, Sampling(options.samples, options.seed))
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"Wrote {options.out}")
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    with console.status("evaluating and drawing"):
+        write_report(run, source, options.out, options.split, Sampling(options.samples, options.seed))
+    console.print(f"Wrote {options.out}")
     return 0

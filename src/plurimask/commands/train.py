@@ -14,11 +14,12 @@ from rich.console import Console
 from plurimask.commands.parsing import is_given, parse, value_of
 from plurimask.data import DataSource, open_data
 from plurimask.errors import InputError
+from plurimask.files import refuse_existing
 from plurimask.method import MethodConfig
 from plurimask.methods import find_method
 from plurimask.presets import DEFAULT_PRESET
-from plurimask.run import Plan, open_run_data, read_record, resolve, train_run
-from plurimask.settings import TrainingConfig
+from plurimask.run import Plan, RunRecord, open_run_data, read_record, resolve, train_run
+from plurimask.settings import Hardware, TrainingConfig
 
 DESCRIPTION = "Train a method on DATA into the run folder RUN. The settings of --method follow the general ones."
 
@@ -51,40 +52,53 @@ def main(arguments: Sequence[str]) -> int:
     if method is None:
         parse(TrainOptions, arguments, "train", DESCRIPTION)
         raise AssertionError("unreachable: --method is required")
-    file = value_of(arguments, "config")
+    file, out = value_of(arguments, "config"), value_of(arguments, "out")
     chosen = _read_settings(Path(file)) if file else {}
-    preset = value_of(arguments, "preset") or DEFAULT_PRESET
+    stored = read_record(Path(out)) if out and "--resume" in arguments else None
+    preset = value_of(arguments, "preset") or (stored.preset if stored else DEFAULT_PRESET)
     own, training = resolve(Plan(method, preset, chosen))
     options = parse(_with_settings(method, own, training), arguments, "train", DESCRIPTION)
     content: dict[str, Any] = {name: getattr(options, name) for name in type(options).model_fields}
     general = {name: content.pop(name) for name in TrainOptions.model_fields}
-    given = {
-        name: value.model_dump() if isinstance(value, BaseModel) else value
-        for name, value in content.items()
-        if is_given(arguments, name)
-    }
-    seed = None if general["resume"] and not is_given(arguments, "seed") else general["seed"]
-    return _train(general, Plan(method, preset, {**chosen, **given}, seed, general["group"]))
+    if stored:  # what is not given stays as it was
+        for name in ("seed", "group"):
+            general[name] = general[name] if is_given(arguments, name) else getattr(stored, name)
+    plan = Plan(method, preset, {**chosen, **_given(content, arguments)}, general["seed"], general["group"])
+    return _train(general, plan, stored)
 
 
-def _train(general: dict[str, Any], plan: Plan) -> int:
-    from plurimask.train import Hardware, is_first_process
+def _given(content: dict[str, Any], arguments: Sequence[str], prefix: str = "") -> dict[str, Any]:
+    """The settings that are among the arguments; of nested ones, only what is given."""
+    given: dict[str, Any] = {}
+    for name, value in content.items():
+        if isinstance(value, BaseModel):
+            nested = {inner: getattr(value, inner) for inner in type(value).model_fields}
+            if inside := _given(nested, arguments, f"{prefix}{name}."):
+                given[name] = inside
+        elif is_given(arguments, prefix + name):
+            given[name] = value
+    return given
 
-    if general["resume"] and general["overwrite"]:
+
+def _train(general: dict[str, Any], plan: Plan, stored: RunRecord | None) -> int:
+    from plurimask.train import is_first_process
+
+    if stored and general["overwrite"]:
         raise InputError("--resume and --overwrite exclude each other: continue the run, or replace it")
-    if general["resume"]:
-        source = open_run_data(read_record(general["out"]), general["data"])
+    if stored:
+        source = open_run_data(stored, general["data"])
     else:
-        assert plan.seed is not None
+        if is_first_process():
+            refuse_existing(general["out"], "something", general["overwrite"])
         source = open_data(general["data"], group=plan.group, seed=plan.seed)
-    if is_first_process():
-        _warn_of_large_steps(source, plan)
+        if is_first_process():
+            _warn_of_large_steps(source, plan)
     hardware = Hardware(general["accelerator"], general["devices"], general["nodes"])
     outcome = train_run(
         plan,
         source,
         general["out"],
-        resume=general["resume"],
+        resume=stored is not None,
         overwrite=general["overwrite"],
         hardware=hardware,
     )
@@ -146,4 +160,10 @@ def _read_settings(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, expected lines `setting: value`")
-    return {str(name).replace("-", "_"): value for name, value in content.items()}
+    settings: dict[str, Any] = {}
+    for name, value in content.items():
+        key = str(name).replace("-", "_")
+        if key in settings:
+            raise InputError(f"{path}: {key} is there twice, with - and with _: keep one of them")
+        settings[key] = value
+    return settings

@@ -32,6 +32,7 @@ class AugmentationConfig(BaseModel):
     flip_horizontal: float = Field(0.5, ge=0, le=1, description="probability of exchanging left and right")
     flip_vertical: float = Field(0.0, ge=0, le=1, description="probability of exchanging top and bottom")
     rotation: float = Field(15.0, ge=0, le=180, description="angles are uniform from minus to plus this, in degrees")
+    shear: float = Field(0.0, ge=0, lt=90, description="angles are uniform from minus to plus this, in degrees")
     scale: tuple[float, float] = Field(
         (0.9, 1.1), description="range of the magnification (2: things look twice as big)"
     )
@@ -55,8 +56,8 @@ class AugmentationConfig(BaseModel):
 
     @property
     def is_affine(self) -> bool:
-        """Whether images may be rotated or scaled."""
-        return self.rotation > 0 or self.scale != (1, 1)
+        """Whether images may be rotated, sheared or scaled."""
+        return self.rotation > 0 or self.shear > 0 or self.scale != (1, 1)
 
     @property
     def is_elastic(self) -> bool:
@@ -110,6 +111,10 @@ class Augmentation(nn.Module):
         # Reading undoes the transform: the inverse of a rotation and scaling turns back and shrinks.
         scale = torch.exp(-log_scale)[:, None] * signs
         matrix: Tensor = get_rotation_matrix2d(torch.zeros(batch_size, 2), -angle, scale)[:, :, :2].to(images.device)
+        if config.shear > 0:
+            shear = torch.eye(2).repeat(batch_size, 1, 1)
+            shear[:, 0, 1] = torch.tan(torch.deg2rad(_uniform(batch_size, (-config.shear, config.shear), generator)))
+            matrix = matrix @ shear.to(images.device)
         x = torch.arange(width, device=images.device) - (width - 1) / 2
         y = torch.arange(height, device=images.device) - (height - 1) / 2
         where = matrix[:, None, None, :, 0] * x[:, None] + (matrix[:, None, :, 1] * y[:, None])[:, :, None]

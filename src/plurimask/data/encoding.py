@@ -144,9 +144,8 @@ def _inferred(values: Values) -> MaskEncoding:
         with_both = next((where for together, where in values.items() if together >= marks), None)
         if with_both is None and any(together >= {0, IGNORE} for together in values):
             return _binary((0, IGNORE), "some masks are 0/1 and others 0/255, never both in one mask")
-        if with_both is None:
-            reason = "masks are 0/1, and some are 255 throughout, which is taken for not judged"
-            return _binary((0, 1), reason, ignore_value=IGNORE)
+        where = "some are 255 throughout" if with_both is None else "255 stands beside 1 in one mask"
+        return _binary((0, 1), f"masks are 0/1, and {where}, which is taken for not judged", ignore_value=IGNORE)
     return _class_indices(values, found)
 
 

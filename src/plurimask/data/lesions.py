@@ -33,6 +33,8 @@ from plurimask.errors import InputError
 Array: TypeAlias = NDArray[np.float64]
 Masks: TypeAlias = NDArray[np.uint8]
 
+WORLD_LAYOUT = "built-in lesions"
+
 MIN_SIZE = 32
 """Below this (pixels) the core of the smallest lesion would be less than a few pixels."""
 
@@ -69,11 +71,6 @@ class LesionTruth:
     """Row and column, pixels."""
     coordinate: Array
     """`(H, W)`: rho, 0 at the centre and 1 on the half-bright contour."""
-
-    @property
-    def halo_width(self) -> float:
-        """The mean width of the band in which the brightness falls from the core's to the tissue's, pixels."""
-        return 2 * self.halo * self.radius
 
     @property
     def empty_probability(self) -> float:
@@ -167,7 +164,7 @@ def lesion_source(
         if name != "test" or count
     }
     description = DataDescription(
-        layout="built-in lesions",
+        layout=WORLD_LAYOUT,
         class_names=("background", "lesion"),
         class_values=(0, 255),
         ignore_value=None,

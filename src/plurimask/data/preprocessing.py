@@ -8,7 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from plurimask.data.example import Example
+from plurimask.data.example import Example, ExampleSet
 from plurimask.distribution import IGNORE
 
 
@@ -47,6 +47,18 @@ class Preprocessing(BaseModel):
         return rows, columns
 
 
+class CentreCrops(ExampleSet):
+    """The examples of another set as a run with a centre crop sees them, not normalised."""
+
+    def __init__(self, base: ExampleSet, preprocessing: Preprocessing) -> None:
+        self.base, self.preprocessing = base, preprocessing
+        self.names, self.groups = base.names, base.groups
+
+    def __getitem__(self, index: int) -> Example:
+        example, cut = self.base[index], self.preprocessing.cut
+        return Example(example.name, cut(example.image), cut(example.labels))
+
+
 def _centre(length: int, crop: int) -> slice:
     start = max(0, (length - crop) // 2)
     return slice(start, start + min(crop, length))
@@ -73,14 +85,12 @@ def draw_raters(labels: Tensor, num_raters: int, generator: torch.Generator) -> 
     return torch.cat([labels[chosen], missing])
 
 
-def stack_padded(examples: Sequence[Example], multiple: int = 1) -> tuple[Tensor, Tensor]:
+def stack_padded(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
     """Normalised examples of mixed sizes -> images `(B, K, H, W)` and labels `(B, R, H, W)` of the largest size.
 
     Smaller images stand in the middle of zeros (the mean, once normalised) and their labels of IGNORE.
     """
-    height, width = (
-        -(-max(example.image.shape[axis] for example in examples) // multiple) * multiple for axis in (-2, -1)
-    )
+    height, width = (max(example.image.shape[axis] for example in examples) for axis in (-2, -1))
     first = examples[0]
     images = first.image.new_zeros(len(examples), len(first.image), height, width)
     labels = first.labels.new_full((len(examples), len(first.labels), height, width), IGNORE)

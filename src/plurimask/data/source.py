@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from plurimask.data.arrays import open_arrays
@@ -13,6 +14,9 @@ from plurimask.data.folder import is_folder_layout, read_folder
 from plurimask.data.lidc_crops import is_lidc_crops, read_lidc_crops
 from plurimask.data.split import Selection, apply_split, draw_split, group_names
 from plurimask.errors import InputError
+
+WHOLE = "all"
+"""The only split of data without split folders that no split was stored for."""
 
 SPLITS = ("train", "val", "test")
 _SPELLINGS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
@@ -41,7 +45,7 @@ def open_data(
             split must not tear apart (the patient). By default what the data say, else each image by itself.
         seed: of the split that is drawn where the data come without split folders.
         stored_split: names by split, used in place of a drawn split; images that it does not name are in no split. Data
-            with split folders keep those.
+            of which it names no image are one split, "all". Data with split folders keep those.
         expected: the description that a run was trained with: masks are read in its sense.
 
     Raises:
@@ -49,12 +53,19 @@ def open_data(
     """
     path = Path(path)
     found = _find(path, expected)
+    if expected is not None and found.description.channel_names != expected.channel_names:
+        raise InputError(
+            f"{path}: the channels are {', '.join(found.description.channel_names)}, the run was trained on "
+            f"{', '.join(expected.channel_names)}: give images with those channels, in this order"
+        )
     sets = dict(found.sets)
     if group is not None:
         sets = {split: _regrouped(examples, group) for split, examples in sets.items()}
     if UNSPLIT not in sets:
         return DataSource(found.description, {split: sets[split] for split in SPLITS if split in sets}, drawn=False)
     everything = sets[UNSPLIT]
+    if stored_split is not None and set(everything.names).isdisjoint(chain.from_iterable(stored_split.values())):
+        return DataSource(found.description, {WHOLE: everything}, drawn=False)
     indices = _draw(everything, seed, path) if stored_split is None else apply_split(everything.names, stored_split)
     return DataSource(
         found.description, {split: Selection(everything, part) for split, part in indices.items()}, drawn=True

@@ -41,9 +41,11 @@ class GaussianEncoder(nn.Module):
     log_sigma is bounded smoothly to +-5. The released networks leave it free, and their KL term explodes.
     """
 
-    def __init__(self, in_channels: int, channels: Sequence[int], latent_dim: int, num_convs: int = 3) -> None:
+    def __init__(
+        self, in_channels: int, channels: Sequence[int], latent_dim: int, num_convs: int = 3, spatial_dims: int = 2
+    ) -> None:
         super().__init__()
-        self.encoder = Encoder(in_channels, channels, num_convs)
+        self.encoder = Encoder(in_channels, channels, num_convs, spatial_dims)
         self.moments = nn.Linear(channels[-1], 2 * latent_dim)
 
     def forward(self, images: Tensor) -> Gaussian:

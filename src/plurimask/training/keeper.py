@@ -6,6 +6,7 @@ import io
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -71,6 +72,7 @@ class RunKeeper(lightning.Callback):
         self.history = MetricsLog()
         self._clock = self._saved = time.monotonic()
         self._bar = _progress_bar()
+        self._interrupt_handler: Callable[[], object] = lambda: None
 
     # ---- where the training stands --------------------------------------------------------------------------------
 
@@ -219,14 +221,17 @@ class RunKeeper(lightning.Callback):
             self.adapter.method.load_state_dict(state["method"])
             if self.adapter.average is not None:
                 self.adapter.average.load_state_dict(state["average"])
+            self._optimizer_state = state["optimizer"]
+            self.adapter.step, self.elapsed, self.best_ged = state["step"], state["elapsed"], state["best_ged"]
+            self.validations, self.worse = state["validations"], state["worse"]
         except Exception as error:
             raise InputError(
                 f"{self.job.last} cannot be continued from ({type(error).__name__}: {str(error).splitlines()[0]}): "
                 "start again with --overwrite"
             ) from error
-        self._optimizer_state = state["optimizer"]
-        self.adapter.step, self.elapsed = state["step"], state["elapsed"]
-        self.validations, self.worse, self.best_ged = state["validations"], state["worse"], state["best_ged"]
+        due = int(self.progress() * self.config.num_validations)
+        if due < self.validations:  # the budget has grown since
+            self.validations, self.worse = due, 0
         self.stalled = self._has_stalled()
         self.history.restore(self.job.metrics, self.adapter.step)
 
