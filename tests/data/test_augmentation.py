@@ -160,10 +160,23 @@ def test_elastic_displacements_have_their_deviation_and_range(sigma):
     assert neighbours == pytest.approx(np.exp(-1 / (4 * sigma**2)), abs=0.03)
 
 
+def test_shear_moves_rows_sideways_and_keeps_them():
+    """Each row of the labels is read from one row of the image, displaced in proportion to its height."""
+    config = AugmentationConfig.off().model_copy(update={"shear": 40.0})
+    rows = torch.arange(21).view(1, 1, 21, 1).expand(3, 1, 21, 31).to(torch.uint8)
+    images, labels = Augmentation(config)(rows.float(), rows, torch.Generator().manual_seed(0))
+    inside = labels != IGNORE
+    assert torch.equal(labels[inside], rows[inside])
+    edges = inside[:, 0].int().argmax(2)  # the first column inside the frame, of each row
+    assert bool((edges[:, 0] != edges[:, -1]).all())
+    middle = images[:, 0, 10]
+    torch.testing.assert_close(middle, torch.full_like(middle, 10.0))
+
+
 def test_errors_say_what_is_wrong():
     with pytest.raises(InputError, match="one batch and size"):
         Augmentation(OFF)(torch.zeros(2, 1, 4, 5), torch.zeros(2, 1, 5, 4, dtype=torch.uint8))
     with pytest.raises(ValidationError, match="smaller first"):
         AugmentationConfig(scale=(1.2, 0.8))
     with pytest.raises(ValidationError, match="extra"):
-        AugmentationConfig(shear=3)
+        AugmentationConfig(twist=3)

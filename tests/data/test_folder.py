@@ -78,7 +78,7 @@ def test_whether_masks_are_binary_is_decided_for_all_together(tmp_path: Path) ->
     assert [int(source.splits["train"][index].labels.max()) for index in range(2)] == [1, 1]
     save(tmp_path / "val" / "masks" / "c.png", mask(0, 1, 255))
     source = open_data(tmp_path)
-    assert source.description.class_names == ("class 0", "class 1") and source.description.ignore_value == 255
+    assert source.description.class_values == (0, 1) and source.description.ignore_value == 255
     assert [int(source.splits["train"][index].labels.max()) for index in range(2)] == [1, 255]
 
 

@@ -39,8 +39,8 @@ def test_a_stored_split_comes_back(tmp_path: Path) -> None:
     stored = {"train": ["p3_z7", "p0_z0"], "val": ["p1_z3"]}
     source = open_data(tmp_path, stored_split=stored)
     assert {split: list(examples.names) for split, examples in source.splits.items()} == stored and source.drawn
-    with pytest.raises(InputError, match="none of the images"):
-        open_data(tmp_path, stored_split={"train": ["other"]})
+    foreign = open_data(tmp_path, stored_split={"train": ["other"]})
+    assert list(foreign.splits) == ["all"] and list(foreign.splits["all"].names) == list(NAMES) and not foreign.drawn
 
 
 def test_a_run_reads_further_data_in_its_own_sense(tmp_path: Path) -> None:

@@ -33,8 +33,6 @@ from plurimask.errors import InputError
 Array: TypeAlias = NDArray[np.float64]
 Masks: TypeAlias = NDArray[np.uint8]
 
-WORLD_LAYOUT = "built-in lesions"
-
 MIN_SIZE = 32
 """Below this (pixels) the core of the smallest lesion would be less than a few pixels."""
 
@@ -164,7 +162,7 @@ def lesion_source(
         if name != "test" or count
     }
     description = DataDescription(
-        layout=WORLD_LAYOUT,
+        layout="built-in lesions",
         class_names=("background", "lesion"),
         class_values=(0, 255),
         ignore_value=None,

@@ -39,7 +39,7 @@ class LatentHead(nn.Module):
         with torch.autocast(projected.device.type, enabled=False):
             # (B, F, pixels) and, with the first bias, (P, F)
             pixels, shifts = projected.flatten(2), self.of_latents(latents.float()) + self.of_features.bias
-            wanted = any(part.requires_grad for part in (projected, latents, self.scores.weight))
+            wanted = any(part.requires_grad for part in (projected, latents, *self.parameters()))
             decode = self._differentiable if torch.is_grad_enabled() and wanted else self._tiled
             scores = decode(pixels, shifts, image)
         return scores.reshape(*scores.shape[:2], *projected.shape[2:])
