@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from plurimask.distribution import Generators, MixtureSegmentation
+from plurimask.errors import InputError
 from plurimask.method import SegmentationMethod
 
 MAX_BATCH_PIXELS = 2**20
@@ -26,8 +27,12 @@ class Sampling:
     seed: int = 0
     batch_size: int = 16
 
+    def __post_init__(self) -> None:
+        if self.num_samples < 1:
+            raise InputError(f"{self.num_samples} samples were asked for: at least 1 sample is needed")
 
-class Predicted(NamedTuple):
+
+class PredictedBatch(NamedTuple):
     """What was predicted for a batch of named images of one size."""
 
     names: list[str]
@@ -73,7 +78,7 @@ def generators_of(seed: int, names: Sequence[str]) -> Generators:
 
 def predict_images(
     method: SegmentationMethod, images: Iterable[tuple[str, Tensor]], sampling: Sampling
-) -> Iterator[Predicted]:
+) -> Iterator[PredictedBatch]:
     """Predictions for named, normalised images `(K, *spatial)`, batched where neighbours have one size, in their order.
 
     An image's samples depend on the method, the seed and the image's name, and on nothing else.
@@ -96,7 +101,7 @@ def _fits(batch: list[tuple[str, Tensor]], image: Tensor, batch_size: int) -> bo
 
 def _predict(
     method: SegmentationMethod, batch: list[tuple[str, Tensor]], sampling: Sampling, device: torch.device
-) -> Predicted:
+) -> PredictedBatch:
     names = [name for name, _ in batch]
     images = torch.stack([image for _, image in batch]).to(device)
     if images.ndim == 4:
@@ -108,4 +113,4 @@ def _predict(
         samples = mixture.statistics.maps
         if mixture.num_components != sampling.num_samples:  # heads or members: as many of them as were asked for
             samples = mixture.sample(sampling.num_samples, generators_of(sampling.seed, names))
-    return Predicted(names, samples, mixture)
+    return PredictedBatch(names, samples, mixture)

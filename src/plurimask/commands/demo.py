@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
-from plurimask.commands.parsing import parse
+from plurimask.commands.parsing import console, parse
 from plurimask.errors import InputError
 from plurimask.files import clear, refuse_existing
 
@@ -39,15 +37,15 @@ def main(arguments: Sequence[str]) -> int:
             raise InputError(f"{options.out} holds files, but no earlier demo: give another --out")
         clear(options.out, LEFT_BEHIND)
 
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(f"Training for {options.minutes:g} minutes on lesions that four readers see differently ...")
+    say = console()
+    say.print(f"Training for {options.minutes:g} minutes on lesions that four readers see differently ...")
     scores = demo(options.out, options.minutes, options.seed)
     if scores.get("stopped"):
-        console.print("Stopped.")
+        say.print("Stopped.")
         return 130
-    console.print(
+    say.print(
         f"GED squared {scores['ged']:.3f} (a perfect model: {scores['ged_oracle']:.3f}), unbiased "
         f"{scores['ged_unbiased']:.3f} (perfect: 0); share of empty samples errs by {scores['empty_error']:.3f}"
     )
-    console.print(f"Look at {options.out / 'report.html'}; try: plurimask check {options.out / 'data'}")
+    say.print(f"Look at {options.out / 'report.html'}; try: plurimask check {options.out / 'data'}")
     return 0

@@ -47,8 +47,6 @@ def main(arguments: Sequence[str]) -> int:
             raise InputError(f"--out {options.out}: expected a name that ends with .json")
         for path in (options.out, options.out.with_suffix(".csv")):
             refuse_existing(path, "an evaluation", options.overwrite)
-    if options.samples < 1:
-        raise InputError(f"--samples {options.samples}: at least 1 sample is needed")
     _evaluate(options)
     return 0
 

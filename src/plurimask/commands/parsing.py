@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import tyro
 from pydantic import BaseModel
+from rich.console import Console
 
 from plurimask.errors import InputError, unknown_name
 
@@ -87,6 +88,11 @@ def is_given(arguments: Sequence[str], name: str) -> bool:
     option = "--" + name.replace("_", "-")
     words = [word.replace("_", "-") for word in arguments if word.startswith("--")]
     return any(word == option or word.startswith((f"{option}=", f"{option}.")) for word in words)
+
+
+def console() -> Console:
+    """Where commands speak to people: standard error, lines unbroken, so that paths can be copied."""
+    return Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 def _one_line(text: str) -> str:

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 from rich.progress import Progress
 
-from plurimask.commands.parsing import parse
-from plurimask.errors import InputError
+from plurimask.commands.parsing import console, parse
 from plurimask.files import refuse_existing
 
 DESCRIPTION = "Draw plausible masks for images, with their mean and the entropy at each pixel."
@@ -39,8 +37,6 @@ class PredictOptions:
 def main(arguments: Sequence[str]) -> int:
     options = parse(PredictOptions, arguments, "predict", DESCRIPTION)
     refuse_existing(options.out, "files", options.overwrite)
-    if options.samples < 1:
-        raise InputError(f"--samples {options.samples}: at least 1 sample is needed")
 
     from plurimask.data import open_images
     from plurimask.inference import Sampling
@@ -49,15 +45,15 @@ def main(arguments: Sequence[str]) -> int:
 
     run = load_run(options.run)
     images = open_images(options.images, run.record.data.channel_names)
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    say = console()
     if run.record.preprocessing.center_crop is not None:
         size = run.record.preprocessing.center_crop
         rest = "background" if run.record.data.has_background else "not judged"
-        console.print(f"The run was trained on centre crops of {size} pixels: outside of that, masks are {rest}.")
+        say.print(f"The run was trained on centre crops of {size} pixels: outside of that, masks are {rest}.")
     sampling = Sampling(options.samples, options.seed, options.batch_size)
     rows = predict(run.method, images, run.record.preprocessing, sampling)
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=say, transient=True) as progress:
         task = progress.add_task("predicting", total=len(images))
         write_predictions(rows, run.record.data, options.out, lambda name: progress.advance(task))
-    console.print(f"Wrote {len(images)} images with {options.samples} masks each to {options.out}")
+    say.print(f"Wrote {len(images)} images with {options.samples} masks each to {options.out}")
     return 0

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
-from plurimask.commands.parsing import parse
+from plurimask.commands.parsing import console, parse
 from plurimask.errors import InputError
 from plurimask.files import refuse_existing
 
@@ -42,8 +41,6 @@ def main(arguments: Sequence[str]) -> int:
             f"--out {options.out}: a folder; give the name of a file, such as {options.out / 'report.html'}"
         )
     refuse_existing(options.out, "a report", options.overwrite)
-    if options.samples < 1:
-        raise InputError(f"--samples {options.samples}: at least 1 sample is needed")
 
     from plurimask.inference import Sampling
     from plurimask.report import write_report
@@ -51,8 +48,8 @@ def main(arguments: Sequence[str]) -> int:
 
     run = load_run(options.run)
     source = open_run_data(run.record, options.data)
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    with console.status("evaluating and drawing"):
+    say = console()
+    with say.status("evaluating and drawing"):
         write_report(run, source, options.out, options.split, Sampling(options.samples, options.seed))
-    console.print(f"Wrote {options.out}")
+    say.print(f"Wrote {options.out}")
     return 0

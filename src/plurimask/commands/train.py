@@ -9,9 +9,8 @@ from typing import Annotated, Any
 import tyro
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, create_model
-from rich.console import Console
 
-from plurimask.commands.parsing import is_given, parse, value_of
+from plurimask.commands.parsing import console, is_given, parse, value_of
 from plurimask.data import DataSource, open_data
 from plurimask.errors import InputError
 from plurimask.files import refuse_existing
@@ -114,28 +113,24 @@ def _warn_of_large_steps(source: DataSource, plan: Plan) -> None:
         return
     height, width = source.splits["train"][0].image.shape[-2:]
     if training.batch_size * height * width > MANY_PIXELS:
-        _console().print(
+        console().print(
             f"Images are {height}x{width}, {training.batch_size} of them in each step: steps will be slow "
             "on a processor. "
             "--crop 256 trains on random windows and evaluates whole images."
         )
 
 
-def _console() -> Console:
-    return Console(stderr=True, soft_wrap=True, highlight=False)
-
-
 def _say(outcome: dict[str, Any], general: dict[str, Any]) -> None:
-    console = _console()
+    say = console()
     where, data = general["out"], general["data"]
     done = f"{outcome['steps']} steps in {outcome['minutes']} minutes"
     if outcome["stopped"]:
-        console.print(f"Stopped after {done}; saved in {where / 'checkpoints' / 'last.ckpt'}. Continue by the same")
-        console.print("command with --resume.")
+        say.print(f"Stopped after {done}; saved in {where / 'checkpoints' / 'last.ckpt'}. Continue by the same")
+        say.print("command with --resume.")
         return
     ged = "" if outcome["best_ged"] is None else f", best validation GED {outcome['best_ged']:.3f}"
-    console.print(f"Trained {done}{ged}: {where}")
-    console.print(f"Next: plurimask evaluate {where} {data}   or   plurimask report {where} {data} --out report.html")
+    say.print(f"Trained {done}{ged}: {where}")
+    say.print(f"Next: plurimask evaluate {where} {data}   or   plurimask report {where} {data} --out report.html")
 
 
 def _with_settings(method: str, own: dict[str, Any], training: TrainingConfig) -> type[BaseModel]:
