@@ -14,7 +14,7 @@ import plurimask
 SOURCE = Path(plurimask.__file__).parent
 FILES = {path.relative_to(SOURCE).with_suffix("").as_posix().replace("/", "."): path for path in SOURCE.rglob("*.py")}
 
-LEAVES = {"errors", "version"}
+LEAVES = {"errors", "flips", "version"}
 ALLOWED = {
     "distribution": LEAVES,
     "method": LEAVES | {"distribution"},

@@ -22,9 +22,27 @@ N, B, R, K, C, H, W = 6, 2, 4, 3, 5, 21, 14
 
 TINY: dict[str, dict[str, Any]] = {
     "unet": {"channels": (7, 9)},
+    "dropout-unet": {"channels": (7, 9, 8), "normalisation": "batch", "pooling": "max", "sigmoid": True},
+    "ensemble": {
+        "members": ("unet", "m-heads", "probabilistic-unet"),
+        "member_settings": {
+            "unet": {"channels": (7, 9)},
+            "m-heads": {"channels": (6, 8), "num_heads": 3},
+            "probabilistic-unet": {"channels": (7, 9), "latent_dim": 4},
+        },
+    },
+    "m-heads": {"channels": (7, 9), "num_heads": 3},
+    "image2image-vae": {"channels": (7, 9)},
     "probabilistic-unet": {"channels": (7, 9), "latent_dim": 4},
 }
-FALLING_TERM: dict[str, str] = {"unet": "cross_entropy", "probabilistic-unet": "reconstruction"}
+FALLING_TERM: dict[str, str] = {
+    "unet": "cross_entropy",
+    "dropout-unet": "cross_entropy",
+    "ensemble": "member_0",
+    "m-heads": "best_head",
+    "image2image-vae": "reconstruction",
+    "probabilistic-unet": "reconstruction",
+}
 """The term that must fall on a tiny batch, where the total need not."""
 
 

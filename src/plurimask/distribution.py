@@ -53,6 +53,12 @@ def shared_generator(source: RandomSource) -> torch.Generator | None:
     return source.shared if isinstance(source, Generators) else source
 
 
+def balanced_indices(count: int, num_samples: int, generator: torch.Generator | None) -> Tensor:
+    """`(N,)` indices below `count` in random order: each once before any comes again."""
+    rounds = [torch.randperm(count, generator=generator) for _ in range(0, num_samples, count)]
+    return torch.cat([*rounds, torch.empty(0, dtype=torch.long)])[:num_samples]
+
+
 class SegmentationDistribution(abc.ABC):
     """p(label maps | images) for a batch of B images with C classes."""
 
@@ -60,6 +66,11 @@ class SegmentationDistribution(abc.ABC):
     @abc.abstractmethod
     def logits_shape(self) -> torch.Size:
         """`(B, C, *spatial)`: the shape of one draw's logits."""
+
+    @property
+    def draw_elements(self) -> int:
+        """How many numbers decoding one draw holds at once: the logits, or more where much is computed per draw."""
+        return math.prod(self.logits_shape)
 
     @abc.abstractmethod
     def draw_noise(self, num_samples: int, generator: RandomSource = None) -> Noise:
@@ -75,8 +86,15 @@ class SegmentationDistribution(abc.ABC):
         return torch.cat(maps) if len(maps) != 1 else maps[0]
 
     def freeze(self, num_samples: int, generator: RandomSource = None) -> MixtureSegmentation:
-        """N fixed draws as an equally weighted mixture, on which every statistic is exact and mutually consistent."""
-        return MixtureSegmentation(self, self.draw_noise(num_samples, generator))
+        """N fixed draws as an equally weighted mixture, on which every statistic is exact and mutually consistent.
+
+        Where there is a finite number of components it is those, whatever N is.
+        """
+        return self.components() or MixtureSegmentation(self, self.draw_noise(num_samples, generator))
+
+    def components(self) -> MixtureSegmentation | None:
+        """All that can be drawn, with exact weights, where that is a finite number of maps; None where it is not."""
+        return None
 
     def mean(self, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
         """Class probabilities `(B, C, *spatial)`: the mean over draws of the softmax."""
@@ -106,7 +124,7 @@ class SegmentationDistribution(abc.ABC):
         num_samples = len(noise[0]) if isinstance(noise, tuple) else len(noise)
         if num_samples == 0:
             raise ValueError("0 samples were asked for: at least 1 is needed")
-        step = max(1, MAX_CHUNK_ELEMENTS // math.prod(self.logits_shape))
+        step = max(1, MAX_CHUNK_ELEMENTS // self.draw_elements)
         for start in range(0, num_samples, step):
             yield self.logits(take(noise, slice(start, start + step)))
 
@@ -140,8 +158,7 @@ class MixtureSegmentation(SegmentationDistribution):
         """Component indices `(N,)`."""
         random, count = shared_generator(generator), self.num_components
         if self.is_uniform:
-            rounds = [torch.randperm(count, generator=random) for _ in range(0, num_samples, count)]
-            return torch.cat([*rounds, torch.empty(0, dtype=torch.long)])[:num_samples]
+            return balanced_indices(count, num_samples, random)
         # Systematic draws: the count of each component is its expectation rounded up or down; the order is random.
         points = (torch.arange(num_samples) + torch.rand(1, generator=random)) / num_samples
         indices = torch.searchsorted(self.weights.cumsum(0), points).clamp(max=count - 1)
@@ -151,12 +168,16 @@ class MixtureSegmentation(SegmentationDistribution):
         assert isinstance(noise, Tensor)
         return self.base.logits(take(self.noise, noise))
 
+    @property
+    def draw_elements(self) -> int:
+        return self.base.draw_elements
+
+    def components(self) -> MixtureSegmentation:
+        return self
+
     def sample(self, num_samples: int, generator: RandomSource = None) -> Tensor:
         maps = self.statistics.maps
         return maps[self.draw_noise(num_samples, generator).to(maps.device)]
-
-    def freeze(self, num_samples: int, generator: RandomSource = None) -> MixtureSegmentation:
-        return self
 
     @cached_property
     def statistics(self) -> Statistics:

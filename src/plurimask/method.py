@@ -50,6 +50,10 @@ class SegmentationMethod(nn.Module, abc.ABC):
     def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
         """The training objective on labels `(B, R, *spatial)`, uint8: the R >= 1 raters drawn for this step."""
 
+    def parts(self) -> list[SegmentationMethod]:
+        """The methods that are trained on their own, each with its own seed and share of the budget: this one alone."""
+        return [self]
+
     # ---- hooks, for methods that train differently --------------------------------------------------------------
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:

@@ -49,22 +49,111 @@ _LIDC_TRAINING = {
     },
 }
 
-PRESETS: dict[str, dict[str, Preset]] = {
+# The published training on BBBC010: 200 epochs of 59 wells in batches of 4, Adam with 1e-3; flips, rotations.
+_BBBC010_NETWORK = {
+    "channels": (8, 16, 32, 64, 128),
+    "convs_per_scale": 2,
+    "normalisation": "batch",
+    "pooling": "max",
+    "upsampling": "nearest",
+    "sigmoid": True,
+    "initialisation": "glorot_uniform",
+}
+_BBBC010_TRAINING = {
+    "max_steps": 3000,
+    "batch_size": 4,
+    "resize": (400, 400),
+    "image_scaling": "maximum",
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "warmup_steps": 0,
+    "weight_decay": 0.0,
+    "gradient_clip": 1e6,  # none was published; the loss is a sum over 160,000 pixels
+    "num_validations": 20,
+    "validation_samples": 8,
+    "augmentation": {
+        "flip_horizontal": 0.5,
+        "flip_vertical": 0.5,
+        "rotation": 15.0,
+        "scale": (1.0, 1.0),
+        "gamma_probability": 0.0,
+    },
+}
+
+# The paper's training on Cityscapes: whole quarter-resolution images, one draw of the flips a step, Adam with an L2
+# penalty, 240,000 steps with the learning rate at 1e-4, from 80,000 at 5e-5, from 160,000 at 1e-5.
+_CITYSCAPES_WIDTHS = (32, 64, 128, 192, 192, 192, 192)
+_CITYSCAPES_TRAINING = {
+    "max_steps": 240_000,
+    "batch_size": 10,
+    "raters_per_step": 1,
+    "optimizer": "adam",
+    "learning_rate": 1e-4,
+    "schedule": "piecewise",
+    "drops": ((1 / 3, 0.5), (2 / 3, 0.1)),
+    "warmup_steps": 0,
+    "weight_decay": 1e-5,
+    "num_validations": 120,
+    "augmentation": {
+        "flip_horizontal": 0.5,
+        "rotation": 22.5,
+        "scale": (0.8, 1.2),
+        "elastic_probability": 1.0,
+        "elastic_alpha": 2.5,
+        "elastic_sigma": 30.0,
+        "gamma_probability": 0.3,
+        "gamma": (0.7, 1.5),
+    },
+}
+_LAPTOP = "a laptop: narrow network, 20 minutes"
+_PAPER_LIDC = "the network and training of the Probabilistic U-Net paper on LIDC-IDRI"
+_PAPER_CITYSCAPES = "the settings of the released code of the Probabilistic U-Net on Cityscapes"
+
+
+_OF_THE_PAPER = {
+    "small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING),
+    "lidc": Preset(_PAPER_LIDC, {"channels": _LIDC_WIDTHS, "initialisation": "orthogonal"}, _LIDC_TRAINING),
+    "cityscapes": Preset(_PAPER_CITYSCAPES, {"channels": _CITYSCAPES_WIDTHS}, _CITYSCAPES_TRAINING),
+}
+"""All methods of the Probabilistic U-Net paper are built around the same U-Net; the rest are their defaults."""
+
+_SINGLE_NETWORKS = {
     "unet": {
-        "small": Preset("a laptop: narrow network, 20 minutes", {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING),
-        "lidc": Preset(
-            "the network and training of the Probabilistic U-Net paper on LIDC-IDRI",
-            {"channels": _LIDC_WIDTHS, "initialisation": "orthogonal"},
-            _LIDC_TRAINING,
+        **_OF_THE_PAPER,
+        "bbbc010": Preset(
+            "the published U-Net for C. elegans, 494,009 parameters", _BBBC010_NETWORK, _BBBC010_TRAINING
         ),
     },
-    "probabilistic-unet": {
-        "small": Preset("a laptop: narrow networks, 20 minutes", {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING),
-        "lidc": Preset(
-            "the settings of the paper on LIDC-IDRI",
-            {"channels": _LIDC_WIDTHS, "latent_dim": 6, "beta": 1.0, "initialisation": "orthogonal"},
-            _LIDC_TRAINING,
+    "dropout-unet": {
+        **_OF_THE_PAPER,
+        "bbbc010": Preset(
+            "the published Monte-Carlo-dropout U-Net for C. elegans, 494,009 parameters",
+            {**_BBBC010_NETWORK, "dropout_encoder_blocks": 3, "dropout_decoder_blocks": 2},
+            _BBBC010_TRAINING,
         ),
+    },
+    "m-heads": _OF_THE_PAPER,
+    "image2image-vae": _OF_THE_PAPER,
+    "probabilistic-unet": _OF_THE_PAPER,
+}
+
+
+def _ensemble(preset: str, num_members: int, summary: str) -> Preset:
+    """U-Nets with a preset of theirs; members of other methods have the preset of that name too."""
+    settings = {name: presets[preset].method for name, presets in _SINGLE_NETWORKS.items()}
+    method = {"members": ("unet",) * num_members, "member_settings": settings}
+    training = dict(_SINGLE_NETWORKS["unet"][preset].training)
+    if "max_steps" in training:  # members share the budget
+        training["max_steps"] *= num_members
+    return Preset(summary, method, training)
+
+
+PRESETS: dict[str, dict[str, Preset]] = {
+    **_SINGLE_NETWORKS,
+    "ensemble": {
+        "small": _ensemble("small", 4, "a laptop: 4 narrow U-Nets, 20 minutes together"),
+        "lidc": _ensemble("lidc", 16, f"16 U-Nets: {_PAPER_LIDC}"),
+        "cityscapes": _ensemble("cityscapes", 16, f"16 U-Nets: {_PAPER_CITYSCAPES}"),
     },
 }
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from plurimask.data import DataReport, DataSource, check_data
-from plurimask.data.preprocessing import CentreCrops
+from plurimask.data.preprocessing import Views
 from plurimask.evaluate import Evaluation, ExampleView, evaluate
 from plurimask.figures import (
     GridRow,
@@ -123,7 +123,7 @@ def collect_report(
     spread = evenly_spread(ranking or list(range(count)), NUM_SPREAD)
     chosen = sorted({*spread, *best, *worst})
     drawn = dict(zip(chosen, _grid_rows(run, view, evaluation, chosen, sampling), strict=True))
-    seen = CentreCrops(examples, record.preprocessing)
+    seen = Views(examples, record.preprocessing)
     return ReportContent(
         name=run.folder.name,
         record=record,

@@ -145,13 +145,13 @@ def train_run(
         raise InputError(f"the data have no split 'train', only {', '.join(source.splits)}: add one to train on")
     record = _continued(read_record(folder), plan) if resume else _new_record(plan, source)
     check_hardware(hardware)
+    torch.manual_seed(record.seed)
+    method = build_method(record.method, **record.config)
     if is_first_process():
         if not resume:
             refuse_existing(folder, "something", overwrite)
-            clear(folder, (RECORD_FILE, WEIGHTS_FILE, "metrics.csv", "checkpoints"))
+            clear(folder, (RECORD_FILE, WEIGHTS_FILE, "metrics.csv", "checkpoints", "members"))
         replace_file(folder / RECORD_FILE, record.model_dump_json(indent=2).encode())
-    torch.manual_seed(record.seed)
-    method = build_method(record.method, **record.config)
     counted = record.data.counted_classes
     data = TrainingData(source.splits["train"], source.splits.get("val"), record.preprocessing, counted)
     return fit(method, data, record.training, TrainingJob(folder, record.seed, resume), hardware)
@@ -187,7 +187,7 @@ def _continued(record: RunRecord, plan: Plan) -> RunRecord:
 def _new_record(plan: Plan, source: DataSource) -> RunRecord:
     own, training = resolve(plan)
     about, examples = source.description, source.splits["train"]
-    mean, std = channel_statistics(examples)
+    mean, std = channel_statistics(examples, training.image_scaling)
     settings = {**own, "image_channels": len(about.channel_names), "num_classes": about.num_classes}
     config = find_method(plan.method).Config(**settings)
     split = {name: list(part.names) for name, part in source.splits.items()} if source.drawn else None
@@ -197,7 +197,13 @@ def _new_record(plan: Plan, source: DataSource) -> RunRecord:
         config=config.model_dump(mode="json"),
         training=training,
         data=about,
-        preprocessing=Preprocessing(mean=tuple(mean), std=tuple(std), center_crop=training.center_crop),
+        preprocessing=Preprocessing(
+            mean=tuple(mean),
+            std=tuple(std),
+            center_crop=training.center_crop,
+            resize=training.resize,
+            image_scaling=training.image_scaling,
+        ),
         split=split,
         group=plan.group,
         seed=plan.seed,

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from plurimask.data.augmentation import AugmentationConfig
+from plurimask.data.preprocessing import ImageScaling
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,21 @@ class TrainingConfig(BaseModel):
     raters_per_step: int = Field(4, ge=1, description="raters drawn for each image of a step, without repeats")
     crop: int | None = Field(None, ge=8, description="train on random crops of this side, evaluate whole images")
     center_crop: int | None = Field(None, ge=8, description="cut this centre out of every image, also for evaluation")
+    resize: tuple[int, int] | None = Field(None, description="height and width that every image is brought to")
+    image_scaling: ImageScaling = Field("none", description="maximum: divide each channel of an image by its maximum")
     augmentation: AugmentationConfig = Field(AugmentationConfig(), description="random changes of training images")
     optimizer: Literal["adamw", "adam"] = Field(
         "adamw", description="decoupled weight decay, or the L2 penalty of Adam"
     )
     learning_rate: float = Field(1e-3, gt=0, description="at its highest")
-    schedule: Literal["cosine", "exponential-steps"] = Field("cosine", description="how the learning rate falls")
+    schedule: Literal["cosine", "exponential-steps", "piecewise"] = Field(
+        "cosine", description="how the learning rate falls"
+    )
     final_learning_rate: float = Field(0.0, ge=0, description="learning rate at the end")
     decay_steps: int = Field(5, ge=1, description="number of equal drops of the schedule exponential-steps")
+    drops: tuple[tuple[float, float], ...] = Field(
+        (), description="of the schedule piecewise: share of the budget, and share of the learning rate from there on"
+    )
     warmup_steps: int = Field(100, ge=0, description="steps in which the learning rate rises linearly")
     weight_decay: float = Field(1e-4, ge=0, description="on weights, not on biases")
     gradient_clip: float = Field(100.0, gt=0, description="largest norm of the gradient (of a loss summed over pixels)")
@@ -59,12 +67,24 @@ class TrainingConfig(BaseModel):
             raise ValueError("crop and center_crop exclude each other: give one of them")
         if self.schedule == "exponential-steps" and self.final_learning_rate == 0:
             raise ValueError("the schedule exponential-steps needs a final_learning_rate above 0")
+        if self.resize is not None and min(self.resize) < 8:
+            raise ValueError(f"resize must be a height and a width of at least 8 pixels, not {self.resize}")
+        if (self.schedule == "piecewise") != bool(self.drops):
+            raise ValueError(
+                "the schedule piecewise needs drops, such as ((0.5, 0.1),), and no other schedule has them"
+            )
+        if any(not 0 < share < 1 or factor <= 0 for share, factor in self.drops):
+            raise ValueError("drops are pairs of a share of the budget, between 0 and 1, and a positive factor")
         return self
 
     def learning_rate_factor(self, progress: float, step: int) -> float:
         """The learning rate over its peak, for `progress` from 0 to 1 through the budget."""
         warmup = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
         last = self.final_learning_rate / self.learning_rate
+        if self.schedule == "piecewise":
+            return warmup * next(
+                (factor for share, factor in sorted(self.drops, reverse=True) if progress >= share), 1.0
+            )
         if self.schedule == "cosine":
             return warmup * (last + (1 - last) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
         drops = min(self.decay_steps, int(progress * (self.decay_steps + 1)))

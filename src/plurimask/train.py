@@ -23,6 +23,7 @@ from plurimask.settings import ONE_DEVICE, Hardware, TrainingConfig
 from plurimask.training.adapter import Adapter
 from plurimask.training.batches import TrainingData
 from plurimask.training.keeper import RunKeeper, TrainingJob
+from plurimask.training.parts import fit_parts
 
 NUM_FINISH_BATCHES = 100
 
@@ -37,6 +38,8 @@ def fit(
     """Train `method` in place until its budget is used, or continue from its checkpoint if the job says so.
 
     Leaves the kept weights (best by validation GED, else the last), `metrics.csv` and checkpoints in the job's folder.
+    A method of several parts (the members of an ensemble) has them trained one after the other, each with its own seed
+    and an equal share of the budget, in folders of their own.
 
     Returns:
         `steps`, `minutes`, `best_ged` (None without validation images) and `stopped` (whether Ctrl-C ended it early).
@@ -47,6 +50,14 @@ def fit(
     if config.max_steps is None and config.max_minutes is None:
         raise InputError("training needs an end: give max_steps or max_minutes")
     quiet_lightning()
+    if len(method.parts()) > 1:
+        return fit_parts(method, data, config, job, lambda *part: _fit(*part, hardware))
+    return _fit(method, data, config, job, hardware)
+
+
+def _fit(
+    method: SegmentationMethod, data: TrainingData, config: TrainingConfig, job: TrainingJob, hardware: Hardware
+) -> dict[str, Any]:
     adapter = Adapter(channels_last(method), data, config, job.seed)
     keeper = RunKeeper(adapter, data, config, job)
     trainer = _trainer(hardware, [keeper])

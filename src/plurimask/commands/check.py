@@ -23,6 +23,8 @@ class CheckOptions:
     """Regular expression for the patient in a name, for drawing the split."""
     seed: int = 0
     """Of the split, where one is drawn."""
+    flips: tuple[str, ...] | None = None
+    """Classes that turn into a twin at random: CLASS=PROBABILITY ..., street or none."""
     center_crop: int | None = None
     """Look at the centre of this side of every image alone, as a run with --center-crop does."""
 
@@ -31,16 +33,17 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(CheckOptions, arguments, "check", DESCRIPTION)
 
     from plurimask.data import check_data, open_data
-    from plurimask.data.preprocessing import CentreCrops, Preprocessing
+    from plurimask.data.preprocessing import Preprocessing, Views
     from plurimask.metrics import rater_distance
+    from plurimask.metrics.modes import mode_spread
 
-    source = open_data(options.data, group=options.group, seed=options.seed)
+    source = open_data(options.data, group=options.group, seed=options.seed, flips=options.flips)
     if options.center_crop is not None:
         if options.center_crop < 1:
             raise InputError(f"--center-crop {options.center_crop}: at least 1 pixel is needed")
         window = Preprocessing(mean=(0.0,), std=(1.0,), center_crop=options.center_crop)
-        splits = {name: CentreCrops(examples, window) for name, examples in source.splits.items()}
+        splits = {name: Views(examples, window) for name, examples in source.splits.items()}
         source = replace(source, splits=splits)
-    report = check_data(source, rater_distance)
+    report = check_data(source, rater_distance, mode_spread)
     print("\n".join(report.lines()))
     return 0

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from plurimask.commands.parsing import console, is_given, parse, value_of
 from plurimask.data import DataSource, open_data
+from plurimask.data.flipping import refuse_other_law
 from plurimask.errors import InputError
 from plurimask.files import refuse_existing
 from plurimask.method import MethodConfig
@@ -39,6 +40,9 @@ class TrainOptions(BaseModel):
     config: Path | None = Field(None, description="YAML file of settings (of the method and its training)")
     seed: int = Field(0, ge=0, description="of initial weights, order, crops and draws")
     group: str | None = Field(None, description="regular expression for the patient in a name, for drawing the split")
+    flips: tuple[str, ...] | None = Field(
+        None, description="classes that turn into a twin at random: CLASS=PROBABILITY ..., street or none"
+    )
     resume: bool = Field(False, description="continue the run in --out from its last checkpoint")
     overwrite: bool = Field(False, description="replace the run in --out")
     accelerator: str = Field("auto", description="cpu, gpu, ... as Lightning names them")
@@ -86,10 +90,12 @@ def _train(general: dict[str, Any], plan: Plan, stored: RunRecord | None) -> int
         raise InputError("--resume and --overwrite exclude each other: continue the run, or replace it")
     if stored:
         source = open_run_data(stored, general["data"])
+        if general["flips"] is not None:
+            refuse_other_law(general["flips"], source.description)
     else:
         if is_first_process():
             refuse_existing(general["out"], "something", general["overwrite"])
-        source = open_data(general["data"], group=plan.group, seed=plan.seed)
+        source = open_data(general["data"], group=plan.group, seed=plan.seed, flips=general["flips"])
         if is_first_process():
             _warn_of_large_steps(source, plan)
     hardware = Hardware(general["accelerator"], general["devices"], general["nodes"])

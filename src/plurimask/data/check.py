@@ -12,11 +12,16 @@ from torch import Tensor
 
 from plurimask.data.example import DataDescription, DataSource, Example, ExampleSet
 from plurimask.distribution import IGNORE
+from plurimask.flips import Flip
 
 NUM_SAMPLES = 16
 
 RaterDistance: TypeAlias = Callable[[Tensor, Sequence[int]], float | None]
 """`(labels (R, *spatial) uint8, counted classes)` to the mean of 1 - IoU over pairs of different raters; None if < 2"""
+
+ModeSpread: TypeAlias = Callable[[Tensor, Sequence[Flip]], float | None]
+"""`(label (*spatial) uint8, flips)` to the mean of 1 - IoU of two independent draws from the modes of the flips; None
+if the label has none of the classes that flip"""
 
 
 class SplitReport(BaseModel):
@@ -39,13 +44,19 @@ class SplitReport(BaseModel):
     absent_share: tuple[float, ...]
     """Share of the images for which each rater gave no map (or judged no pixel)."""
     class_shares: tuple[float, ...]
-    """Share of each class among the judged pixels of all maps."""
+    """Share of each class among the judged pixels of all maps; where classes flip, the expected share."""
     ignored_share: float
     """Share of unjudged pixels in the maps that were given."""
     rater_distance: float | None
-    """mu: the mean over images of the mean distance (1 - IoU of the counted classes) between two different raters."""
+    """mu: the mean over images of the mean distance (1 - IoU of the counted classes) between two different raters.
+
+    Where classes flip, the exact mean distance between two independent draws, over the images that have such a class.
+    """
     oracle_ged: float | None
-    """Expected squared generalised energy distance of 16 maps drawn from the raters themselves: mu (1/16 + 1/m)."""
+    """Expected squared generalised energy distance of 16 maps drawn from the raters themselves: mu (1/16 + 1/m).
+
+    Where classes flip the raters' distribution is known exactly, as if m were infinite: mu / 16.
+    """
 
 
 class DataReport(BaseModel):
@@ -67,14 +78,20 @@ class DataReport(BaseModel):
             f"classes    {about.num_classes}: {', '.join(about.class_names)}",
             f"raters     {len(about.rater_names)}: {', '.join(about.rater_names)}",
             f"masks      {about.encoding}",
+            *_flip_lines(about),
         ]
         for name, split in self.splits.items():
             lines += ["", f"{name}: {split.num_images} images, {split.num_groups} groups", *_split_lines(split, about)]
         return lines + (["", *(f"warning: {warning}" for warning in self.warnings)] if self.warnings else [])
 
 
-def check_data(source: DataSource, rater_distance: RaterDistance) -> DataReport:
+def check_data(source: DataSource, rater_distance: RaterDistance, mode_spread: ModeSpread | None = None) -> DataReport:
     """Reads every example of every split once, and reports.
+
+    Args:
+        source: the data.
+        rater_distance: how far the raters of an image are apart.
+        mode_spread: the same for an image whose classes flip; without it the report says nothing of their agreement.
 
     Raises:
         InputError: a file is damaged or does not fit.
@@ -83,10 +100,22 @@ def check_data(source: DataSource, rater_distance: RaterDistance) -> DataReport:
     splits = {}
     for name, examples in source.splits.items():
         for index in range(len(examples)):
-            counts[name].add(examples[index], rater_distance)
+            example = examples[index]
+            distance = _distance(example, source.description, rater_distance, mode_spread)
+            counts[name].add(example, distance)
         splits[name] = counts[name].report(len(set(examples.groups)))
     warnings = [*_split_warnings(splits, source.description), *_overlap_warnings(source.splits)]
     return DataReport(description=source.description, drawn=source.drawn, splits=splits, warnings=tuple(warnings))
+
+
+def _distance(
+    example: Example, about: DataDescription, rater_distance: RaterDistance, mode_spread: ModeSpread | None
+) -> float | None:
+    """How far the raters of one image are apart; None where that is not defined."""
+    if example.flips:
+        return None if mode_spread is None else mode_spread(example.labels[0], example.flips)
+    given = (example.labels != IGNORE).flatten(1).any(1)
+    return rater_distance(example.labels[given], about.counted_classes) if int(given.sum()) > 1 else None
 
 
 class _SplitCount:
@@ -105,7 +134,7 @@ class _SplitCount:
         self.distances: list[float] = []
         self.oracles: list[float] = []
 
-    def add(self, example: Example, rater_distance: RaterDistance) -> None:
+    def add(self, example: Example, distance: float | None) -> None:
         channels = example.image.flatten(1)
         low, high = channels.amin(1), channels.amax(1)
         self.low, self.high = torch.minimum(self.low, low), torch.maximum(self.high, high)
@@ -121,13 +150,16 @@ class _SplitCount:
         self.pixels += torch.bincount(maps[given].flatten(), minlength=256)
         present = int(given.sum())
         self.num_raters[present] += 1
-        distance = rater_distance(example.labels[given], self.description.counted_classes) if present > 1 else None
         if distance is not None:
             self.distances.append(distance)
-            self.oracles.append(distance * (1 / NUM_SAMPLES + 1 / present))
+            self.oracles.append(distance * (1 / NUM_SAMPLES + (0 if example.flips else 1 / present)))
 
     def report(self, num_groups: int) -> SplitReport:
-        judged = self.pixels[:IGNORE].sum().clamp(min=1)
+        pixels = self.pixels.double()
+        for flip in self.description.flips:
+            pixels[flip.target] = flip.probability * pixels[flip.source]
+            pixels[flip.source] *= 1 - flip.probability
+        judged = pixels[:IGNORE].sum().clamp(min=1)
         return SplitReport(
             num_images=self.num_images,
             num_groups=num_groups,
@@ -137,11 +169,19 @@ class _SplitCount:
             num_raters=dict(sorted(self.num_raters.items())),
             marked_share=tuple((self.marked / self.given.clamp(min=1)).tolist()),
             absent_share=tuple((1 - self.given / max(self.num_images, 1)).tolist()),
-            class_shares=tuple((self.pixels[: self.description.num_classes] / judged).tolist()),
+            class_shares=tuple((pixels[: self.description.num_classes] / judged).tolist()),
             ignored_share=float(self.pixels[IGNORE] / self.pixels.sum().clamp(min=1)),
             rater_distance=_mean(self.distances),
             oracle_ged=_mean(self.oracles),
         )
+
+
+def _flip_lines(about: DataDescription) -> list[str]:
+    if not about.flips:
+        return []
+    names = about.class_names
+    each = [f"{names[flip.source]} -> {names[flip.target]} {flip.probability:.4f}" for flip in about.flips]
+    return [f"flips      {', '.join(each)}", f"modes      {2 ** len(about.flips)} of each image"]
 
 
 def _mean(values: Sequence[float]) -> float | None:

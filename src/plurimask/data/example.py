@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from plurimask.flips import Flip, switchable_classes
+
 
 @dataclass(frozen=True)
 class Example:
@@ -21,6 +23,8 @@ class Example:
     """`(K, *spatial)`, float32, in the values of the file (not normalised)."""
     labels: Tensor
     """`(R, *spatial)`, uint8 class indices, IGNORE (255) where not judged; an absent rater is a map of IGNORE."""
+    flips: tuple[Flip, ...] = ()
+    """If there are any, labels are `(1, *spatial)`, of one annotator, and the raters are the 2^K modes of the flips."""
 
 
 class DataDescription(BaseModel):
@@ -41,6 +45,8 @@ class DataDescription(BaseModel):
     """One sentence: how the values of the masks were understood, and why."""
     channel_names: tuple[str, ...]
     rater_names: tuple[str, ...]
+    flips: tuple[Flip, ...] = ()
+    """Classes that turn into a twin class at random; the twins are the last classes."""
 
     @property
     def num_classes(self) -> int:
@@ -48,7 +54,9 @@ class DataDescription(BaseModel):
 
     @property
     def counted_classes(self) -> tuple[int, ...]:
-        """The class indices that metrics count: all but the background."""
+        """The class indices that metrics count: all but the background; where classes flip, those and their twins."""
+        if self.flips:
+            return switchable_classes(self.flips)
         return tuple(range(1 if self.has_background else 0, self.num_classes))
 
 

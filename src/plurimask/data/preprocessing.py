@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
+from torch.nn import functional
 
 from plurimask.data.example import Example, ExampleSet
 from plurimask.distribution import IGNORE
+from plurimask.flips import draw_flips
+
+
+ImageScaling = Literal["none", "maximum"]
 
 
 class Preprocessing(BaseModel):
@@ -22,6 +29,10 @@ class Preprocessing(BaseModel):
     std: tuple[float, ...]
     center_crop: int | None = None
     """Side of the centre crop that the run was trained on; None if it sees whole images."""
+    resize: tuple[int, int] | None = None
+    """Height and width that every image, once cropped, is brought to; None if it keeps its own."""
+    image_scaling: ImageScaling = "none"
+    """What is done to the values of each image before `mean` and `std`."""
 
     def normalise(self, images: Tensor) -> Tensor:
         """`(..., K, H, W)` in the values of the files -> float32, mean 0 and deviation 1 per channel."""
@@ -30,11 +41,21 @@ class Preprocessing(BaseModel):
 
     def image(self, image: Tensor) -> Tensor:
         """One image `(K, H, W)` as stored -> what the network sees."""
-        return self.normalise(self.cut(image))
+        return self.normalise(scaled(self.resized(self.cut(image)), self.image_scaling))
 
     def example(self, example: Example) -> Example:
         """An example with its image as the network sees it, and the labels to match."""
-        return Example(example.name, self.image(example.image), self.cut(example.labels))
+        return replace(example, image=self.image(example.image), labels=self.resized(self.cut(example.labels)))
+
+    def view(self, example: Example) -> Example:
+        """An example as the network sees it, but in the values of the files: for people to look at."""
+        return replace(
+            example, image=self.resized(self.cut(example.image)), labels=self.resized(self.cut(example.labels))
+        )
+
+    def resized(self, maps: Tensor) -> Tensor:
+        """Maps `(..., H, W)` in the run's size, if it has one."""
+        return maps if self.resize is None else resized(maps, self.resize)
 
     def cut(self, maps: Tensor) -> Tensor:
         """The centre crop of maps `(..., H, W)`, if the run has one; a side that is shorter is kept whole."""
@@ -47,16 +68,32 @@ class Preprocessing(BaseModel):
         return rows, columns
 
 
-class CentreCrops(ExampleSet):
-    """The examples of another set as a run with a centre crop sees them, not normalised."""
+class Views(ExampleSet):
+    """The examples of another set as a run sees them, cropped and resized, but not normalised."""
 
     def __init__(self, base: ExampleSet, preprocessing: Preprocessing) -> None:
         self.base, self.preprocessing = base, preprocessing
         self.names, self.groups = base.names, base.groups
 
     def __getitem__(self, index: int) -> Example:
-        example, cut = self.base[index], self.preprocessing.cut
-        return Example(example.name, cut(example.image), cut(example.labels))
+        return self.preprocessing.view(self.base[index])
+
+
+def scaled(image: Tensor, scaling: ImageScaling) -> Tensor:
+    """An image `(K, H, W)`; with "maximum" each channel is divided by its largest value, if that is above 0."""
+    if scaling == "none":
+        return image
+    largest = image.float().amax((-2, -1), keepdim=True)
+    return image / torch.where(largest > 0, largest, 1.0)
+
+
+def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Images, probabilities (float) `(K, H, W)` by linear interpolation, label maps (uint8) by the nearest pixel."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    if maps.dtype == torch.uint8:
+        return functional.interpolate(maps[None], size=tuple(size), mode="nearest-exact")[0]
+    return functional.interpolate(maps[None].float(), size=tuple(size), mode="bilinear", antialias=True)[0]
 
 
 def _centre(length: int, crop: int) -> slice:
@@ -71,7 +108,7 @@ def random_crop(example: Example, size: int, generator: torch.Generator) -> Exam
         start = int(torch.randint(max(0, length - size) + 1, (1,), generator=generator))
         slices.append(slice(start, start + min(size, length)))
     rows, columns = slices
-    return Example(example.name, example.image[..., rows, columns], example.labels[..., rows, columns])
+    return replace(example, image=example.image[..., rows, columns], labels=example.labels[..., rows, columns])
 
 
 def draw_raters(labels: Tensor, num_raters: int, generator: torch.Generator) -> Tensor:
@@ -83,6 +120,18 @@ def draw_raters(labels: Tensor, num_raters: int, generator: torch.Generator) -> 
     chosen = present[torch.randperm(len(present), generator=generator)[:num_raters]]
     missing = labels.new_full((num_raters - len(chosen), *labels.shape[1:]), IGNORE)
     return torch.cat([labels[chosen], missing])
+
+
+def draw_labels(example: Example, num_raters: int, generator: torch.Generator) -> Example:
+    """An example with the maps of `num_raters` raters, or of all it has if these are fewer.
+
+    Where classes flip there are as many raters as one asks for: each map has independent flips.
+    """
+    if example.flips:
+        drawn = draw_flips(example.labels[0], example.flips, num_raters, generator)
+        return replace(example, labels=drawn, flips=())
+    drawn = draw_raters(example.labels, min(num_raters, len(example.labels)), generator)
+    return replace(example, labels=drawn)
 
 
 def stack_padded(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:

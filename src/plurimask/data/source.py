@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
+from plurimask.data import cityscapes
 from plurimask.data.arrays import open_arrays
+from plurimask.data.cityscapes import is_cityscapes, open_cityscapes
 from plurimask.data.dataset_json import read_dataset_file
 from plurimask.data.example import DataDescription, DataSource, ExampleSet
 from plurimask.data.files import UNSPLIT, Found, contents, open_layout
+from plurimask.data.flipping import NONE, law_of, parse_flips, with_flips, without_flips
 from plurimask.data.folder import is_folder_layout, read_folder
 from plurimask.data.lidc_crops import is_lidc_crops, read_lidc_crops
 from plurimask.data.split import Selection, apply_split, draw_split, group_names
@@ -23,8 +26,11 @@ _SPELLINGS = {"train": ("train",), "val": ("val", "validation"), "test": ("test"
 
 _LOOKED_FOR = (
     "[SPLIT/]images/ with [SPLIT/]masks/ (SPLIT: train, val, test), train.npz with val.npz, one .npz file, "
-    "and SPLIT/images/ with SPLIT/gt/ (LIDC crops)"
+    "SPLIT/images/ with SPLIT/gt/ (LIDC crops), and leftImg8bit/ with gtFine/ (Cityscapes)"
 )
+
+DEFAULT_FLIPS: dict[str, tuple[str, ...]] = {cityscapes.LAYOUT: ("street",)}
+"""The flips of the layouts whose published task has some; all others have none."""
 
 
 def open_data(
@@ -34,10 +40,12 @@ def open_data(
     seed: int = 0,
     stored_split: Mapping[str, Sequence[str]] | None = None,
     expected: DataDescription | None = None,
+    flips: Sequence[str] | None = None,
 ) -> DataSource:
     """The data set at `path`: a folder in one of the known layouts, or an `.npz` file.
 
-    All masks and the headers of all images are read here, so that what does not fit together is found at once.
+    All masks and the headers of all images are read here, so that what does not fit together is found at once; of
+    Cityscapes, which is large, only the names of the files are.
 
     Args:
         path: the folder or file.
@@ -46,18 +54,33 @@ def open_data(
         seed: of the split that is drawn where the data come without split folders.
         stored_split: names by split, used in place of a drawn split; images that it does not name are in no split. Data
             of which it names no image are one split, "all". Data with split folders keep those.
-        expected: the description that a run was trained with: masks are read in its sense.
+        expected: the description that a run was trained with: masks are read in its sense, and its flips are used.
+        flips: classes of the only rater that turn into a twin class at random, as words for
+            `plurimask.data.flipping.parse_flips`. By default those of the layout's published task: "street" for
+            Cityscapes, else none.
 
     Raises:
         InputError: the path is no known layout, or its content does not fit together.
     """
     path = Path(path)
-    found = _find(path, expected)
+    stored = None if expected is None else without_flips(expected)
+    found = _find(path, stored)
     if expected is not None and found.description.channel_names != expected.channel_names:
         raise InputError(
             f"{path}: the channels are {', '.join(found.description.channel_names)}, the run was trained on "
             f"{', '.join(expected.channel_names)}: give images with those channels, in this order"
         )
+    if expected is not None:
+        law = law_of(expected)
+    else:
+        words = DEFAULT_FLIPS.get(found.description.layout, (NONE,)) if flips is None else flips
+        law = parse_flips(words, found.description.class_names)
+    return with_flips(_split(found, path, group, seed, stored_split), law)
+
+
+def _split(
+    found: Found, path: Path, group: str | None, seed: int, stored_split: Mapping[str, Sequence[str]] | None
+) -> DataSource:
     sets = dict(found.sets)
     if group is not None:
         sets = {split: _regrouped(examples, group) for split, examples in sets.items()}
@@ -90,6 +113,8 @@ def _find(path: Path, expected: DataDescription | None) -> Found:
         if path.suffix.lower() != ".npz":
             raise InputError(f"{path}: a single file, looked for {_LOOKED_FOR}: give the folder that holds the data")
         return open_arrays({UNSPLIT: path}, read_dataset_file(path.parent), expected)
+    if is_cityscapes(path):
+        return open_cityscapes(path, expected)
     declared = read_dataset_file(path)
     folders = split_folders(path)
     if folders and all(is_lidc_crops(folder) for folder in folders.values()):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from plurimask.data.example import ExampleSet
+from plurimask.data.preprocessing import ImageScaling, scaled
 from plurimask.errors import InputError
 
 _SEED = 0
 
 
-def channel_statistics(examples: ExampleSet, max_images: int = 500) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation over all pixels of each channel, in the values of the files.
+def channel_statistics(
+    examples: ExampleSet, scaling: ImageScaling = "none", max_images: int = 500
+) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation over all pixels of each channel, in the values of the files or as `scaling` has it.
 
     Of more than `max_images` images a random subset is read, the same each time. A channel that is constant has a
     standard deviation of 1, so that dividing by it is harmless.
@@ -27,7 +30,7 @@ def channel_statistics(examples: ExampleSet, max_images: int = 500) -> tuple[lis
     num_channels = len(examples[0].image)
     count, mean, scatter = 0, np.zeros(num_channels), np.zeros(num_channels)
     for index in indices:
-        pixels = examples[int(index)].image.flatten(1).double().numpy()
+        pixels = scaled(examples[int(index)].image, scaling).flatten(1).double().numpy()
         # Chan's update of mean and scatter: sums of squares about the mean cannot cancel.
         own_mean, own_count = pixels.mean(1), pixels.shape[1]
         shift, total = own_mean - mean, count + own_count

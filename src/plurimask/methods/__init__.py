@@ -6,11 +6,19 @@ from typing import Any
 
 from plurimask.errors import unknown_name
 from plurimask.method import SegmentationMethod
+from plurimask.methods.dropout_unet import DropoutUNet
+from plurimask.methods.ensemble import Ensemble, EnsembleConfig
+from plurimask.methods.image2image_vae import Image2ImageVAE
+from plurimask.methods.m_heads import MHeads
 from plurimask.methods.probabilistic_unet import ProbabilisticUNet
 from plurimask.methods.unet import UNet
 
 METHODS: dict[str, type[SegmentationMethod]] = {
     "unet": UNet,
+    "dropout-unet": DropoutUNet,
+    "ensemble": Ensemble,
+    "m-heads": MHeads,
+    "image2image-vae": Image2ImageVAE,
     "probabilistic-unet": ProbabilisticUNet,
 }
 
@@ -25,7 +33,16 @@ def find_method(name: str) -> type[SegmentationMethod]:
 def build_method(name: str, **settings: Any) -> SegmentationMethod:
     """A new, untrained method: `build_method("probabilistic-unet", num_classes=3, latent_dim=4)`.
 
-    Settings are those of the method's `Config`; unknown ones are refused.
+    Settings are those of the method's `Config`; unknown ones are refused. The members of an ensemble are built too.
     """
     method = find_method(name)
-    return method(method.Config(**settings))
+    config = method.Config(**settings)
+    if not isinstance(config, EnsembleConfig):
+        return method(config)
+    common = {"image_channels": config.image_channels, "num_classes": config.num_classes}
+    own = config.member_settings
+    members = [
+        build_method(member, **{**own.get(member, {}), **own.get(str(number), {}), **common})
+        for number, member in enumerate(config.members)
+    ]
+    return Ensemble(config, members)

@@ -7,20 +7,21 @@ With several raters its optimum is the raters' frequency at each pixel: well cal
 occur as a whole. It is the baseline that every distribution must beat.
 
 Ronneberger, Fischer and Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015. The
-layers are those of the Probabilistic U-Net (see `nn/unet.py`), so that the two can be compared.
+layers are by default those of the Probabilistic U-Net (see `nn/unet.py`), so that the two can be compared; the preset
+`bbbc010` is the network that the Monte-Carlo-dropout U-Net is compared with.
 """
 
 from __future__ import annotations
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from plurimask.distribution import MixtureSegmentation, Noise, RandomSource, SegmentationDistribution
 from plurimask.method import Loss, MethodConfig, SegmentationMethod
 from plurimask.nn.initialisation import Initialisation, initialise
 from plurimask.nn.losses import judgements, summed_cross_entropy
-from plurimask.nn.unet import UNetFeatures
+from plurimask.nn.unet import Normalisation, Pooling, Style, UNetFeatures, Upsampling, all_scores, class_scores
 
 
 class PixelwiseSegmentation(SegmentationDistribution):
@@ -39,7 +40,7 @@ class PixelwiseSegmentation(SegmentationDistribution):
     def logits(self, noise: Noise) -> Tensor:
         return self._logits.expand(len(noise), *self._logits.shape)
 
-    def freeze(self, num_samples: int, generator: RandomSource = None) -> MixtureSegmentation:
+    def components(self) -> MixtureSegmentation:
         return MixtureSegmentation(self, self.draw_noise(1))
 
 
@@ -48,6 +49,10 @@ class UNetConfig(MethodConfig):
         (32, 64, 128, 192), min_length=2, description="channels of each scale, finest first"
     )
     convs_per_scale: int = Field(3, ge=1, description="3x3 convolutions at each scale, on each side")
+    normalisation: Normalisation = Field("none", description="after each convolution")
+    pooling: Pooling = Field("average", description="from scale to scale, down")
+    upsampling: Upsampling = Field("linear", description="from scale to scale, up")
+    sigmoid: bool = Field(False, description="no score for class 0: with two classes, one score and a sigmoid")
     initialisation: Initialisation = Field("he_normal", description="initial weights")
 
 
@@ -59,15 +64,20 @@ class UNet(SegmentationMethod):
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__(config)
-        self.features = UNetFeatures(config.image_channels, config.channels, config.convs_per_scale)
-        self.scores = nn.Conv2d(config.channels[0], config.num_classes, kernel_size=1)
+        style = Style(config.normalisation, config.pooling, config.upsampling)
+        self.features = UNetFeatures(config.image_channels, config.channels, config.convs_per_scale, style)
+        self.scores = class_scores(config.channels[0], config.num_classes, config.sigmoid)
         initialise(self, config.initialisation)
 
+    def logits(self, images: Tensor) -> Tensor:
+        """Class scores `(B, C, *spatial)` of images `(B, K, *spatial)`."""
+        return all_scores(self.scores(self.features(images)), self.config.num_classes)
+
     def forward(self, images: Tensor) -> PixelwiseSegmentation:
-        return PixelwiseSegmentation(self.scores(self.features(images)))
+        return PixelwiseSegmentation(self.logits(images))
 
     def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
         raters = judgements(labels)
-        logits = self.scores(self.features(images))
-        total = (raters.weight * summed_cross_entropy(logits[raters.image], raters.labels)).sum()
+        logits = self.logits(images)[raters.image]
+        total = (raters.weight * summed_cross_entropy(logits, raters.labels)).sum()
         return Loss(total, {"cross_entropy": total.detach()})

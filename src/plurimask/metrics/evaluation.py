@@ -9,13 +9,14 @@ from typing import NamedTuple, TypedDict
 import torch
 from torch import Tensor
 
-from plurimask.distribution import IGNORE
+from plurimask.distribution import IGNORE, entropy
 from plurimask.errors import InputError
 from plurimask.metrics.calibration import CalibrationBins, LogLikelihood, calibration_bins, log_likelihood, rater_votes
 from plurimask.metrics.distance import judged
 from plurimask.metrics.energy_distance import energy_distance, image_distances
 from plurimask.metrics.hungarian import hungarian_iou
 from plurimask.metrics.overlap import overlap
+from plurimask.metrics.uncertainty import ErrorHistogram, bin_errors, expected_dice, mean_entropy
 
 
 class ImageScores(TypedDict):
@@ -31,6 +32,10 @@ class ImageScores(TypedDict):
     iou: float
     ece: float
     nll: float
+    expected_dice: float
+    """Mean Dice between two different samples; NaN for one sample."""
+    mean_entropy: float
+    """Nats per pixel of the mean probabilities."""
     all_marked: bool
     """Whether every present rater marked some counted class; False if nobody is present."""
     num_raters: int
@@ -43,6 +48,7 @@ class ImageEvaluation(NamedTuple):
     scores: ImageScores
     calibration: CalibrationBins
     likelihood: LogLikelihood
+    errors: ErrorHistogram
 
 
 def evaluate_image(
@@ -62,11 +68,13 @@ def evaluate_image(
     _check(samples, mean_probabilities, labels, counted_classes)
     distances = image_distances(samples, labels, counted_classes)
     ged, ged_unbiased, ged_oracle, diversity, rater_diversity = energy_distance(distances)
-    prediction = overlap(mean_probabilities.argmax(0).to(torch.uint8), labels, counted_classes)
+    most_likely, uncertainty = mean_probabilities.argmax(0), entropy(mean_probabilities, dim=0)
+    prediction = overlap(most_likely.to(torch.uint8), labels, counted_classes)
     votes = rater_votes(labels, len(mean_probabilities))
     calibration = calibration_bins(mean_probabilities, votes, counted_classes)
     likelihood = log_likelihood(mean_probabilities, votes)
-    raters, _ = judged(labels)
+    agreeing = votes.gather(0, most_likely[None])[0]
+    raters, valid = judged(labels)
     counted = torch.tensor(list(counted_classes), dtype=raters.dtype, device=raters.device)
     scores: ImageScores = {
         "ged": ged,
@@ -79,10 +87,13 @@ def evaluate_image(
         "iou": prediction.iou,
         "ece": calibration.error(),
         "nll": likelihood.mean(),
+        "expected_dice": expected_dice(samples, counted_classes, valid),
+        "mean_entropy": mean_entropy(uncertainty, valid),
         "all_marked": len(raters) > 0 and bool(torch.isin(raters, counted).flatten(1).any(1).all()),
         "num_raters": len(raters),
     }
-    return ImageEvaluation(scores, calibration, likelihood)
+    errors = bin_errors(uncertainty, agreeing, votes.sum(0) - agreeing)
+    return ImageEvaluation(scores, calibration, likelihood, errors)
 
 
 def evaluate_images(

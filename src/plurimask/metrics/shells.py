@@ -12,6 +12,7 @@ from torchmetrics import Metric
 
 from plurimask.metrics.calibration import NUM_BINS, CalibrationBins
 from plurimask.metrics.evaluation import ImageEvaluation, is_multiply_rated, is_undefined
+from plurimask.metrics.uncertainty import NUM_ENTROPY_BINS, ErrorHistogram
 
 MEANS = ("ged", "ged_unbiased", "ged_oracle", "hungarian_iou", "diversity", "rater_diversity", "dice", "iou")
 """Figures of a data set that are means over the images for which they exist."""
@@ -49,6 +50,7 @@ class SegmentationMetrics(Metric):  # type: ignore[misc]
             "counts": (2, len(MEANS)),
             "calibration": (2, 3, len(self.counted_classes), NUM_BINS),
             "likelihood": (2, 2),
+            "errors": (2, 2, NUM_ENTROPY_BINS),
         }.items():
             self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("dice_values", [], dist_reduce_fx="cat")
@@ -70,6 +72,7 @@ class SegmentationMetrics(Metric):  # type: ignore[misc]
             self.calibration[subsets] += torch.stack(list(evaluation.calibration)).to(self.calibration.device)
             likelihood = torch.tensor(evaluation.likelihood, dtype=torch.float64)
             self.likelihood[subsets] += likelihood.to(self.likelihood.device)
+            self.errors[subsets] += torch.stack(list(evaluation.errors)).to(self.errors.device)
             if not math.isnan(scores["dice"]):
                 value = torch.tensor([scores["dice"]], dtype=torch.float64, device=self.sums.device)
                 self.dice_values.append(value)
@@ -77,7 +80,7 @@ class SegmentationMetrics(Metric):  # type: ignore[misc]
                     self.dice_values_b.append(value)
 
     def compute(self) -> Totals:
-        """`num_images, num_undefined, ged, ..., median_dice, ece, nll`; None where a figure does not exist.
+        """`num_images, num_undefined, ged, ..., median_dice, ece, nll, error_auroc`; None where a figure does not exist.
 
         `num_undefined` images have no pixel that all their raters judged; they are left out of the means. `subset_b`
         has the same figures for the images that at least two raters marked, all of them; it is there if any image has
@@ -97,6 +100,7 @@ class SegmentationMetrics(Metric):  # type: ignore[misc]
         means = {name: total / count if count else None for name, total, count in zip(MEANS, sums, counts, strict=True)}
         surprise, num_labels = self.likelihood[index].tolist()
         ece = CalibrationBins(*self.calibration[index]).error()
+        auroc = ErrorHistogram(*self.errors[index]).auroc()
         # A list of one number per image, or, once processes are joined, one tensor.
         dice = torch.cat(dice_values) if isinstance(dice_values, list) and dice_values else dice_values
         return {
@@ -107,4 +111,5 @@ class SegmentationMetrics(Metric):  # type: ignore[misc]
             "iou": means["iou"],
             "ece": None if math.isnan(ece) else ece,
             "nll": surprise / num_labels if num_labels else None,
+            "error_auroc": None if math.isnan(auroc) else auroc,
         }

@@ -45,7 +45,7 @@ class GaussianEncoder(nn.Module):
         self, in_channels: int, channels: Sequence[int], latent_dim: int, num_convs: int = 3, spatial_dims: int = 2
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(in_channels, channels, num_convs, spatial_dims)
+        self.encoder = Encoder(in_channels, channels, num_convs, spatial_dims=spatial_dims)
         self.moments = nn.Linear(channels[-1], 2 * latent_dim)
 
     def forward(self, images: Tensor) -> Gaussian:

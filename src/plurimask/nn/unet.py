@@ -1,4 +1,4 @@
-"""The VGG-style U-Net that the latent-variable methods share: convolutions and ReLUs, no normalisation.
+"""The VGG-style U-Net that methods share: 3x3 convolutions and ReLUs, by default without normalisation.
 
 Any input size: pooling rounds up and up-sampling goes to the skip connection's size, so nothing is padded or cropped.
 """
@@ -6,34 +6,70 @@ Any input size: pooling rounds up and up-sampling goes to the skip connection's 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
-AVERAGE_POOL: dict[int, type[nn.AvgPool2d] | type[nn.AvgPool3d]] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+BATCH_NORM: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+Normalisation = Literal["none", "batch"]
+Pooling = Literal["average", "max"]
+Upsampling = Literal["linear", "nearest"]
+
+POOL: dict[Pooling, dict[int, type[nn.Module]]] = {
+    "average": {2: nn.AvgPool2d, 3: nn.AvgPool3d},
+    "max": {2: nn.MaxPool2d, 3: nn.MaxPool3d},
+}
 LINEAR_INTERPOLATION = {2: "bilinear", 3: "trilinear"}
+BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM = 1e-3, 0.01
+"""Those of Keras, in which the published networks with batch norm were written."""
 
 
-def conv_block(in_channels: int, out_channels: int, num_convs: int, spatial_dims: int = 2) -> nn.Sequential:
-    """`num_convs` times (3x3 convolution, ReLU)."""
+class Style(NamedTuple):
+    """What U-Nets of different papers do differently. The default is the Probabilistic U-Net's."""
+
+    normalisation: Normalisation = "none"
+    """Between a convolution and its ReLU."""
+    pooling: Pooling = "average"
+    upsampling: Upsampling = "linear"
+
+
+PLAIN = Style()
+
+
+def conv_block(
+    in_channels: int, out_channels: int, num_convs: int, style: Style = PLAIN, spatial_dims: int = 2
+) -> nn.Sequential:
+    """`num_convs` times (3x3 convolution, batch norm if the style has it, ReLU)."""
     layers: list[nn.Module] = []
     for channels in [in_channels, *[out_channels] * (num_convs - 1)]:
-        layers += [CONVOLUTION[spatial_dims](channels, out_channels, kernel_size=3, padding=1), nn.ReLU(inplace=True)]
+        layers.append(CONVOLUTION[spatial_dims](channels, out_channels, kernel_size=3, padding=1))
+        if style.normalisation == "batch":
+            layers.append(BATCH_NORM[spatial_dims](out_channels, eps=BATCH_NORM_EPSILON, momentum=BATCH_NORM_MOMENTUM))
+        layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
 
 
 class Encoder(nn.Module):
     """`(B, in_channels, *spatial)` -> one feature map per scale, finest first, each half the size of the last."""
 
-    def __init__(self, in_channels: int, channels: Sequence[int], num_convs: int = 3, spatial_dims: int = 2) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: Sequence[int],
+        num_convs: int = 3,
+        style: Style = PLAIN,
+        spatial_dims: int = 2,
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            conv_block(before, after, num_convs, spatial_dims)
+            conv_block(before, after, num_convs, style, spatial_dims)
             for before, after in zip([in_channels, *channels[:-1]], channels, strict=True)
         )
-        self.pool = AVERAGE_POOL[spatial_dims](kernel_size=2, ceil_mode=True)
+        self.pool = POOL[style.pooling][spatial_dims](kernel_size=2, ceil_mode=True)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         features = []
@@ -46,30 +82,56 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """The features of an `Encoder` -> `(B, channels[0], *spatial)` at the finest scale."""
 
-    def __init__(self, channels: Sequence[int], num_convs: int = 3, spatial_dims: int = 2) -> None:
+    def __init__(
+        self, channels: Sequence[int], num_convs: int = 3, style: Style = PLAIN, spatial_dims: int = 2
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            conv_block(coarse + fine, fine, num_convs, spatial_dims)
+            conv_block(coarse + fine, fine, num_convs, style, spatial_dims)
             for coarse, fine in zip(channels[:0:-1], channels[-2::-1], strict=True)
         )
-        self.mode = LINEAR_INTERPOLATION[spatial_dims]
+        self.style, self.spatial_dims = style, spatial_dims
+
+    def upsample(self, coarse: Tensor, size: Sequence[int]) -> Tensor:
+        """Features `(B, F, *coarse)` at the `size` of the next finer scale."""
+        if self.style.upsampling == "nearest":
+            return functional.interpolate(coarse, size=size, mode="nearest")
+        mode = LINEAR_INTERPOLATION[self.spatial_dims]
+        return functional.interpolate(coarse, size=size, mode=mode, align_corners=True)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         x = features[-1]
         for block, skip in zip(self.blocks, features[-2::-1], strict=True):
-            up = functional.interpolate(x, size=skip.shape[2:], mode=self.mode, align_corners=True)
-            x = block(torch.cat([up, skip], dim=1))
+            x = block(torch.cat([self.upsample(x, skip.shape[2:]), skip], dim=1))
         return x
 
 
 class UNetFeatures(nn.Module):
     """Encoder and decoder without a last layer: `(B, in_channels, *spatial)` -> `(B, channels[0], *spatial)`."""
 
-    def __init__(self, in_channels: int, channels: Sequence[int], num_convs: int = 3, spatial_dims: int = 2) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: Sequence[int],
+        num_convs: int = 3,
+        style: Style = PLAIN,
+        spatial_dims: int = 2,
+    ) -> None:
         super().__init__()
-        self.encoder = Encoder(in_channels, channels, num_convs, spatial_dims)
-        self.decoder = Decoder(channels, num_convs, spatial_dims)
+        self.encoder = Encoder(in_channels, channels, num_convs, style, spatial_dims)
+        self.decoder = Decoder(channels, num_convs, style, spatial_dims)
 
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.decoder(self.encoder(images))
         return features
+
+
+def class_scores(features: int, num_classes: int, sigmoid: bool = False) -> nn.Conv2d:
+    """The last 1x1 convolution. `sigmoid`: no score for class 0, so that of two classes the other's is a sigmoid."""
+    return nn.Conv2d(features, num_classes - int(sigmoid), kernel_size=1)
+
+
+def all_scores(scores: Tensor, num_classes: int) -> Tensor:
+    """Scores `(P, C or C - 1, *spatial)` -> `(P, C, *spatial)`: where class 0 has none of its own, it is 0."""
+    missing = num_classes - scores.shape[1]
+    return functional.pad(scores, [0, 0] * (scores.ndim - 2) + [missing, 0]) if missing else scores

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from plurimask.data.example import ExampleSet
-from plurimask.data.preprocessing import Preprocessing, draw_raters, random_crop, stack_padded
+from plurimask.data.preprocessing import Preprocessing, draw_labels, random_crop, stack_padded
 from plurimask.inference import generator_of
 from plurimask.settings import TrainingConfig
 
@@ -56,8 +56,7 @@ class TrainingBatches(IterableDataset[tuple[Tensor, Tensor]]):
             example = self.data.preprocessing.example(self.data.train[index])
             if config.crop is not None:
                 example = random_crop(example, config.crop, generator)
-            raters = min(config.raters_per_step, len(example.labels))
-            examples.append(replace(example, labels=draw_raters(example.labels, raters, generator)))
+            examples.append(draw_labels(example, config.raters_per_step, generator))
         return stack_padded(examples)
 
     def _indices(self, step: int) -> list[int]:

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -39,6 +39,8 @@ class TrainingJob:
     folder: Path
     seed: int = 0
     resume: bool = False
+    title: str = "training"
+    """What is trained, for the progress bar."""
 
     @property
     def weights(self) -> Path:
@@ -152,10 +154,8 @@ class RunKeeper(lightning.Callback):
         if self.data.val is None:
             self._keep_best(trainer)
             return
-        count = min(len(self.data.val), self.config.validation_images)
-        chosen = [number * len(self.data.val) // count for number in range(count)]
-        mine = chosen[trainer.global_rank :: trainer.world_size]
-        view = ExampleView(self.data.val, mine, self.data.preprocessing, self.data.counted_classes)
+        view = validation_view(self.data, self.config)
+        view = replace(view, indices=view.indices[trainer.global_rank :: trainer.world_size])
         was_training = method.training
         totals = evaluate(method.eval(), view, Sampling(self.config.validation_samples)).totals
         method.train(was_training)
@@ -175,7 +175,7 @@ class RunKeeper(lightning.Callback):
 
     def _keep_best(self, trainer: lightning.Trainer) -> None:
         if trainer.is_global_zero:
-            content = save(_weights(self.adapter.evaluated))
+            content = save(weights_of(self.adapter.evaluated))
             replace_file(self.job.best, content)
             replace_file(self.job.weights, content)
 
@@ -187,7 +187,7 @@ class RunKeeper(lightning.Callback):
     def keep_weights(self) -> None:
         """Write the weights of the evaluated method as the run's."""
         if self.adapter.global_rank == 0:
-            replace_file(self.job.weights, save(_weights(self.adapter.evaluated)))
+            replace_file(self.job.weights, save(weights_of(self.adapter.evaluated)))
 
     # ---- checkpoints ----------------------------------------------------------------------------------------------
 
@@ -264,14 +264,24 @@ class RunKeeper(lightning.Callback):
     def _status(self) -> str:
         loss, ged = self.history.latest("loss"), self.best_ged
         so_far = "" if loss is None else f"  loss {loss:.1f}"
-        return f"training  step {self.adapter.step}{so_far}" + ("" if ged is None else f"  best val GED {ged:.3f}")
+        return f"{self.job.title}  step {self.adapter.step}{so_far}" + (
+            "" if ged is None else f"  best val GED {ged:.3f}"
+        )
 
     def _where(self) -> dict[str, float]:
         learning_rate = float(self._optimizer().param_groups[0]["lr"])
         return {"step": self.adapter.step, "minutes": round(self.elapsed / 60, 4), "learning_rate": learning_rate}
 
 
-def _weights(method: torch.nn.Module) -> dict[str, Tensor]:
+def validation_view(data: TrainingData, config: TrainingConfig) -> ExampleView:
+    """The validation images that are looked at each time, evenly spread over all of them."""
+    assert data.val is not None
+    count = min(len(data.val), config.validation_images)
+    chosen = [number * len(data.val) // count for number in range(count)]
+    return ExampleView(data.val, chosen, data.preprocessing, data.counted_classes)
+
+
+def weights_of(method: torch.nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
 
 

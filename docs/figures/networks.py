@@ -1,0 +1,553 @@
+"""Draws the network of each method twice, when it samples and when it trains, into docs/images/network-NAME.svg.
+
+    python docs/figures/networks.py [NAME ...] [--out FOLDER] [--format svg]
+
+A drawing is data: `Node`s at places in inches, and `Link`s between their sides.
+`PAINTERS` says how each kind of node looks.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse, FancyBboxPatch, Polygon, Rectangle
+
+INK, FAINT = "#222222", "#767676"
+ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    *("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"),  # Okabe and Ito, 2008
+)
+WIDTH, TEXT = 6.8, 7.5
+"""Of a drawing in inches, and of its letters in points."""
+
+SCALES, BLOCK = 5, 0.2
+"""Of a drawn U-Net, and the height of one of its blocks."""
+
+Colour = tuple[float, float, float]
+Point = tuple[float, float]
+
+
+def tint(colour: str, share: float = 0.45) -> Colour:
+    """A colour thinned with white."""
+    red, green, blue = (1 - share * (1 - part) for part in to_rgb(colour))
+    return red, green, blue
+
+
+class Node(NamedTuple):
+    """Something at (x, y), its centre, of size w x h inches; `detail` is what its painter wants to know besides."""
+
+    kind: str
+    x: float
+    y: float
+    w: float = 0.6
+    h: float = 0.4
+    text: str = ""
+    detail: tuple[int | str, ...] = ()
+
+    def side(self, name: str) -> Point:
+        """Where a link meets the node. A U-Net is entered and left at its finest scale."""
+        across = {"left": -0.5, "right": 0.5}.get(name, 0.0)
+        along = {"bottom": -0.5, "top": 0.5}.get(name, 0.0) * (0.75 if self.kind == "encoder" else 1)
+        if self.kind == "unet" and across:
+            return self.x + across * self.w, self.y + self.h / 2 - BLOCK / 2
+        return self.x + across * self.w, self.y + along * self.h
+
+
+class Link(NamedTuple):
+    """An arrow from "node.side" to "node.side". `bend`: "" straight, "hv" first across and then along, "vh", "hvh"."""
+
+    start: str
+    end: str
+    text: str = ""
+    bend: str = ""
+    dashed: bool = False
+
+
+class Panel(NamedTuple):
+    title: str
+    height: float
+    nodes: dict[str, Node]
+    links: list[Link]
+    notes: list[tuple[float, float, str]] = []
+
+
+def write(axes: Axes, at: Point, text: str, size: float = TEXT, colour: str = INK, **style: str) -> None:
+    style = {"ha": "center", "va": "center", **style}
+    axes.text(*at, text, fontsize=size, color=colour, linespacing=1.15, **style)
+
+
+def rounded(axes: Axes, node: Node, fill: Colour, edge: str = INK) -> None:
+    corner = (node.x - node.w / 2 + 0.04, node.y - node.h / 2 + 0.04)
+    style = "round,pad=0.04,rounding_size=0.05"
+    line = {"edgecolor": edge, "linewidth": 0.8} if edge else {"edgecolor": "none"}
+    axes.add_patch(FancyBboxPatch(corner, node.w - 0.08, node.h - 0.08, boxstyle=style, facecolor=fill, **line))
+
+
+def paint_box(axes: Axes, node: Node) -> None:
+    rounded(axes, node, tint(str(node.detail[0])) if node.detail else (1.0, 1.0, 1.0))
+    write(axes, (node.x, node.y), node.text)
+
+
+def paint_loss(axes: Axes, node: Node) -> None:
+    rounded(axes, node, tint(YELLOW, 0.6))
+    write(axes, (node.x, node.y), node.text)
+
+
+def paint_region(axes: Axes, node: Node) -> None:
+    """What is computed once for an image ("once"), or again for each sample."""
+    rounded(axes, node, tint(SKY, 0.13) if "once" in node.detail else tint(ORANGE, 0.16), "")
+    at = (node.x - node.w / 2 + 0.07, node.y + node.h / 2 - 0.05)
+    write(axes, at, node.text, TEXT - 0.5, FAINT, ha="left", va="top")
+
+
+def paint_encoder(axes: Axes, node: Node) -> None:
+    """Images to a vector: a trapezoid that narrows."""
+    left, right, low, high = node.x - node.w / 2, node.x + node.w / 2, node.h / 2, node.h / 4
+    corners = [(left, node.y - low), (left, node.y + low), (right, node.y + high), (right, node.y - high)]
+    axes.add_patch(Polygon(corners, facecolor=tint(str(node.detail[0])), edgecolor=INK, linewidth=0.8))
+    write(axes, (node.x, node.y), node.text)
+
+
+def paint_gaussian(axes: Axes, node: Node) -> None:
+    """A Gaussian over latents as rings; its draws as dots."""
+    colour = str(node.detail[0])
+    for share, size in ((0.18, 1.0), (0.36, 0.68), (0.6, 0.36)):
+        axes.add_patch(Ellipse((node.x, node.y), size * node.w, size * node.h, facecolor=tint(colour, share), lw=0))
+    dots = [(-0.14, 0.12), (0.2, 0.2), (0.07, -0.17), (-0.28, -0.08)][: int(node.detail[1])]
+    for across, along in dots:
+        axes.plot(node.x + across * node.w, node.y + along * node.h, "o", color=INK, markersize=2.6)
+    write(axes, (node.x, node.y - node.h / 2 - 0.03), node.text, va="top")
+
+
+def paint_image(axes: Axes, node: Node) -> None:
+    """A grey picture with a bright spot that has no sharp border; its name above."""
+    left, low = node.x - node.w / 2, node.y - node.h / 2
+    axes.add_patch(Rectangle((left, low), node.w, node.h, facecolor="0.35", edgecolor=INK, linewidth=0.8))
+    for size, grey in ((0.74, 0.42), (0.6, 0.52), (0.46, 0.64), (0.3, 0.78)):
+        spot = Ellipse((node.x, node.y), size * node.w, 0.8 * size * node.h, angle=25, facecolor=str(grey))
+        axes.add_patch(spot)
+    write(axes, (node.x, low + node.h + 0.03), node.text, va="bottom")
+
+
+MASKS = ((0.0, 0.0, 0.62, 0.5), (0.02, 0.0, 0.4, 0.3), (0.0, 0.02, 0.74, 0.6), (0.0, 0.0, 0.0, 0.0))
+"""What the drawn label maps mark, in shares of the map: x, y, width, height of an ellipse. The last marks nothing."""
+
+
+def paint_masks(axes: Axes, node: Node) -> None:
+    """Label maps in a column: `detail` holds their colour and which of `MASKS` they are; -1 is an ellipsis."""
+    colour, *variants = node.detail
+    step = node.h / len(variants)
+    for number, variant in enumerate(variants):
+        y = node.y + node.h / 2 - (number + 0.5) * step
+        if variant == -1:
+            write(axes, (node.x, y), "$\\vdots$", TEXT + 2)
+            continue
+        corner = (node.x - node.w / 2, y - node.w / 2)
+        axes.add_patch(Rectangle(corner, node.w, node.w, facecolor="white", edgecolor=INK, linewidth=0.8))
+        dx, dy, width, height = (part * node.w for part in MASKS[int(variant)])
+        axes.add_patch(Ellipse((node.x + dx, y + dy), width, height, angle=25, facecolor=str(colour)))
+    write(axes, (node.x, node.y - node.h / 2 - 0.03), node.text, va="top")
+
+
+def paint_probabilities(axes: Axes, node: Node) -> None:
+    """A map of probabilities: rings that fade."""
+    corner = (node.x - node.w / 2, node.y - node.h / 2)
+    axes.add_patch(Rectangle(corner, node.w, node.h, facecolor="white", edgecolor=INK, linewidth=0.8))
+    for size, share in ((0.76, 0.25), (0.6, 0.5), (0.42, 1.0)):
+        spot = Ellipse((node.x, node.y), size * node.w, 0.8 * size * node.h, angle=25, facecolor=tint(SKY, share))
+        axes.add_patch(spot)
+    write(axes, (node.x, corner[1] - 0.03), node.text, va="top")
+
+
+def paint_unet(axes: Axes, node: Node) -> None:
+    """Blocks that shrink from scale to scale, encoder on the left, decoder on the right, skip connections across.
+
+    `detail`: names of blocks whose input passes a dropout, "e2" or "d1".
+    """
+    widths = [0.25 * node.w * 0.8**scale for scale in range(SCALES)]
+    fall = (node.h - BLOCK) / (SCALES - 1)
+    centres = []
+    for scale, width in enumerate(widths):
+        y, inset = node.y + node.h / 2 - BLOCK / 2 - scale * fall, 0.085 * node.w * scale
+        left = node.x - node.w / 2 + inset + width / 2
+        sides = {"e": left, "d": 2 * node.x - left} if scale < SCALES - 1 else {"e": node.x}
+        centres.append((sides, y))
+        for letter, x in sides.items():
+            dropout = f"{letter}{scale}" in node.detail
+            fill = tint(SKY) if letter == "e" else tint(GREEN, 0.4)
+            block = Rectangle(
+                (x - width / 2, y - BLOCK / 2), width, BLOCK, facecolor=fill, edgecolor=INK, linewidth=0.8
+            )
+            axes.add_patch(block)
+            if dropout:
+                block.set(hatch="xxxx")
+        if len(sides) == 2:
+            ends = ((sides["e"] + width / 2, y), (sides["d"] - width / 2, y))
+            arrow(axes, [*ends], FAINT, dashed=True)
+    for (upper, y), (lower, below) in pairwise(centres):
+        arrow(axes, [(upper["e"], y - BLOCK / 2), (lower["e"], below + BLOCK / 2)])
+        arrow(axes, [(lower.get("d", lower["e"]), below + BLOCK / 2), (upper["d"], y - BLOCK / 2)])
+    for side, text in ((-1, "encoder"), (1, "decoder")):
+        at = (node.x + side * (0.5 * node.w - 0.02), node.y - node.h / 2 + BLOCK)
+        write(axes, at, text, TEXT - 0.5, FAINT, ha="left" if side < 0 else "right")
+
+
+def paint_icon(axes: Axes, node: Node) -> None:
+    """A whole network, small: a box with a U in it."""
+    rounded(axes, node, (1.0, 1.0, 1.0))
+    for scale in range(3):
+        width, y = 0.16 * 0.75**scale, node.y + 0.09 - 0.09 * scale
+        for sign, colour in ((-1, tint(SKY)), (1, tint(GREEN, 0.4))):
+            x = node.x - 0.3 * node.w + sign * (0.12 - 0.05 * scale)
+            block = Rectangle((x - width / 2, y - 0.03), width, 0.06, facecolor=colour, edgecolor=INK, linewidth=0.5)
+            axes.add_patch(block)
+    write(axes, (node.x + 0.17 * node.w, node.y), node.text)
+
+
+def paint_dot(axes: Axes, node: Node) -> None:
+    """Where a line forks."""
+    axes.plot(node.x, node.y, "o", color=INK, markersize=3)
+
+
+def paint_join(axes: Axes, node: Node) -> None:
+    """A circle with a sign in it, such as a concatenation."""
+    axes.add_patch(Ellipse((node.x, node.y), node.w, node.h, facecolor="white", edgecolor=INK, linewidth=0.8))
+    write(axes, (node.x, node.y), node.text)
+
+
+PAINTERS: dict[str, Callable[[Axes, Node], None]] = {
+    "region": paint_region,
+    "box": paint_box,
+    "loss": paint_loss,
+    "encoder": paint_encoder,
+    "gaussian": paint_gaussian,
+    "image": paint_image,
+    "masks": paint_masks,
+    "probabilities": paint_probabilities,
+    "unet": paint_unet,
+    "icon": paint_icon,
+    "dot": paint_dot,
+    "join": paint_join,
+}
+
+
+def arrow(axes: Axes, points: list[Point], colour: str = INK, dashed: bool = False) -> None:
+    """A line through points with a head at the last."""
+    line = {"color": colour, "linewidth": 0.9, "linestyle": (0, (3, 2)) if dashed else "-"}
+    axes.plot(*zip(*points[:-1], strict=True), **line, solid_capstyle="butt")
+    style = {"arrowstyle": "-|>,head_width=0.16,head_length=0.34", "shrinkA": 0, "shrinkB": 0, **line}
+    axes.annotate("", points[-1], points[-2], arrowprops=style)
+
+
+def draw_link(axes: Axes, nodes: dict[str, Node], link: Link) -> None:
+    (x0, y0), (x1, y1) = (nodes[name].side(side) for name, side in (end.split(".") for end in (link.start, link.end)))
+    middle = (x0 + x1) / 2
+    between = {"": [], "hv": [(x1, y0)], "vh": [(x0, y1)], "hvh": [(middle, y0), (middle, y1)]}[link.bend]
+    arrow(axes, [(x0, y0), *between, (x1, y1)], dashed=link.dashed)
+    if link.text:
+        at = {"": (middle, (y0 + y1) / 2), "hv": (middle, y0), "vh": (middle, y1), "hvh": (middle, (y0 + y1) / 2)}
+        write(axes, (at[link.bend][0], at[link.bend][1] + 0.03), link.text, va="bottom")
+
+
+def draw(panels: tuple[Panel, ...]) -> Figure:
+    """The panels below each other, without axes, on white."""
+    total = sum(panel.height for panel in panels)
+    figure, top = Figure(figsize=(WIDTH, total), facecolor="white"), total
+    for panel in panels:
+        top -= panel.height
+        axes = figure.add_axes((0, top / total, 1, panel.height / total))
+        axes.set(xlim=(0, WIDTH), ylim=(0, panel.height))
+        axes.axis("off")
+        write(axes, (0.05, panel.height - 0.13), panel.title, TEXT + 1.5, ha="left", weight="bold")
+        for node in panel.nodes.values():
+            PAINTERS[node.kind](axes, node)
+        for link in panel.links:
+            draw_link(axes, panel.nodes, link)
+        for x, y, text in panel.notes:
+            write(axes, (x, y), text, TEXT - 0.5, FAINT)
+    return figure
+
+
+SAMPLE, TRAIN = "To sample", "To train"
+CROSS_ENTROPY = "cross entropy,\nsum over pixels"
+
+
+def once(left: float, right: float, low: float, high: float, text: str = "once per image") -> Node:
+    return Node("region", (left + right) / 2, (low + high) / 2, right - left, high - low, text, ("once",))
+
+
+def again(left: float, right: float, low: float, high: float, text: str = "once per sample") -> Node:
+    return once(left, right, low, high, text)._replace(detail=())
+
+
+def image(y: float) -> Node:
+    return Node("image", 0.37, y, 0.5, 0.5, "image $x$")
+
+
+def unet(x: float, finest: float, dropout: tuple[str, ...] = ()) -> Node:
+    """A U-Net that is entered and left at the height `finest`."""
+    return Node("unet", x, finest - 0.65, 2.1, 1.5, detail=dropout)
+
+
+def box(x: float, y: float, text: str, w: float = 0.72) -> Node:
+    return Node("box", x, y, w, 0.42, text, (BLUE,))
+
+
+def loss(x: float, y: float, text: str = CROSS_ENTROPY, w: float = 1.0) -> Node:
+    return Node("loss", x, y, w, 0.42, text)
+
+
+def encoder(x: float, y: float, text: str, colour: str) -> Node:
+    return Node("encoder", x, y, 0.85, 0.56, text, (colour,))
+
+
+def gaussian(x: float, y: float, text: str, colour: str, draws: int) -> Node:
+    return Node("gaussian", x, y, 0.66, 0.42, text, (colour, draws))
+
+
+def masks(x: float, y: float, h: float, text: str, variants: tuple[int, ...]) -> Node:
+    return Node("masks", x, y, 0.36, h, text, (SKY, *variants))
+
+
+def rater(x: float, y: float, text: str = "map $y$ of a rater", variant: int = 0) -> Node:
+    return Node("masks", x, y, 0.44, 0.44, text, (ORANGE, variant))
+
+
+def unet_panels() -> tuple[Panel, ...]:
+    flow = [Link("image.right", "unet.left"), Link("unet.right", "scores.left")]
+    sampling = {
+        "once": once(0.72, 5.4, 0.05, 1.95),
+        "image": image(1.55),
+        "unet": unet(2.0, 1.55),
+        "scores": box(3.75, 1.55, "1x1 conv,\nsoftmax"),
+        "mean": Node("probabilities", 4.9, 1.55, 0.5, 0.5, "$p(y_i \\mid x)$"),
+        "masks": masks(6.35, 1.1, 1.3, "all the same", (0, 0, 0)),
+    }
+    training = {
+        "image": image(1.55),
+        "unet": unet(2.0, 1.55),
+        "scores": box(3.75, 1.55, "1x1 conv"),
+        "loss": loss(5.2, 1.55),
+        "raters": Node("masks", 6.35, 0.95, 0.36, 1.2, "raters' maps $y$", (ORANGE, 0, 1, 3)),
+    }
+    end = [Link("scores.right", "mean.left"), Link("mean.right", "masks.left", bend="hvh")]
+    back = [Link("scores.right", "loss.left"), Link("raters.left", "loss.bottom", bend="hv")]
+    return (
+        Panel(SAMPLE, 2.25, sampling, flow + end, [(5.8, 0.88, "most likely\nclass")]),
+        Panel(TRAIN, 2.3, training, flow + back, [(5.2, 0.8, "averaged over raters")]),
+    )
+
+
+def probabilistic_unet_panels() -> tuple[Panel, ...]:
+    sampling = {
+        "once": once(0.72, 4.1, 0.05, 2.5),
+        "again": again(4.18, 5.8, 0.05, 2.5),
+        "image": image(2.1),
+        "unet": unet(2.2, 2.1),
+        "prior": encoder(1.5, 0.42, "prior net", ORANGE),
+        "p": gaussian(3.0, 0.42, "$p(z \\mid x)$", ORANGE, 4),
+        "head": box(4.95, 2.1, "$f_{comb}$\n1x1 convs"),
+        "masks": masks(6.35, 1.3, 1.9, "", (0, 1, 3, -1, 2)),
+    }
+    training = {
+        "image": image(2.85),
+        "map": rater(0.37, 0.42, "map $y$"),
+        "unet": unet(2.2, 2.85),
+        "fork": Node("dot", 0.97, 1.1, 0, 0),
+        "join": box(0.97, 0.42, "concat", 0.5),
+        "prior": encoder(1.85, 1.1, "prior net", ORANGE),
+        "posterior": encoder(1.85, 0.42, "posterior\nnet", PURPLE),
+        "p": gaussian(2.95, 1.1, "$p(z \\mid x)$", ORANGE, 0),
+        "q": gaussian(2.95, 0.42, "$q(z \\mid x, y)$", PURPLE, 1),
+        "kl": loss(4.0, 0.88, "$\\beta$ KL$(q\\,\\Vert\\,p)$", 0.9),
+        "head": box(4.9, 2.85, "$f_{comb}$\n1x1 convs"),
+        "loss": loss(6.15, 2.85),
+        "target": rater(6.15, 2.05, "the same map $y$"),
+    }
+    flow = [Link("image.right", "unet.left"), Link("unet.right", "head.left"), Link("prior.right", "p.left")]
+    flow.append(Link("image.bottom", "prior.left", bend="vh"))
+    draws = [Link("p.right", "head.bottom", bend="hv"), Link("head.right", "masks.left", bend="hvh")]
+    learning = [
+        Link("map.right", "join.left"),
+        Link("fork.bottom", "join.top"),
+        Link("join.right", "posterior.left"),
+        Link("posterior.right", "q.left"),
+        Link("p.right", "kl.left", bend="hvh"),
+        Link("q.right", "kl.bottom", bend="hv"),
+        Link("q.right", "head.bottom", bend="hv"),
+        Link("head.right", "loss.left"),
+        Link("target.top", "loss.bottom"),
+    ]
+    return (
+        Panel(SAMPLE, 2.8, sampling, flow + draws, [(4.56, 0.52, "$z_1 \\ldots z_N$")]),
+        Panel(TRAIN, 3.6, training, flow + learning, [(4.1, 0.28, "one draw $z = \\mu + \\sigma\\,\\epsilon$")]),
+    )
+
+
+DROPPED = ("e2", "e3", "e4", "d3", "d2", "d1")
+
+
+def dropout_unet_panels() -> tuple[Panel, ...]:
+    sampling = {
+        "again": again(0.72, 5.0, 0.05, 2.15, ""),
+        "once": once(0.72, 1.95, 1.27, 2.15),
+        "image": image(1.75),
+        "unet": unet(2.3, 1.75, DROPPED),
+        "scores": box(4.35, 1.75, "1x1 conv"),
+        "masks": masks(6.35, 1.15, 2.05, "", (0, 1, 3, -1, 2)),
+    }
+    training = {
+        "image": image(1.6),
+        "unet": unet(2.3, 1.6, DROPPED),
+        "scores": box(4.2, 1.6, "1x1 conv"),
+        "loss": loss(5.5, 1.6),
+        "target": rater(5.5, 0.85),
+    }
+    flow = [Link("image.right", "unet.left"), Link("unet.right", "scores.left")]
+    end = [Link("scores.right", "masks.left", bend="hvh")]
+    back = [Link("scores.right", "loss.left"), Link("target.top", "loss.bottom")]
+    crossed = "crossed blocks:\ndropout on what comes in"
+    return (
+        Panel(SAMPLE, 2.45, sampling, flow + end, [(4.15, 0.62, crossed), (4.15, 0.25, "N dropout masks: one batch")]),
+        Panel(TRAIN, 2.35, training, flow + back, [(4.05, 0.6, "a new dropout\nmask each step")]),
+    )
+
+
+def ensemble_panels() -> tuple[Panel, ...]:
+    heights, names = (1.62, 1.05, 0.3), ("1", "2", "M")
+    sampling, links = {"once": once(0.9, 4.0, 0.03, 2.1), "image": image(1.05)}, []
+    training, learning = {"data": once(0.04, 0.7, 0.1, 1.95, "images $x$\nand maps $y$")}, []
+    training |= {"image": image(1.3)._replace(text=""), "map": rater(0.37, 0.55, "")}
+    for y, name, variant in zip(heights, names, (0, 1, 3), strict=True):
+        member = Node("icon", 2.4, y, 1.25, 0.42, f"member {name}")
+        sampling |= {name: member, f"mask {name}": masks(4.75, y, 0.36, "", (variant,))}
+        links += [Link("image.right", f"{name}.left", bend="hvh"), Link(f"{name}.right", f"mask {name}.left")]
+        own = Node("box", 1.85, y, 1.5, 0.42, "own initial weights,\norder and rater draws", (ORANGE,))
+        training |= {
+            f"own {name}": own,
+            name: member._replace(x=3.85),
+            f"loss {name}": loss(5.6, y, f"loss {name}", 0.7),
+        }
+        learning += [
+            Link("data.right", f"own {name}.left", bend="hvh"),
+            Link(f"own {name}.right", f"{name}.left"),
+            Link(f"{name}.right", f"loss {name}.left"),
+        ]
+    said = "each member once\nbefore any repeats"
+    dots = [(2.4, 0.68, "$\\vdots$"), (4.75, 0.68, "$\\vdots$")]
+    more = [(1.85, 0.68, "$\\vdots$"), (3.85, 0.68, "$\\vdots$"), (5.6, 0.68, "$\\vdots$")]
+    return (
+        Panel(SAMPLE, 2.4, sampling, links, [*dots, (5.9, 1.05, said)]),
+        Panel(TRAIN, 2.35, training, learning, [*more, (6.4, 1.05, "nothing\nis shared")]),
+    )
+
+
+def m_heads_panels() -> tuple[Panel, ...]:
+    heights, names = (1.75, 1.25, 0.4), ("1", "2", "M")
+    sampling = {"once": once(0.72, 5.1, 0.05, 2.15), "image": image(1.75), "unet": unet(2.0, 1.75)}
+    training = {"image": image(1.75), "unet": unet(2.0, 1.75), "map": rater(6.5, 1.25, "map $y$", 1)}
+    flow = [Link("image.right", "unet.left")]
+    links, learning = [*flow], [*flow]
+    weights = ("$\\epsilon / (M-1)$", "best: $1 - \\epsilon$", "$\\epsilon / (M-1)$")
+    notes = []
+    for y, name, variant, weight in zip(heights, names, (0, 1, 3), weights, strict=True):
+        head = Node("box", 4.0, y, 0.72, 0.36, f"head {name}\n1x1 conv", (BLUE,))
+        sampling |= {name: head, f"mask {name}": masks(5.55, y, 0.36, "", (variant,))}
+        entropy = Node("loss", 4.6, y, 0.7, 0.36, f"cross\nentropy {name}")
+        training |= {name: head._replace(x=3.62, w=0.66), f"loss {name}": entropy}
+        to_head = Link("unet.right", f"{name}.left", bend="hvh")
+        links += [to_head, Link(f"{name}.right", f"mask {name}.left")]
+        learning += [to_head, Link(f"{name}.right", f"loss {name}.left")]
+        learning.append(Link("map.left", f"loss {name}.right", bend="hvh"))
+        notes.append((5.29, y + 0.1, weight))
+    dots = [(4.0, 0.82, "$\\vdots$")]
+    return (
+        Panel(SAMPLE, 2.45, sampling, links, [*dots, (5.55, 0.82, "$\\vdots$"), (6.3, 1.0, "one mask\nper head")]),
+        Panel(TRAIN, 2.5, training, learning, [(3.62, 0.82, "$\\vdots$"), (4.6, 0.82, "$\\vdots$"), *notes]),
+    )
+
+
+def image2image_vae_panels() -> tuple[Panel, ...]:
+    sampling = {
+        "again": again(0.72, 5.65, 0.05, 2.15),
+        "image": image(1.75),
+        "p": gaussian(0.37, 0.75, "$\\mathcal{N}(0, I)$", ORANGE, 3),
+        "tile": box(1.25, 0.75, "tile", 0.5),
+        "concat": box(1.25, 1.75, "concat", 0.6),
+        "unet": unet(2.95, 1.75),
+        "scores": box(4.85, 1.75, "1x1 conv"),
+        "masks": masks(6.35, 1.15, 2.05, "", (0, 1, 3, -1, 2)),
+    }
+    training = {
+        "image": image(2.3),
+        "fork": Node("dot", 1.15, 2.3, 0, 0),
+        "map": rater(0.37, 0.5, "map $y$"),
+        "posterior": encoder(1.15, 0.5, "posterior\nencoder", PURPLE),
+        "q": gaussian(2.1, 0.5, "$q(z \\mid x, y)$", PURPLE, 1),
+        "tile": box(2.1, 1.3, "tile", 0.5),
+        "concat": box(2.1, 2.3, "concat", 0.6),
+        "unet": unet(3.65, 2.3),
+        "scores": box(5.2, 2.3, "1x1\nconv", 0.5),
+        "loss": loss(6.22, 2.3),
+        "target": rater(6.22, 1.55, "the same map $y$"),
+        "kl": loss(3.65, 0.5, "$\\beta$ KL$(q\\,\\Vert\\,\\mathcal{N}(0, I))$,  $\\beta = 10$", 1.75),
+    }
+    flow = [
+        Link("image.right", "concat.left"),
+        Link("tile.top", "concat.bottom"),
+        Link("concat.right", "unet.left"),
+        Link("unet.right", "scores.left"),
+    ]
+    draws = [Link("p.right", "tile.left", "$z$"), Link("scores.right", "masks.left", bend="hvh")]
+    learning = [
+        Link("fork.bottom", "posterior.top"),
+        Link("map.right", "posterior.left"),
+        Link("posterior.right", "q.left"),
+        Link("q.top", "tile.bottom"),
+        Link("q.right", "kl.left"),
+        Link("scores.right", "loss.left"),
+        Link("target.top", "loss.bottom"),
+    ]
+    return (
+        Panel(SAMPLE, 2.45, sampling, flow + draws),
+        Panel(TRAIN, 3.05, training, flow + learning, [(2.45, 0.9, "one draw $z$")]),
+    )
+
+
+PANELS: dict[str, Callable[[], tuple[Panel, ...]]] = {
+    "unet": unet_panels,
+    "probabilistic-unet": probabilistic_unet_panels,
+    "dropout-unet": dropout_unet_panels,
+    "ensemble": ensemble_panels,
+    "m-heads": m_heads_panels,
+    "image2image-vae": image2image_vae_panels,
+}
+
+
+def main() -> None:
+    """Draws the named methods, or all of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PANELS)}")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "images", help="folder")
+    parser.add_argument("--format", default="svg", choices=("svg", "png"))
+    arguments = parser.parse_args()
+    if unknown := sorted({*arguments.names} - {*PANELS}):
+        parser.error(f"no drawing of {', '.join(unknown)}; there are {', '.join(PANELS)}")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    mpl.rcParams["hatch.linewidth"] = 0.6
+    mpl.rcParams["svg.hashsalt"] = "plurimask"  # the same drawing is the same file
+    for name in arguments.names or PANELS:
+        path = arguments.out / f"network-{name}.{arguments.format}"
+        draw(PANELS[name]()).savefig(path, dpi=160, metadata={"Date": None} if arguments.format == "svg" else None)
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Dropout U-Net: a U-Net that goes on dropping features when it predicts (Monte-Carlo dropout).
+
+    p(y | x, m) = prod_i Cat(y_i | softmax f(x; m)_i)       m: which elements of some layers' inputs are kept
+    p(y | x)    ~ 1/T sum_t p(y | x, m_t)                   m_t drawn anew for each of T samples
+    loss        = - sum_i log p(y_i | x, m)                 summed over pixels, averaged over raters and images
+
+Dropout acts with probability 1/2 on the features that come into the three innermost encoder and decoder blocks. As a
+variational approximation of a Bayesian network's weights it was proposed by Gal and Ghahramani, "Dropout as a Bayesian
+Approximation", ICML 2016; with these blocks, after Kendall, Badrinarayanan and Cipolla, "Bayesian SegNet", BMVC 2017,
+it is a baseline of Kohl et al., "A Probabilistic U-Net", NeurIPS 2018. The preset `bbbc010` is the U-Net of 494,009
+parameters, batch norm and five dropout layers that was published for C. elegans in BBBC010.
+
+A sample's masks are the same for all images of a batch, and for all images of one size if the generator is seeded
+alike: each sample is one network.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from plurimask.distribution import Noise, RandomSource, SegmentationDistribution, shared_generator
+from plurimask.method import Loss, MethodConfig, SegmentationMethod
+from plurimask.nn.dropout import MonteCarloPasses, draw_masks, dropped_features, innermost_blocks, mask_shapes
+from plurimask.nn.initialisation import Initialisation, initialise
+from plurimask.nn.losses import judgements, summed_cross_entropy
+from plurimask.nn.unet import Normalisation, Pooling, Style, UNetFeatures, Upsampling, all_scores, class_scores
+
+
+class DropoutSegmentation(SegmentationDistribution):
+    """What no dropout reaches, computed once, and the rest of the network to pass with each sample's masks."""
+
+    def __init__(self, method: DropoutUNet, images: Tensor) -> None:
+        self.method, self.size = method, images.shape[2:]
+        self.passes = MonteCarloPasses(method.features, images, method.sites, method.config.dropout)
+        self.batch_size = len(images)
+
+    @property
+    def logits_shape(self) -> torch.Size:
+        return torch.Size([self.batch_size, self.method.config.num_classes, *self.size])
+
+    @property
+    def draw_elements(self) -> int:
+        return max(super().draw_elements, self.passes.elements)
+
+    def draw_noise(self, num_samples: int, generator: RandomSource = None) -> tuple[Tensor, ...]:
+        """Masks of what is kept, bool `(N, 1, F, *spatial)`, of each layer that is dropped."""
+        shapes = self.method.mask_shapes(self.size)
+        masks = draw_masks(num_samples, shapes, self.method.config.dropout, shared_generator(generator))
+        return tuple(mask[:, None] for mask in masks)
+
+    def logits(self, noise: Noise) -> Tensor:
+        assert isinstance(noise, tuple)
+        features, last = self.passes(noise), self.method.scores
+        assert last.bias is not None
+        with torch.autocast(features.device.type, enabled=False):
+            scores = torch.conv2d(features, last.weight.to(features), last.bias.to(features))
+        complete = all_scores(scores.float(), self.method.config.num_classes)
+        return complete.view(-1, *self.logits_shape)
+
+
+class DropoutUNetConfig(MethodConfig):
+    channels: tuple[int, ...] = Field(
+        (32, 64, 128, 192), min_length=2, description="channels of each scale, finest first"
+    )
+    convs_per_scale: int = Field(3, ge=1, description="3x3 convolutions at each scale, on each side")
+    dropout: float = Field(0.5, gt=0, lt=1, description="probability that an element is dropped")
+    dropout_encoder_blocks: int = Field(3, ge=0, description="innermost encoder blocks whose input is dropped")
+    dropout_decoder_blocks: int = Field(3, ge=0, description="innermost decoder blocks whose input is dropped")
+    normalisation: Normalisation = Field("none", description="after each convolution")
+    pooling: Pooling = Field("average", description="from scale to scale, down")
+    upsampling: Upsampling = Field("linear", description="from scale to scale, up")
+    sigmoid: bool = Field(False, description="no score for class 0: with two classes, one score and a sigmoid")
+    initialisation: Initialisation = Field("he_normal", description="initial weights")
+
+    @model_validator(mode="after")
+    def _drops_something(self) -> DropoutUNetConfig:
+        if self.dropout_encoder_blocks + self.dropout_decoder_blocks == 0:
+            raise ValueError("no block is dropped: give dropout_encoder_blocks or dropout_decoder_blocks above 0")
+        return self
+
+
+class DropoutUNet(SegmentationMethod):
+    Config = DropoutUNetConfig
+    summary = "a U-Net with dropout in training and when it predicts: a sample is a pass with other masks"
+    paper = "Gal and Ghahramani, Dropout as a Bayesian Approximation, ICML 2016; Kendall et al., Bayesian SegNet, 2017"
+    config: DropoutUNetConfig
+
+    def __init__(self, config: DropoutUNetConfig) -> None:
+        super().__init__(config)
+        style = Style(config.normalisation, config.pooling, config.upsampling)
+        self.features = UNetFeatures(config.image_channels, config.channels, config.convs_per_scale, style)
+        self.scores = class_scores(config.channels[0], config.num_classes, config.sigmoid)
+        self.sites = innermost_blocks(
+            len(config.channels), config.dropout_encoder_blocks, config.dropout_decoder_blocks
+        )
+        initialise(self, config.initialisation)
+
+    def mask_shapes(self, size: torch.Size) -> list[tuple[int, ...]]:
+        """`(F, *spatial)` of each layer that is dropped, for images of a size."""
+        return mask_shapes(self.config.channels, size, self.sites)
+
+    def forward(self, images: Tensor) -> DropoutSegmentation:
+        return DropoutSegmentation(self, images)
+
+    def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
+        raters = judgements(labels)
+        masks = draw_masks(len(images), self.mask_shapes(images.shape[2:]), self.config.dropout, generator)
+        on_device = [mask.to(images.device) for mask in masks]
+        features = dropped_features(self.features, images, on_device, self.sites, self.config.dropout)
+        logits = all_scores(self.scores(features), self.config.num_classes)[raters.image]
+        total = (raters.weight * summed_cross_entropy(logits, raters.labels)).sum()
+        return Loss(total, {"cross_entropy": total.detach()})

@@ -1,0 +1,127 @@
+"""Ensemble: several networks that were trained on their own, each one reading of the image.
+
+    p(y | x) = 1/M sum_m p_m(y | x)
+
+Members differ by their initial weights, the order in which they saw the data and the raters that were drawn for them.
+They may be of any methods, also of different ones: of a deterministic member every sample is its one map, of a
+stochastic one each is a draw. The weights of the members are equal.
+
+Lakshminarayanan, Pritzel and Blundell, "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles",
+NeurIPS 2017; as a baseline of Kohl et al., "A Probabilistic U-Net", NeurIPS 2018, with 16 U-Nets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from plurimask.distribution import (
+    MixtureSegmentation,
+    Noise,
+    RandomSource,
+    SegmentationDistribution,
+    balanced_indices,
+    shared_generator,
+    take,
+)
+from plurimask.method import Loss, MethodConfig, SegmentationMethod
+
+
+class EnsembleSegmentation(SegmentationDistribution):
+    """The members' distributions, equally weighted. Noise is who decodes each sample, then the noise of each member."""
+
+    def __init__(self, members: Sequence[SegmentationDistribution]) -> None:
+        self.members = [member.components() or member for member in members]
+        examples = [member.draw_noise(1, torch.Generator()) for member in self.members]
+        self.num_parts = [len(example) if isinstance(example, tuple) else 0 for example in examples]  # 0: no tuple
+
+    @property
+    def logits_shape(self) -> torch.Size:
+        return self.members[0].logits_shape
+
+    @property
+    def draw_elements(self) -> int:
+        return max(member.draw_elements for member in self.members)
+
+    def draw_noise(self, num_samples: int, generator: RandomSource = None) -> tuple[Tensor, ...]:
+        noise = [balanced_indices(len(self.members), num_samples, shared_generator(generator))]
+        for member in self.members:
+            own = member.draw_noise(num_samples, generator)
+            noise += own if isinstance(own, tuple) else [own]
+        return tuple(noise)
+
+    def logits(self, noise: Noise) -> Tensor:
+        assert isinstance(noise, tuple)
+        who, start, logits = noise[0], 1, None
+        for number, (member, count) in enumerate(zip(self.members, self.num_parts, strict=True)):
+            own = noise[start : start + count] if count else noise[start]
+            start += max(1, count)
+            chosen = (who == number).nonzero().flatten()
+            if len(chosen):
+                drawn = member.logits(take(own, chosen))
+                logits = drawn.new_empty(len(who), *self.logits_shape) if logits is None else logits
+                logits[chosen.to(drawn.device)] = drawn
+        assert logits is not None
+        return logits
+
+    def components(self) -> MixtureSegmentation | None:
+        """The components of all members, where each has a finite number of them."""
+        finite = [member for member in self.members if isinstance(member, MixtureSegmentation)]
+        if len(finite) < len(self.members):
+            return None
+        counts = torch.tensor([member.num_components for member in finite])
+        who = torch.arange(len(finite)).repeat_interleave(counts)
+        indices = [
+            torch.zeros_like(who).masked_scatter_(who == number, torch.arange(counts[number]))
+            for number in range(len(finite))
+        ]
+        if bool((counts == counts[0]).all()) and all(member.is_uniform for member in finite):
+            return MixtureSegmentation(self, (who, *indices))
+        return MixtureSegmentation(self, (who, *indices), torch.cat([member.weights for member in finite]))
+
+
+class EnsembleConfig(MethodConfig):
+    members: tuple[str, ...] = Field(("unet",) * 4, min_length=1, description="the method of each member")
+    member_settings: dict[str, dict[str, Any]] = Field(
+        {}, description="settings of the members, by the name of their method or by their number from 0"
+    )
+
+    @model_validator(mode="after")
+    def _has_no_ensembles(self) -> EnsembleConfig:
+        if "ensemble" in self.members:
+            raise ValueError("an ensemble's members are other methods: name those that the inner one would have")
+        return self
+
+
+class Ensemble(SegmentationMethod):
+    """Args:
+    config: which members.
+    members: the methods themselves, in the order of the config.
+    """
+
+    Config = EnsembleConfig
+    summary = "networks trained independently, of one method or of several: a sample is a member's map"
+    paper = "Lakshminarayanan et al., Deep Ensembles, NeurIPS 2017"
+    config: EnsembleConfig
+
+    def __init__(self, config: EnsembleConfig, members: Sequence[SegmentationMethod]) -> None:
+        super().__init__(config)
+        if len(members) != len(config.members):
+            raise ValueError(f"{len(members)} members for the {len(config.members)} of the config: give one for each")
+        self.members = nn.ModuleList(members)
+
+    def parts(self) -> list[SegmentationMethod]:
+        return [member for member in self.members if isinstance(member, SegmentationMethod)]
+
+    def forward(self, images: Tensor) -> EnsembleSegmentation:
+        return EnsembleSegmentation([member(images) for member in self.members])
+
+    def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
+        """The sum of the members' losses, for training them together on the same batches; `fit` trains each alone."""
+        losses = [member.loss(images, labels, generator) for member in self.parts()]
+        total = torch.stack([loss.total for loss in losses]).sum()
+        return Loss(total, {f"member_{number}": loss.total.detach() for number, loss in enumerate(losses)})

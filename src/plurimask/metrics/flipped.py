@@ -1,0 +1,132 @@
+"""All figures of an image whose classes flip at random, against every mode with its exact probability."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from plurimask.distribution import IGNORE
+from plurimask.errors import InputError
+from plurimask.flips import Flip, switchable_classes
+from plurimask.metrics.calibration import NUM_BINS, CalibrationBins, LogLikelihood, calibration_bins
+from plurimask.metrics.evaluation import ImageEvaluation, ImageScores
+from plurimask.metrics.modes import (
+    expected_overlap,
+    mode_distances,
+    mode_spread,
+    weighted_energy_distance,
+    weighted_hungarian_iou,
+)
+
+
+def evaluate_flipped_image(
+    samples: Tensor, mean_probabilities: Tensor, label: Tensor, flips: Sequence[Flip]
+) -> ImageEvaluation:
+    """The figures of one image against all its modes, each with its probability.
+
+    `dice` and `iou` are expectations over the modes, of the most likely classes of the mean. Calibration and
+    log-likelihood compare the mean with the exact probabilities of the classes at each pixel.
+
+    Args:
+        samples: `(N, *spatial)`, uint8.
+        mean_probabilities: `(C, *spatial)`, 0 to 1, of all classes, twins among them.
+        label: the annotator's map `(*spatial)`, uint8, in the classes before flipping.
+        flips: K of them.
+
+    Returns:
+        All figures NaN and all sums 0 if the annotator marked none of the classes that flip: the published evaluation
+        leaves such images out.
+
+    Raises:
+        InputError: shapes or types do not fit, a class is not below C, or the annotator marked a twin class.
+    """
+    counted = switchable_classes(flips)
+    _check_classes(samples, mean_probabilities, label, flips)
+    if mode_spread(label, flips) is None:
+        return _left_out(len(counted))
+    distances = mode_distances(samples, label, flips)
+    ged, ged_unbiased, ged_oracle, diversity, rater_diversity = weighted_energy_distance(distances)
+    dice, iou = expected_overlap(mean_probabilities.argmax(0).to(torch.uint8), label, flips)
+    calibration = _calibration(mean_probabilities, label, flips)
+    likelihood = _likelihood(mean_probabilities, label, flips)
+    scores: ImageScores = {
+        "ged": ged,
+        "ged_unbiased": ged_unbiased,
+        "ged_oracle": ged_oracle,
+        "hungarian_iou": weighted_hungarian_iou(distances),
+        "diversity": diversity,
+        "rater_diversity": rater_diversity,
+        "dice": dice,
+        "iou": iou,
+        "ece": calibration.error(),
+        "nll": likelihood.mean(),
+        "all_marked": False,
+        "num_raters": 1,
+    }
+    return ImageEvaluation(scores, calibration, likelihood)
+
+
+def _check_classes(samples: Tensor, probabilities: Tensor, label: Tensor, flips: Sequence[Flip]) -> None:
+    if probabilities.shape[1:] != label.shape:
+        raise InputError(
+            f"probabilities {tuple(probabilities.shape)} and label {tuple(label.shape)} differ in their spatial shape"
+        )
+    num_classes = len(probabilities)
+    largest = max(int(maps[maps != IGNORE].max()) if bool((maps != IGNORE).any()) else 0 for maps in (samples, label))
+    largest = max(largest, *switchable_classes(flips))
+    if largest >= num_classes:
+        raise InputError(
+            f"samples, label or flips hold class {largest}, but there are probabilities of {num_classes} classes "
+            f"(0 to {num_classes - 1}; {IGNORE} is a pixel that nobody judged)"
+        )
+
+
+def _calibration(probabilities: Tensor, label: Tensor, flips: Sequence[Flip]) -> CalibrationBins:
+    counted = switchable_classes(flips)
+    row = {index: number for number, index in enumerate(counted)}
+    # The exact probabilities stand in for the shares of the votes; the last row is all classes that do not flip.
+    votes = torch.zeros(len(counted) + 1, *label.shape, dtype=torch.float64, device=label.device)
+    votes[-1] = label != IGNORE
+    for flip in flips:
+        where = label == flip.source
+        votes[-1][where] = 0
+        votes[row[flip.source]][where] = 1 - flip.probability
+        votes[row[flip.target]][where] = flip.probability
+    return calibration_bins(probabilities[list(counted)], votes, range(len(counted)))
+
+
+def _likelihood(probabilities: Tensor, label: Tensor, flips: Sequence[Flip]) -> LogLikelihood:
+    surprise = -probabilities.float().clamp(min=torch.finfo(torch.float32).tiny).log()
+    valid = label != IGNORE
+    index = label[valid].long()
+    twin, share = torch.arange(256), torch.zeros(256, dtype=torch.float64)
+    for flip in flips:
+        twin[flip.source], share[flip.source] = flip.target, flip.probability
+    flipped = share.to(label.device)[index]
+    own, other = (
+        surprise[:, valid].gather(0, each[None])[0].double() for each in (index, twin.to(label.device)[index])
+    )
+    return LogLikelihood(float(((1 - flipped) * own + flipped * other).sum()), int(valid.sum()))
+
+
+def _left_out(num_classes: int) -> ImageEvaluation:
+    nan = math.nan
+    scores: ImageScores = {
+        "ged": nan,
+        "ged_unbiased": nan,
+        "ged_oracle": nan,
+        "hungarian_iou": nan,
+        "diversity": nan,
+        "rater_diversity": nan,
+        "dice": nan,
+        "iou": nan,
+        "ece": nan,
+        "nll": nan,
+        "all_marked": False,
+        "num_raters": 1,
+    }
+    nothing = [torch.zeros(num_classes, NUM_BINS, dtype=torch.float64) for _ in range(3)]
+    return ImageEvaluation(scores, CalibrationBins(*nothing), LogLikelihood(0.0, 0))

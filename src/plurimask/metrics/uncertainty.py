@@ -1,0 +1,246 @@
+"""How sure a prediction is, and whether it is unsure where it is wrong.
+
+Scores of an image and of each object need no rater, so that they can rank new images: the mean Dice between samples is
+the quality that a prediction expects of itself (DeVries and Taylor, Leveraging Uncertainty Estimates for Predicting
+Segmentation Quality, arXiv:1807.00502, 2018). Error detection needs raters: it asks how well the entropy of a pixel
+tells right labels from wrong ones, by counts that can be pooled over a data set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from plurimask.distribution import IGNORE, entropy
+from plurimask.errors import InputError
+from plurimask.metrics.distance import mean_of_pairs, shared_pixels
+
+NUM_ENTROPY_BINS = 1024
+"""One for entropies below the first edge, the others 2 % wide each."""
+
+_EDGES = torch.from_numpy(np.geomspace(1e-8, math.log(IGNORE), NUM_ENTROPY_BINS)[:-1]).float()
+_GROWTH, _LEAST_GROWTH = 4, 2  # a box grows by a quarter of its sides, by 2 pixels at least
+
+
+class ImageUncertainty(NamedTuple):
+    """One image's scores, which need no rater. NaN where a score does not exist."""
+
+    expected_dice: float
+    """Mean Dice between two different samples, 0 to 1; NaN for one sample."""
+    mean_entropy: float
+    """Nats per pixel."""
+    foreground_entropy: float
+    """Nats per pixel of the most likely map's counted classes; NaN if it has none."""
+
+
+class ObjectScore(NamedTuple):
+    """One connected object of the most likely map."""
+
+    class_index: int
+    bounding_box: tuple[tuple[int, int], ...]
+    """First position, and the one after the last, along each spatial axis."""
+    num_pixels: int
+    mean_entropy: float
+    """Nats per pixel of the object."""
+    mean_probability: float
+    """Of the object's class, over its pixels, 0 to 1."""
+    expected_dice: float
+    """Mean Dice of the object's class between two different samples, in the box and a margin; NaN for one sample."""
+
+
+class ErrorHistogram(NamedTuple):
+    """How many pairs of a judged pixel and a rater lie in each bin of the entropy, `(1024,)` each, float64.
+
+    The sums of two sets of pixels are the sums of both (`pooled`). Bins are logarithmic from 1e-8 to ln 255 nats; the
+    first holds all that is below.
+    """
+
+    right: Tensor
+    """Pairs in which the most likely class is the rater's."""
+    wrong: Tensor
+    """Pairs in which it is another."""
+
+    def pooled(self, other: ErrorHistogram) -> ErrorHistogram:
+        """The histogram of both sets of pixels together."""
+        return ErrorHistogram(self.right + other.right, self.wrong + other.wrong)
+
+    def auroc(self) -> float:
+        """The probability that a wrong pair has a higher entropy than a right one, 0 to 1; pairs in one bin count half.
+
+        NaN if there is no error, or nothing but errors.
+        """
+        right, wrong = self.right.cpu().double(), self.wrong.cpu().double()
+        total = float(right.sum() * wrong.sum())
+        below = right.cumsum(0) - right
+        return float((wrong * (below + right / 2)).sum()) / total if total > 0 else math.nan
+
+
+# ---- one image ----------------------------------------------------------------------------------------------------
+
+
+def expected_dice(samples: Tensor, counted_classes: Sequence[int], valid: Tensor | None = None) -> float:
+    """The mean Dice over pairs of different samples of one image, 0 to 1: quality as the prediction itself expects it.
+
+    Dice is the mean over the counted classes that are in at least one of the two maps, and 1 if none is. Equal samples
+    score 1; a single one has no pair, and NaN.
+
+    Args:
+        samples: `(N, *spatial)`, uint8.
+        counted_classes: the class indices that count, without the background.
+        valid: the pixels that count, bool `(*spatial)`; None: all. NaN if there are none.
+    """
+    _check_samples(samples)
+    if len(samples) < 2 or (valid is not None and not bool(valid.any())):
+        return math.nan
+    total = torch.zeros(len(samples), len(samples), dtype=torch.float64)
+    num_classes = torch.zeros_like(total)
+    for shared in shared_pixels([samples], counted_classes, valid):
+        area = shared.diagonal().double()
+        areas = area[:, None] + area
+        num_classes += areas > 0
+        total += 2 * shared.double() / areas.clamp(min=1)
+    return mean_of_pairs(torch.where(num_classes > 0, total / num_classes.clamp(min=1), 1.0))
+
+
+def mean_entropy(uncertainty: Tensor, where: Tensor | None = None) -> float:
+    """The mean of an entropy map `(*spatial)`, nats, over the pixels `where`, bool `(*spatial)`; NaN without pixels."""
+    values = (uncertainty if where is None else uncertainty[where]).double()
+    return float(values.mean()) if values.numel() else math.nan
+
+
+def image_uncertainty(samples: Tensor, mean: Tensor, counted_classes: Sequence[int]) -> ImageUncertainty:
+    """The scores of one image, over all its pixels.
+
+    Args:
+        samples: `(N, *spatial)`, uint8.
+        mean: mean class probabilities `(C, *spatial)`.
+        counted_classes: the class indices that count, without the background.
+
+    Raises:
+        InputError: if shapes do not fit each other.
+    """
+    _check_samples(samples, mean[0])
+    uncertainty, most_likely = entropy(mean, dim=0), mean.argmax(0)
+    counted = torch.tensor(list(counted_classes), dtype=most_likely.dtype, device=mean.device)
+    return ImageUncertainty(
+        expected_dice(samples, counted_classes),
+        mean_entropy(uncertainty),
+        mean_entropy(uncertainty, torch.isin(most_likely, counted)),
+    )
+
+
+# ---- objects ------------------------------------------------------------------------------------------------------
+
+
+def object_scores(
+    samples: Tensor, mean: Tensor, uncertainty: Tensor, counted_classes: Sequence[int]
+) -> list[ObjectScore]:
+    """The objects of one image: the connected parts of each counted class of the most likely map.
+
+    Pixels that touch at a corner are connected. An object's `expected_dice` is of its class alone, in its bounding box
+    grown at each end by a quarter of its side, at least 2 pixels: there samples may add or leave out what they like.
+
+    Args:
+        samples: `(N, *spatial)`, uint8.
+        mean: mean class probabilities `(C, *spatial)`.
+        uncertainty: the entropy `(*spatial)`, nats.
+        counted_classes: the class indices that count, without the background.
+
+    Returns:
+        By class, then by the first pixel of the object in reading order.
+
+    Raises:
+        InputError: if shapes do not fit each other.
+    """
+    _check_samples(samples, mean[0], uncertainty)
+    most_likely = mean.argmax(0).cpu().numpy()
+    entropies, samples = uncertainty.double().cpu().numpy(), samples.cpu()
+    structure = np.ones((3,) * most_likely.ndim)
+    scores = []
+    for class_index in counted_classes:
+        labelled, count = ndimage.label(most_likely == class_index, structure)
+        if not count:
+            continue
+        flat, probability = labelled.ravel(), mean[class_index].double().cpu().numpy()
+        sizes, entropy_sums, probability_sums = (
+            np.bincount(flat, weights, count + 1) for weights in (None, entropies.ravel(), probability.ravel())
+        )
+        for number, box in enumerate(ndimage.find_objects(labelled), start=1):
+            grown = (slice(None), *_grown(box, most_likely.shape))
+            scores.append(
+                ObjectScore(
+                    class_index,
+                    tuple((side.start, side.stop) for side in box),
+                    int(sizes[number]),
+                    float(entropy_sums[number] / sizes[number]),
+                    float(probability_sums[number] / sizes[number]),
+                    expected_dice(samples[grown], [class_index]),
+                )
+            )
+    return scores
+
+
+def _grown(box: Sequence[slice], shape: Sequence[int]) -> Iterator[slice]:
+    for side, length in zip(box, shape, strict=True):
+        margin = max(_LEAST_GROWTH, math.ceil((side.stop - side.start) / _GROWTH))
+        yield slice(max(0, side.start - margin), min(length, side.stop + margin))
+
+
+# ---- error detection ----------------------------------------------------------------------------------------------
+
+
+def error_histogram(mean_probabilities: Tensor, votes: Tensor) -> ErrorHistogram:
+    """Right and wrong labels of the most likely map by the entropy of their pixels, for one image.
+
+    Args:
+        mean_probabilities: `(C, *spatial)`.
+        votes: how many raters chose each class, `(C, *spatial)` (`rater_votes`), or with what probability they do. A
+            pixel without votes does not count.
+
+    Raises:
+        InputError: if the shapes differ.
+    """
+    if mean_probabilities.shape != votes.shape:
+        raise InputError(
+            f"probabilities {tuple(mean_probabilities.shape)} and votes {tuple(votes.shape)} differ in their shape"
+        )
+    right = votes.gather(0, mean_probabilities.argmax(0, keepdim=True))[0]
+    return bin_errors(entropy(mean_probabilities, dim=0), right, votes.sum(0) - right)
+
+
+def bin_errors(uncertainty: Tensor, right: Tensor, wrong: Tensor) -> ErrorHistogram:
+    """The histogram of given weights: how many raters agree and disagree with the prediction at each pixel.
+
+    Args:
+        uncertainty: the entropy `(*spatial)`, nats.
+        right: `(*spatial)`, at least 0.
+        wrong: `(*spatial)`, at least 0; rounding below 0 is taken as 0.
+    """
+    # A comparison with edges, not a logarithm, so that of two entropies the larger is never in the lower bin.
+    index = torch.bucketize(uncertainty.float().cpu().flatten(), _EDGES, right=True)
+    return ErrorHistogram(
+        *(
+            torch.bincount(index, weights.cpu().flatten().double().clamp_(min=0), minlength=NUM_ENTROPY_BINS)
+            for weights in (right, wrong)
+        )
+    )
+
+
+def no_errors() -> ErrorHistogram:
+    """The histogram of an image that does not count."""
+    nothing = torch.zeros(NUM_ENTROPY_BINS, dtype=torch.float64)
+    return ErrorHistogram(nothing, nothing.clone())
+
+
+def _check_samples(samples: Tensor, *maps: Tensor) -> None:
+    if samples.dtype != torch.uint8:
+        raise InputError(f"samples must be uint8 class indices, not {samples.dtype}")
+    shapes = [tuple(samples.shape[1:]), *(tuple(one.shape) for one in maps)]
+    if len(set(shapes)) > 1:
+        raise InputError(f"samples and maps of one image have different spatial shapes {shapes}")

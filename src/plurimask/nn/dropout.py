@@ -1,0 +1,177 @@
+"""Dropout in a U-Net, and many passes through one: what no dropout can reach is computed once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from plurimask.nn.unet import UNetFeatures
+
+CONVOLVE = {2: functional.conv2d, 3: functional.conv3d}
+_LEVELS = 2**16
+
+
+class DropoutSites(NamedTuple):
+    """Which blocks of a U-Net drop elements of the features that come in from the block before, not of the skips."""
+
+    encoder: range
+    """Scales, finest 0: dropped before pooling."""
+    decoder: range
+    """Scales: dropped before up-sampling."""
+
+
+def innermost_blocks(num_scales: int, num_encoder: int, num_decoder: int) -> DropoutSites:
+    """The innermost blocks of a U-Net, as many as there are: the image itself is never dropped."""
+    return DropoutSites(
+        range(max(1, num_scales - num_encoder), num_scales),
+        range(max(0, num_scales - 1 - num_decoder), num_scales - 1),
+    )
+
+
+def mask_shapes(channels: Sequence[int], size: Sequence[int], sites: DropoutSites) -> list[tuple[int, ...]]:
+    """`(F, *spatial)` of what is dropped at each site, in the order of the pass, for images of `size`."""
+    sizes = [tuple(math.ceil(length / 2**scale) for length in size) for scale in range(len(channels))]
+    before = [scale - 1 for scale in sites.encoder] + [scale + 1 for scale in reversed(sites.decoder)]
+    return [(channels[scale], *sizes[scale]) for scale in before]
+
+
+def draw_masks(
+    num: int, shapes: Sequence[tuple[int, ...]], probability: float, generator: torch.Generator | None
+) -> tuple[Tensor, ...]:
+    """Which elements are kept: for each shape a bool `(num, *shape)` on the CPU, False with the given probability.
+
+    One draw of 64 random bits decides on four elements, so probabilities are multiples of 2^-16.
+    """
+    masks = []
+    for shape in shapes:
+        count = num * math.prod(shape)
+        bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
+        kept = bits.view(torch.int16)[:count] >= round(probability * _LEVELS) - _LEVELS // 2
+        masks.append(kept.view(num, *shape[1:], shape[0]).movedim(-1, 1))  # channels innermost, as in the features
+    return tuple(masks)
+
+
+def dropped_features(
+    unet: UNetFeatures, images: Tensor, masks: Sequence[Tensor], sites: DropoutSites, probability: float
+) -> Tensor:
+    """One pass with dropout for training: images `(B, K, *spatial)` and masks `(B, F, *spatial)` -> features.
+
+    Kept elements are divided by the probability of being kept, so that the mean stays.
+    """
+    remaining, features, x = iter(masks), [], images
+    for scale, block in enumerate(unet.encoder.blocks):
+        if scale in sites.encoder:
+            x = _drop(x, next(remaining), probability)
+        x = block(unet.encoder.pool(x) if scale else x)
+        features.append(x)
+    for scale, block in zip(reversed(range(len(features) - 1)), unet.decoder.blocks, strict=True):
+        if scale in sites.decoder:
+            x = _drop(x, next(remaining), probability)
+        skip = features[scale]
+        x = block(torch.cat([unet.decoder.upsample(x, skip.shape[2:]), skip], dim=1))
+    return x
+
+
+def _drop(features: Tensor, mask: Tensor, probability: float) -> Tensor:
+    return features * (mask.to(features) / (1 - probability))
+
+
+class MonteCarloPasses:
+    """A U-Net in evaluation, passed many times with dropout, for a batch of images.
+
+    Three things make T passes cheaper than T calls. The encoder's blocks before the first dropout are computed once. A
+    convolution over a concatenation is a sum of two, so the skips' halves of the decoder's first convolutions are
+    computed once too where the skips are. And batch norm, whose statistics are fixed now, is folded into the
+    convolutions.
+    """
+
+    def __init__(self, unet: UNetFeatures, images: Tensor, sites: DropoutSites, probability: float) -> None:
+        self.unet, self.sites, self.probability = unet, sites, probability
+        kind = images.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else images.dtype
+        self.encoder = [_folded(block, dtype) for block in unet.encoder.blocks]
+        self.decoder = [*reversed([_folded(block, dtype) for block in unet.decoder.blocks])]  # by scale, finest first
+        with torch.autocast(kind, enabled=False):
+            x, self.shared = images.to(dtype), []
+            for scale in range(sites.encoder.start):
+                x = _convolve(unet.encoder.pool(x) if scale else x, self.encoder[scale])
+                self.shared.append(x)
+            self.skip_shares = [self._skip_share(scale, skip) for scale, skip in enumerate(self.shared)]
+
+    def _skip_share(self, scale: int, skip: Tensor) -> Tensor | None:
+        if scale >= len(self.decoder):
+            return None
+        weight, bias = self.decoder[scale][0]
+        return CONVOLVE[skip.ndim - 2](skip, weight[:, -skip.shape[1] :], bias, padding=1)
+
+    @property
+    def elements(self) -> int:
+        """How many numbers one pass holds at its widest place, for all images together."""
+        first = self.decoder[0][0].weight
+        return len(self.shared[0]) * (first.shape[0] + first.shape[1]) * math.prod(self.shared[0].shape[2:])
+
+    def __call__(self, masks: Sequence[Tensor]) -> Tensor:
+        """Masks `(N, 1, F, *spatial)` of each site -> features `(N * B, F, *spatial)`, sample by sample."""
+        remaining = iter(masks)
+        with torch.autocast(self.shared[0].device.type, enabled=False):
+            x, features = self.shared[-1], []
+            for scale in self.sites.encoder:
+                x = _convolve(self.unet.encoder.pool(self._dropped(x, remaining)), self.encoder[scale])
+                features.append(x)
+            for scale in reversed(range(len(self.decoder))):
+                x = self._dropped(x, remaining) if scale in self.sites.decoder else x
+                x = self._decode(x, scale, features)
+        return x
+
+    def _decode(self, x: Tensor, scale: int, features: list[Tensor]) -> Tensor:
+        """The decoder's block of one scale, on the features of the coarser one."""
+        layers, first = self.decoder[scale], self.sites.encoder.start
+        if scale >= first:
+            skip = features[scale - first]
+            return _convolve(torch.cat([self.unet.decoder.upsample(x, skip.shape[2:]), skip], dim=1), layers)
+        share = self.skip_shares[scale]
+        assert share is not None
+        up = self.unet.decoder.upsample(x, share.shape[2:])
+        own = CONVOLVE[x.ndim - 2](up, layers[0].weight[:, : x.shape[1]], padding=1)
+        own.view(-1, *share.shape).add_(share)
+        return _convolve(own.relu_(), layers[1:])
+
+    def _dropped(self, x: Tensor, masks: Iterator[Tensor]) -> Tensor:
+        """Features `(B or N * B, F, *spatial)` with each sample's mask on them: `(N * B, F, *spatial)`."""
+        mask = next(masks).to(x.device)
+        batch_size = len(self.shared[0])
+        by_sample = x.view(-1, batch_size, *x.shape[1:])
+        scaled = mask.to(x.dtype) / (1 - self.probability)
+        return (by_sample * scaled).flatten(0, 1)
+
+
+class _Convolution(NamedTuple):
+    weight: Tensor
+    bias: Tensor
+
+
+def _folded(block: nn.Module, dtype: torch.dtype) -> list[_Convolution]:
+    """The convolutions of a block; a batch norm after one is folded into its weights, with its running statistics."""
+    layers: list[_Convolution] = []
+    for layer in block.children():
+        if isinstance(layer, nn.Conv2d | nn.Conv3d):
+            assert layer.bias is not None
+            layers.append(_Convolution(layer.weight, layer.bias))
+        elif isinstance(layer, nn.BatchNorm2d | nn.BatchNorm3d):
+            assert layer.running_mean is not None and layer.running_var is not None
+            weight, bias = layers.pop()
+            gain = layer.weight * (layer.running_var + layer.eps).rsqrt()
+            folded = weight * gain.view(-1, *[1] * (weight.ndim - 1))
+            layers.append(_Convolution(folded, (bias - layer.running_mean) * gain + layer.bias))
+    return [_Convolution(weight.to(dtype), bias.to(dtype)) for weight, bias in layers]
+
+
+def _convolve(x: Tensor, layers: Sequence[_Convolution]) -> Tensor:
+    for weight, bias in layers:
+        x = CONVOLVE[x.ndim - 2](x, weight, bias, padding=1).relu_()
+    return x
