@@ -458,7 +458,7 @@ def m_heads_panels() -> tuple[Panel, ...]:
     weights = ("$\\epsilon / (M-1)$", "best: $1 - \\epsilon$", "$\\epsilon / (M-1)$")
     notes = []
     for y, name, variant, weight in zip(heights, names, (0, 1, 3), weights, strict=True):
-        head = Node("box", 4.0, y, 0.72, 0.36, f"head {name}\n1x1 conv", (BLUE,))
+        head = Node("box", 4.0, y, 0.72, 0.36, f"head {name}\n1x1 convs", (BLUE,))
         sampling |= {name: head, f"mask {name}": masks(5.55, y, 0.36, "", (variant,))}
         entropy = Node("loss", 4.6, y, 0.7, 0.36, f"cross\nentropy {name}")
         training |= {name: head._replace(x=3.62, w=0.66), f"loss {name}": entropy}

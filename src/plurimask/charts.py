@@ -35,7 +35,7 @@ def training_curve(rows: Sequence[dict[str, float]], oracle: float | None = None
     minutes = max((row.get("minutes", 0.0) for row in rows), default=0.0)
     along = f"training step ({minutes:.3g} minutes in all)" if minutes else "training step"
     for axes, title in ((axes_loss, "loss and its terms"), (axes_ged, "GED on validation images")):
-        _style(axes, title, along)
+        style(axes, title, along)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     _draw_losses(axes_loss, rows)
     _draw_ged(axes_ged, rows, oracle)
@@ -65,7 +65,7 @@ def _draw_losses(axes: Axes, rows: Sequence[dict[str, float]]) -> None:
         )
         drawn.append(values)
     if not drawn:
-        _say(axes, "no losses were recorded")
+        say(axes, "no losses were recorded")
         return
     together = np.concatenate(drawn)
     if together.min() > 0:
@@ -77,7 +77,7 @@ def _draw_losses(axes: Axes, rows: Sequence[dict[str, float]]) -> None:
 def _draw_ged(axes: Axes, rows: Sequence[dict[str, float]], oracle: float | None) -> None:
     steps, values = _column(rows, "val_ged")
     if not len(values):
-        _say(axes, "nothing was validated")
+        say(axes, "nothing was validated")
         return
     best = int(values.argmin())
     axes.plot(steps, values, color=_BLUE, linewidth=1.4, marker="o", markersize=3)
@@ -104,8 +104,8 @@ def reliability_diagram(
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     pixels, probability, frequency = (np.asarray(part, dtype=np.float64) for part in bins)
     error = bins.error()
-    _style(axes, "no pixels" if math.isnan(error) else f"calibration error {error:.4f}", "")
-    _style(below, "", "predicted probability")
+    style(axes, "no pixels" if math.isnan(error) else f"calibration error {error:.4f}", "")
+    style(below, "", "predicted probability")
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--", label="perfect")
     if 2 <= len(class_names) <= _MANY_CLASSES:
         shades = class_colours(len(class_names), False) if colours is None else colours
@@ -117,9 +117,9 @@ def reliability_diagram(
                 label=f" {name}",
             )
     together = _curve(pixels.sum(0), probability.sum(0), frequency.sum(0))
-    style = {"marker": "o"} if len(class_names) < 2 else {"linestyle": ":", "marker": "."}
+    marks = {"marker": "o"} if len(class_names) < 2 else {"linestyle": ":", "marker": "."}
     axes.plot(
-        *together, color=INK, markersize=4, linewidth=1.4, label="predicted" if len(pixels) < 2 else "all", **style
+        *together, color=INK, markersize=4, linewidth=1.4, label="predicted" if len(pixels) < 2 else "all", **marks
     )
     edges = np.linspace(0, 1, pixels.shape[1] + 1)
     shares = pixels.sum(0) / max(pixels.sum(), 1)
@@ -133,7 +133,7 @@ def reliability_diagram(
     below.set_ylabel("pixels", fontsize=TEXT, color=INK)
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.set_ylabel("share of raters who marked it", fontsize=TEXT, color=INK)
-    _legend(axes)
+    legend_of_lines(axes)
     return figure
 
 
@@ -146,11 +146,11 @@ def ged_per_image(values: Sequence[float], oracle: Sequence[float] | None = None
     """
     figure = Figure(figsize=(3.5, 2.7), facecolor="white", layout="constrained")
     axes = figure.subplots()
-    _style(axes, "GED of each image", "images, from best to worst")
+    style(axes, "GED of each image", "images, from best to worst")
     scores = np.asarray(values, dtype=np.float64)
     order = np.argsort(scores)[: np.count_nonzero(~np.isnan(scores))]
     if not len(order):
-        _say(axes, "no image has a GED")
+        say(axes, "no image has a GED")
         return figure
     ranks, scores = np.arange(1, len(order) + 1), scores[order]
     size = 9 if len(order) < 200 else 3
@@ -173,7 +173,7 @@ def agreement(rater_diversity: Sequence[float], diversity: Sequence[float]) -> F
     """
     figure = Figure(figsize=(3.5, 2.7), facecolor="white", layout="constrained")
     axes = figure.subplots()
-    _style(axes, "do samples differ where raters do?", "mean distance between two raters")
+    style(axes, "do samples differ where raters do?", "mean distance between two raters")
     axes.set_ylabel("between two samples", fontsize=TEXT, color=INK)
     raters, samples = np.asarray(rater_diversity, dtype=np.float64), np.asarray(diversity, dtype=np.float64)
     both = ~(np.isnan(raters) | np.isnan(samples))
@@ -209,7 +209,8 @@ def _curve(
     return probability[filled] / pixels[filled], frequency[filled] / pixels[filled]
 
 
-def _style(axes: Axes, title: str, xlabel: str) -> None:
+def style(axes: Axes, title: str, xlabel: str) -> None:
+    """A chart's title, label below, ticks, spines and rules."""
     axes.set_title(title, fontsize=TEXT + 0.5, color=INK, loc="left")
     axes.set_xlabel(xlabel, fontsize=TEXT, color=INK)
     axes.tick_params(labelsize=SMALL, colors=INK, length=2.5)
@@ -219,7 +220,8 @@ def _style(axes: Axes, title: str, xlabel: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _legend(axes: Axes) -> None:
+def legend_of_lines(axes: Axes) -> None:
+    """A legend in the upper left corner, or on the right of the axes where there are many lines."""
     if len(axes.get_legend_handles_labels()[0]) > _MANY_LINES + 1:
         legend = axes.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     else:
@@ -228,6 +230,10 @@ def _legend(axes: Axes) -> None:
         text.set_parse_math(False)
 
 
-def _say(axes: Axes, message: str) -> None:
+def say(axes: Axes, message: str) -> None:
+    """Words in place of a chart that has nothing to show."""
     axes.text(0.5, 0.5, message, ha="center", va="center", transform=axes.transAxes, fontsize=TEXT, color=FAINT)
     axes.set(xticks=[], yticks=[])
+
+
+_style, _legend, _say = style, legend_of_lines, say

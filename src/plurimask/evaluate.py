@@ -5,20 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from plurimask.data.example import ExampleSet
+from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.files import replace_file
 from plurimask.inference import Sampling, predict_images
 from plurimask.method import SegmentationMethod
-from plurimask.metrics import CONVENTIONS, CalibrationBins, SegmentationMetrics, Totals, evaluate_images
+from plurimask.metrics import CONVENTIONS, CalibrationBins, SegmentationMetrics, Totals, evaluate_image
+from plurimask.metrics.evaluation import ImageEvaluation
+from plurimask.metrics.flipped import evaluate_flipped_image
+from plurimask.metrics.modes import flip_counts
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,21 @@ class ExampleView:
     counted_classes: tuple[int, ...]
 
 
+class EvaluatedImage(NamedTuple):
+    """One image with what was predicted for it."""
+
+    example: Example
+    """As the network sees it: cropped, resized and normalised."""
+    samples: Tensor
+    """`(N, *spatial)`, uint8, in the order drawn."""
+    mean: Tensor
+    """`(C, *spatial)`, class probabilities."""
+    entropy: Tensor
+    """`(*spatial)`, nats."""
+    row: dict[str, Any]
+    """Its figures."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Totals, one row per image, and the bins of a reliability diagram."""
@@ -38,13 +57,15 @@ class Evaluation:
     totals: Totals
     rows: list[dict[str, Any]]
     calibration: CalibrationBins
+    flip_counts: Tensor | None = None
+    """Where classes flip: over the annotator's pixels of each class, how often samples show it and its twin, `(K, 2)`."""
 
 
 def evaluate(
     method: SegmentationMethod,
     view: ExampleView,
     sampling: Sampling,
-    on_image: Callable[[int], None] | None = None,
+    on_image: Callable[[EvaluatedImage], None] | None = None,
 ) -> Evaluation:
     """Draw samples for every example of the view and compare them with its raters.
 
@@ -52,7 +73,7 @@ def evaluate(
         method: trained; used as it is, on the device where its weights are.
         view: the examples.
         sampling: samples per image, seed, batch size. An image's samples depend on the seed and its name alone.
-        on_image: called with the number of images done after each batch.
+        on_image: called for each image in turn.
 
     In a distributed training each process gives its own share of the indices, and the totals are of all shares.
     """
@@ -60,24 +81,50 @@ def evaluate(
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         metrics = metrics.to(next(method.parameters()).device)  # where processes can exchange tensors
     rows: list[dict[str, Any]] = []
-    labels: dict[str, Tensor] = {}
+    examples: dict[str, Example] = {}
+    flip_totals: Tensor | None = None
 
     def images() -> Iterator[tuple[str, Tensor]]:
         for index in view.indices:
             example = view.preprocessing.example(view.examples[index])
-            labels[example.name] = example.labels
+            examples[example.name] = example
             yield example.name, example.image
 
     for predicted in predict_images(method, images(), sampling):
         samples, mean = predicted.samples.cpu(), predicted.mixture.mean().cpu()
+        entropy = predicted.mixture.entropy().cpu()
         for number, name in enumerate(predicted.names):
-            one = slice(number, number + 1)
-            scores = evaluate_images(samples[:, one], mean[one], labels.pop(name)[None], view.counted_classes)
-            metrics.update(scores)
-            rows.append({"name": name, **scores[0].scores})
-        if on_image is not None:
-            on_image(len(rows))
-    return Evaluation(metrics.compute(), rows, metrics.calibration_bins())
+            example, own = examples.pop(name), samples[:, number]
+            scores = _scores(own, mean[number], example, view.counted_classes)
+            metrics.update([scores])
+            rows.append({"name": name, **scores.scores})
+            if example.flips:
+                counts = flip_counts(own, example.labels[0], example.flips)
+                flip_totals = counts if flip_totals is None else flip_totals + counts
+            if on_image is not None:
+                on_image(EvaluatedImage(example, own, mean[number], entropy[number], rows[-1]))
+    return Evaluation(metrics.compute(), rows, metrics.calibration_bins(), flip_totals)
+
+
+def _scores(samples: Tensor, mean: Tensor, example: Example, counted_classes: Sequence[int]) -> ImageEvaluation:
+    if example.flips:
+        return evaluate_flipped_image(samples, mean, example.labels[0], example.flips)
+    return evaluate_image(samples, mean, example.labels, counted_classes)
+
+
+def flip_frequencies(evaluation: Evaluation, description: DataDescription) -> dict[str, dict[str, float | None]]:
+    """By class: the true `probability` that it flips, and the `frequency` among the samples (None: it never occurs)."""
+    if evaluation.flip_counts is None:
+        return {}
+    totals = evaluation.flip_counts.double()
+    frequency = (totals[:, 1] / totals.sum(1)).tolist()
+    return {
+        description.class_names[flip.source]: {
+            "probability": flip.probability,
+            "frequency": None if math.isnan(value) else value,
+        }
+        for flip, value in zip(description.flips, frequency, strict=True)
+    }
 
 
 def write_evaluation(evaluation: Evaluation, path: Path, facts: dict[str, Any]) -> None:

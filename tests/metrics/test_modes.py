@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from plurimask.distribution import IGNORE
+from plurimask.distribution import IGNORE, entropy
 from plurimask.errors import InputError
 from plurimask.flips import Flip, apply_flips, draw_flips, mode_table, switchable_classes
 from plurimask.metrics import SegmentationMetrics, calibration_bins, hungarian_iou, joint_distances, overlap
@@ -22,6 +22,7 @@ from plurimask.metrics.modes import (
     weighted_energy_distance,
     weighted_hungarian_iou,
 )
+from plurimask.metrics.uncertainty import error_histogram, expected_dice, mean_entropy
 
 FLIPS = (Flip(3, 6, 8 / 17), Flip(0, 7, 4 / 17), Flip(4, 9, 0.35), Flip(1, 8, 0.6))
 NUM_CLASSES = 10  # of which 2 and 5 do not flip
@@ -153,6 +154,11 @@ def test_a_row_equals_the_enumeration(present):
     assert evaluation.likelihood.total == pytest.approx(total, rel=1e-6)
     assert evaluation.likelihood.num_labels == label.numel() - 4
     assert scores["nll"] == pytest.approx(total / (label.numel() - 4), rel=1e-6)
+    histogram = error_histogram(mean, votes)
+    torch.testing.assert_close(evaluation.errors.right, histogram.right, rtol=0, atol=1e-5)
+    torch.testing.assert_close(evaluation.errors.wrong, histogram.wrong, rtol=0, atol=1e-5)
+    assert scores["expected_dice"] == expected_dice(samples, COUNTED, label != IGNORE)
+    assert scores["mean_entropy"] == mean_entropy(entropy(mean, dim=0), label != IGNORE)
     assert scores["num_raters"] == 1
     assert scores["all_marked"] is False
     found = weighted_energy_distance(mode_distances(samples, label, FLIPS))

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _evaluate(options: EvaluateOptions) -> None:
-    from plurimask.evaluate import ExampleView, evaluate, write_evaluation
+    from plurimask.evaluate import ExampleView, evaluate, flip_frequencies, write_evaluation
     from plurimask.inference import Sampling
     from plurimask.run import find_split, load_run, open_run_data
 
@@ -64,7 +64,7 @@ def _evaluate(options: EvaluateOptions) -> None:
     sampling = Sampling(options.samples, options.seed, options.batch_size)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("evaluating", total=len(examples))
-        evaluation = evaluate(run.method, view, sampling, lambda done: progress.update(task, completed=done))
+        evaluation = evaluate(run.method, view, sampling, lambda _: progress.advance(task))
     facts: dict[str, Any] = {
         "num_samples": options.samples,
         "split": options.split,
@@ -76,7 +76,12 @@ def _evaluate(options: EvaluateOptions) -> None:
         "plurimask": __version__,
         "counted_classes": [about.data.class_names[index] for index in view.counted_classes],
     }
+    if flips := flip_frequencies(evaluation, about.data):
+        facts["flips"] = flips
+        facts["flip_error"] = _mean_error(flips)
     Console().print(_table(evaluation.totals, options.samples))
+    for name, flip in flips.items():
+        Console().print(f"{name} flips in {_number(flip['frequency'])} of the samples' pixels, truly {_number(flip['probability'])}")
     if options.out is not None:
         write_evaluation(evaluation, options.out, facts)
         console.print(f"Wrote {options.out} and {options.out.with_suffix('.csv')}")
@@ -94,6 +99,16 @@ def _table(totals: dict[str, Any], num_samples: int) -> Table:
             continue
         table.add_row(name, _number(value), *([_number(subset[name])] if subset else []))
     return table
+
+
+def _mean_error(flips: dict[str, dict[str, float | None]]) -> float | None:
+    """The mean absolute error of the flips' frequencies, over the classes that occur."""
+    errors = [
+        abs(flip["frequency"] - flip["probability"])
+        for flip in flips.values()
+        if flip["frequency"] is not None and flip["probability"] is not None
+    ]
+    return sum(errors) / len(errors) if errors else None
 
 
 def _number(value: Any) -> str:

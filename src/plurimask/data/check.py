@@ -208,8 +208,9 @@ def _split_lines(split: SplitReport, about: DataDescription) -> list[str]:
             "  raters     " + ", ".join(f"{count} on {images} images" for count, images in split.num_raters.items())
         )
     if split.rater_distance is not None and split.oracle_ged is not None:
-        lines.append(f"  agreement  mean distance (1 - IoU) between two raters {split.rater_distance:.4f}")
-        lines.append(f"  oracle     GED^2 {split.oracle_ged:.4f} for {NUM_SAMPLES} samples drawn from the raters")
+        pair, origin = ("draws of the flips", "modes") if about.flips else ("raters", "raters")
+        lines.append(f"  agreement  mean distance (1 - IoU) between two {pair} {split.rater_distance:.4f}")
+        lines.append(f"  oracle     GED^2 {split.oracle_ged:.4f} for {NUM_SAMPLES} samples drawn from the {origin}")
     return lines
 
 

@@ -80,6 +80,23 @@ def energy_distance(distances: ImageDistances) -> tuple[float, float, float, flo
     )
 
 
+def ged_of_fewer(samples: Tensor, crossed: Tensor, raters: float, numbers: Sequence[int]) -> list[float]:
+    """One image's GED as it would be with fewer samples: for each number the mean over disjoint groups of so many.
+
+    Args:
+        samples: `(N, N)`, distances between samples.
+        crossed: `(N,)`, the mean distance of each sample to the raters.
+        raters: the mean distance over all pairs of raters, those of a rater with itself included.
+        numbers: each from 1 to N.
+    """
+    values = []
+    for number in numbers:
+        groups = torch.arange(len(samples) // number * number).view(-1, number)
+        within = samples[groups[:, :, None], groups[:, None, :]].mean((1, 2))
+        values.append(float((2 * crossed[groups].mean(1) - within - raters).mean()))
+    return values
+
+
 def energy_distances(samples: Tensor, labels: Tensor, counted_classes: Sequence[int]) -> EnergyDistance:
     """The energy distance between samples and raters of each image of a batch.
 

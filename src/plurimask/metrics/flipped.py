@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from plurimask.distribution import IGNORE
+from plurimask.distribution import IGNORE, entropy
 from plurimask.errors import InputError
 from plurimask.flips import Flip, switchable_classes
 from plurimask.metrics.calibration import NUM_BINS, CalibrationBins, LogLikelihood, calibration_bins
@@ -20,6 +20,7 @@ from plurimask.metrics.modes import (
     weighted_energy_distance,
     weighted_hungarian_iou,
 )
+from plurimask.metrics.uncertainty import ErrorHistogram, bin_errors, expected_dice, mean_entropy, no_errors
 
 
 def evaluate_flipped_image(
@@ -27,8 +28,8 @@ def evaluate_flipped_image(
 ) -> ImageEvaluation:
     """The figures of one image against all its modes, each with its probability.
 
-    `dice` and `iou` are expectations over the modes, of the most likely classes of the mean. Calibration and
-    log-likelihood compare the mean with the exact probabilities of the classes at each pixel.
+    `dice` and `iou` are expectations over the modes, of the most likely classes of the mean. Calibration,
+    log-likelihood and error detection compare the mean with the exact probabilities of the classes at each pixel.
 
     Args:
         samples: `(N, *spatial)`, uint8.
@@ -49,7 +50,8 @@ def evaluate_flipped_image(
         return _left_out(len(counted))
     distances = mode_distances(samples, label, flips)
     ged, ged_unbiased, ged_oracle, diversity, rater_diversity = weighted_energy_distance(distances)
-    dice, iou = expected_overlap(mean_probabilities.argmax(0).to(torch.uint8), label, flips)
+    most_likely, uncertainty = mean_probabilities.argmax(0), entropy(mean_probabilities, dim=0)
+    dice, iou = expected_overlap(most_likely.to(torch.uint8), label, flips)
     calibration = _calibration(mean_probabilities, label, flips)
     likelihood = _likelihood(mean_probabilities, label, flips)
     scores: ImageScores = {
@@ -63,10 +65,12 @@ def evaluate_flipped_image(
         "iou": iou,
         "ece": calibration.error(),
         "nll": likelihood.mean(),
+        "expected_dice": expected_dice(samples, counted, label != IGNORE),
+        "mean_entropy": mean_entropy(uncertainty, label != IGNORE),
         "all_marked": False,
         "num_raters": 1,
     }
-    return ImageEvaluation(scores, calibration, likelihood)
+    return ImageEvaluation(scores, calibration, likelihood, _errors(most_likely, uncertainty, label, flips))
 
 
 def _check_classes(samples: Tensor, probabilities: Tensor, label: Tensor, flips: Sequence[Flip]) -> None:
@@ -101,15 +105,24 @@ def _calibration(probabilities: Tensor, label: Tensor, flips: Sequence[Flip]) ->
 def _likelihood(probabilities: Tensor, label: Tensor, flips: Sequence[Flip]) -> LogLikelihood:
     surprise = -probabilities.float().clamp(min=torch.finfo(torch.float32).tiny).log()
     valid = label != IGNORE
-    index = label[valid].long()
-    twin, share = torch.arange(256), torch.zeros(256, dtype=torch.float64)
+    twin, share = _twins(label[valid], flips)
+    own, other = (surprise[:, valid].gather(0, index[None])[0].double() for index in (label[valid].long(), twin))
+    return LogLikelihood(float(((1 - share) * own + share * other).sum()), int(valid.sum()))
+
+
+def _errors(most_likely: Tensor, uncertainty: Tensor, label: Tensor, flips: Sequence[Flip]) -> ErrorHistogram:
+    twin, share = _twins(label, flips)
+    right = torch.where(most_likely == label, 1 - share, torch.where(most_likely == twin, share, 0.0))
+    judged = (label != IGNORE).double()
+    return bin_errors(uncertainty, right * judged, (1 - right) * judged)
+
+
+def _twins(label: Tensor, flips: Sequence[Flip]) -> tuple[Tensor, Tensor]:
+    """The class that each pixel may flip to, long `(*spatial)`, and with what probability, float64; else itself, 0."""
+    twin, share = torch.arange(256, device=label.device), torch.zeros(256, dtype=torch.float64, device=label.device)
     for flip in flips:
         twin[flip.source], share[flip.source] = flip.target, flip.probability
-    flipped = share.to(label.device)[index]
-    own, other = (
-        surprise[:, valid].gather(0, each[None])[0].double() for each in (index, twin.to(label.device)[index])
-    )
-    return LogLikelihood(float(((1 - flipped) * own + flipped * other).sum()), int(valid.sum()))
+    return twin[label.long()], share[label.long()]
 
 
 def _left_out(num_classes: int) -> ImageEvaluation:
@@ -125,8 +138,10 @@ def _left_out(num_classes: int) -> ImageEvaluation:
         "iou": nan,
         "ece": nan,
         "nll": nan,
+        "expected_dice": nan,
+        "mean_entropy": nan,
         "all_marked": False,
         "num_raters": 1,
     }
     nothing = [torch.zeros(num_classes, NUM_BINS, dtype=torch.float64) for _ in range(3)]
-    return ImageEvaluation(scores, CalibrationBins(*nothing), LogLikelihood(0.0, 0))
+    return ImageEvaluation(scores, CalibrationBins(*nothing), LogLikelihood(0.0, 0), no_errors())

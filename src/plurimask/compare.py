@@ -1,0 +1,221 @@
+"""Several methods on one data set, with one budget each: trained or loaded, evaluated alike, side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from plurimask.comparison import MethodResult, key_of, measure, restore, store
+from plurimask.data import DataSource
+from plurimask.errors import InputError
+from plurimask.evaluate import ExampleView
+from plurimask.files import replace_file
+from plurimask.inference import Sampling
+from plurimask.run import RECORD_FILE, Plan, Run, find_split, load_run, train_run
+from plurimask.version import __version__
+
+STATE_FILE = "comparison.json"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One method of a comparison: what is to be trained, or a run that is there already."""
+
+    name: str
+    plan: Plan | None = None
+    run: Path | None = None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """All results, in the order asked for, on the same images."""
+
+    view: ExampleView
+    results: Sequence[MethodResult]
+    runs: Sequence[Run]
+    split: str
+    sampling: Sampling
+
+
+class Watcher:
+    """Told what happens; does nothing. `plurimask compare` has one that draws bars."""
+
+    def stage(self, text: str, total: int | None = None) -> None:
+        """A new piece of work begins, of `total` images where it is known."""
+
+    def image(self) -> None:
+        """One more image of this piece is done."""
+
+
+def train_contenders(
+    contenders: Sequence[Contender], source: DataSource, out: Path, watcher: Watcher
+) -> dict[str, dict[str, Any]] | None:
+    """Train what is not trained yet, each into `out/runs/NAME`, and continue what was interrupted.
+
+    Returns:
+        By name the outcome of each training, as of `plurimask.run.train_run`; None if Ctrl-C ended one early.
+
+    Raises:
+        InputError: the folder holds a comparison in which a method has other settings.
+    """
+    state = read_state(out)
+    for contender in contenders:
+        if contender.plan is None:
+            continue
+        plan = json.loads(json.dumps(asdict(contender.plan)))
+        known = state["plans"].setdefault(contender.name, plan)
+        if known != plan:
+            differing = sorted(key for key in {*plan, *known} if plan.get(key) != known.get(key))
+            raise InputError(
+                f"{out} holds a comparison in which {contender.name} has other {', '.join(differing)}: give another "
+                "--out, or --overwrite to start anew"
+            )
+    replace_file(out / STATE_FILE, json.dumps(state, indent=2).encode())
+    for number, contender in enumerate(contenders):
+        if contender.plan is None or contender.name in state["trained"]:
+            continue
+        folder = run_folder(contender, out)
+        watcher.stage(f"{number + 1} of {len(contenders)}: training {contender.name}")
+        outcome = train_run(contender.plan, source, folder, resume=(folder / RECORD_FILE).exists())
+        if outcome["stopped"]:
+            return None
+        state["trained"][contender.name] = outcome
+        replace_file(out / STATE_FILE, json.dumps(state, indent=2).encode())
+    return dict(state["trained"])
+
+
+def read_state(out: Path) -> dict[str, dict[str, Any]]:
+    """What an earlier call has done: the plan of each method, and the outcome of each that is trained."""
+    path = out / STATE_FILE
+    if not path.exists():
+        return {"plans": {}, "trained": {}}
+    try:
+        state = json.loads(path.read_text())
+        return {"plans": dict(state["plans"]), "trained": dict(state["trained"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: damaged: restore the file, or start anew with --overwrite") from error
+
+
+def run_folder(contender: Contender, out: Path) -> Path:
+    """Where the run of a contender lies."""
+    return contender.run or out / "runs" / contender.name
+
+
+def evaluate_contenders(
+    contenders: Sequence[Contender],
+    source: DataSource,
+    out: Path,
+    split: str,
+    sampling: Sampling,
+    watcher: Watcher,
+) -> Compared:
+    """Evaluate all on the same images with the same seed; what an earlier call has evaluated is taken from `out`.
+
+    Raises:
+        InputError: the runs see the images in different windows or sizes, or do not fit the data.
+    """
+    runs = [load_run(run_folder(contender, out)) for contender in contenders]
+    _refuse_different_views(contenders, runs)
+    examples = find_split(source, split)
+    results = []
+    for contender, run in zip(contenders, runs, strict=True):
+        view = ExampleView(examples, range(len(examples)), run.record.preprocessing, run.record.data.counted_classes)
+        key = key_of(run, split, examples.names, sampling)
+        result = restore(contender.name, key, out / "evaluations")
+        if result is None:
+            watcher.stage(f"evaluating {contender.name}", len(examples))
+            result, evaluation = measure(contender.name, run, view, sampling, watcher.image)
+            about = {"num_samples": sampling.num_samples, "seed": sampling.seed, "split": split}
+            store(result, evaluation, key, out / "evaluations", {**about, "plurimask": __version__})
+        results.append(result)
+    return Compared(view, results, runs, split, sampling)
+
+
+def _refuse_different_views(contenders: Sequence[Contender], runs: Sequence[Run]) -> None:
+    first = runs[0].record
+    for contender, run in zip(contenders[1:], runs[1:], strict=True):
+        record = run.record
+        for what in ("center_crop", "resize"):
+            one, other = getattr(first.preprocessing, what), getattr(record.preprocessing, what)
+            if one != other:
+                raise InputError(
+                    f"{contenders[0].name} and {contender.name} see the images differently ({what} {one} and {other}): "
+                    "scores would not compare; train both alike"
+                )
+        if record.data.class_names != first.data.class_names:
+            raise InputError(
+                f"{contenders[0].name} knows the classes {', '.join(first.data.class_names)}, {contender.name} "
+                f"{', '.join(record.data.class_names)}: compare runs of the same classes"
+            )
+
+
+# ---- the table ----------------------------------------------------------------------------------------------------
+
+COLUMNS: Mapping[str, tuple[str, bool | None]] = {
+    "ged": ("GED", False),
+    "ged_unbiased": ("GED unbiased", False),
+    "hungarian_iou": ("Hungarian IoU", True),
+    "diversity": ("diversity", None),
+    "dice": ("Dice", True),
+    "median_dice": ("median Dice", True),
+    "iou": ("IoU", True),
+    "ece": ("ECE", False),
+    "nll": ("NLL", False),
+    "error_auroc": ("AUROC of entropy for errors", True),
+    "flip_error": ("error of flip frequencies", False),
+    "parameters": ("parameters", None),
+    "steps": ("steps", None),
+    "minutes": ("minutes", None),
+    "seconds_per_image": ("seconds per image", None),
+}
+"""Of each column its title, and whether higher is better (None: neither)."""
+
+
+def table_rows(compared: Compared, trained: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row a method: its name and the figures of `COLUMNS`; None where a figure does not exist."""
+    rows = []
+    for result in compared.results:
+        own = {**result.totals, **result.facts, "flip_error": result.flip_error}
+        own |= {name: trained[result.name][name] for name in ("steps", "minutes") if result.name in trained}
+        rows.append({"name": result.name, **{name: own.get(name) for name in COLUMNS}})
+    return rows
+
+
+def filled_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns in which some row has a figure."""
+    return [name for name in COLUMNS if any(row[name] is not None for row in rows)]
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as a table in Markdown, the best of each column in bold."""
+    names = filled_columns(rows)
+    lines = ["| method | " + " | ".join(COLUMNS[name][0] for name in names) + " |"]
+    lines.append("|---|" + "---:|" * len(names))
+    best = {name: best_value([row[name] for row in rows], COLUMNS[name][1]) for name in names}
+    for row in rows:
+        cells = []
+        for name in names:
+            text = shown_number(row[name])
+            cells.append(f"**{text}**" if best[name] is not None and row[name] == best[name] else text)
+        lines.append(f"| {row['name']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def best_value(values: Sequence[float | None], higher_is_better: bool | None) -> float | None:
+    """The best of several figures; None where there is no better or worse, or but one figure."""
+    present = [value for value in values if value is not None]
+    if higher_is_better is None or len(present) < 2:
+        return None
+    return max(present) if higher_is_better else min(present)
+
+
+def shown_number(value: Any) -> str:
+    """A figure for people: four digits where it is fractional."""
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
