@@ -168,6 +168,13 @@ def classes() -> Figure:
     fit = fitted(red, 0.02), fitted(blue, 0.98)
     print(f"true p(R | (4, 3)) = {posterior(POINT, RED, BLUE_CLASS):.4f}; of the fit to 1000 points: ", end="")
     print(f"{posterior(POINT, *fit):.2g}")
+    scores = [float(log_joint(POINT, one)) + math.log(2 * math.pi) for one in (RED, BLUE_CLASS)]
+    print(f"log scores of (4, 3) without -log 2 pi: red {scores[0]:.3f}, blue {scores[1]:.3f}, ", end="")
+    print(
+        f"difference {scores[1] - scores[0]:.3f}; quadratic form of red 16, {16 / 1.2:.1f} with 20 % more variance; ",
+        end="",
+    )
+    print(f"relative standard error of a variance from 20 points {math.sqrt(2 / 20):.2f}")
     figure, (axes, histogram) = new_figure(6.8, 3.3, 2, width_ratios=[1.15, 1])
     draw_boundaries(axes, red, blue)
     for what in ("red", "blue"):
@@ -314,8 +321,10 @@ def evidence() -> Figure:
     )
     print(f"prior's median log p(y|z): {weighted_median(log_w, np.exp(log_prior)):.0f}; ", end="")
     print(f"share of the prior within 5 nats of the largest: {100 * near:.3f} %")
-    print(f"draws for a relative error of 100 %: {needed:.0f}, of 10 %: {100 * needed:.0f}; ", end="")
-    print(f"of 10 % with this number cubed, for 6 latents: {100 * needed**3:.1e}")
+    print(f"E w^2 / (E w)^2 = {needed:.0f}; draws for a relative error of 10 %: {100 * (needed - 1):.0f}, ", end="")
+    print(f"and for three such planes, 6 latents: {100 * (needed**3 - 1):.1e}")
+    print(f"points of such a grid in 6 dimensions: {len(axis) ** 6:.1e}; ", end="")
+    print(f"label maps in 240,000 steps of 32: {240_000 * 32:,}")
     figure, (left, right) = new_figure(6.8, 2.9, 2)
     shown = left.imshow(log_w.reshape(451, 451), extent=(-4.5, 4.5) * 2, origin="lower", vmin=-1500, cmap="cividis")
     figure.colorbar(shown, ax=left, shrink=0.85).ax.tick_params(labelsize=7)

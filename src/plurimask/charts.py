@@ -111,12 +111,12 @@ def reliability_diagram(
         shades = class_colours(len(class_names), False) if colours is None else colours
         for number, name in enumerate(class_names):
             axes.plot(
-                *_curve(pixels[number], probability[number], frequency[number]),
+                *reliability_curve(pixels[number], probability[number], frequency[number]),
                 color=tuple(shades[number]),
                 linewidth=1.2,
                 label=f" {name}",
             )
-    together = _curve(pixels.sum(0), probability.sum(0), frequency.sum(0))
+    together = reliability_curve(pixels.sum(0), probability.sum(0), frequency.sum(0))
     marks = {"marker": "o"} if len(class_names) < 2 else {"linestyle": ":", "marker": "."}
     axes.plot(
         *together, color=INK, markersize=4, linewidth=1.4, label="predicted" if len(pixels) < 2 else "all", **marks
@@ -202,9 +202,10 @@ def _smoothed(steps: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[
     return np.convolve(steps, kernel, "valid"), np.convolve(values, kernel, "valid")
 
 
-def _curve(
+def reliability_curve(
     pixels: NDArray[np.float64], probability: NDArray[np.float64], frequency: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean probability and mean frequency of the bins that hold pixels, from sums per bin, each `(bins,)`."""
     filled = pixels > 0
     return probability[filled] / pixels[filled], frequency[filled] / pixels[filled]
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from plurimask.comparison import MethodResult, key_of, measure, restore, store
 from plurimask.data import DataSource
@@ -40,8 +40,8 @@ class Compared:
     sampling: Sampling
 
 
-class Watcher:
-    """Told what happens; does nothing. `plurimask compare` has one that draws bars."""
+class Watcher(Protocol):
+    """Is told what happens, to show it."""
 
     def stage(self, text: str, total: int | None = None) -> None:
         """A new piece of work begins, of `total` images where it is known."""
@@ -217,5 +217,3 @@ def shown_number(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-
-

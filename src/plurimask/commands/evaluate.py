@@ -81,7 +81,9 @@ def _evaluate(options: EvaluateOptions) -> None:
         facts["flip_error"] = _mean_error(flips)
     Console().print(_table(evaluation.totals, options.samples))
     for name, flip in flips.items():
-        Console().print(f"{name} flips in {_number(flip['frequency'])} of the samples' pixels, truly {_number(flip['probability'])}")
+        Console().print(
+            f"{name} flips in {_number(flip['frequency'])} of the samples' pixels, truly {_number(flip['probability'])}"
+        )
     if options.out is not None:
         write_evaluation(evaluation, options.out, facts)
         console.print(f"Wrote {options.out} and {options.out.with_suffix('.csv')}")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from plurimask.commands.parsing import console, is_given, parse, value_of
+from plurimask.commands.settings import given_settings, is_parsed, read_settings
 from plurimask.data import DataSource, open_data
 from plurimask.data.flipping import refuse_other_law
 from plurimask.errors import InputError
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         parse(TrainOptions, arguments, "train", DESCRIPTION)
         raise AssertionError("unreachable: --method is required")
     file, out = value_of(arguments, "config"), value_of(arguments, "out")
-    chosen = _read_settings(Path(file)) if file else {}
+    chosen = read_settings(Path(file)) if file else {}
     stored = read_record(Path(out)) if out and "--resume" in arguments else None
     preset = value_of(arguments, "preset") or (stored.preset if stored else DEFAULT_PRESET)
     own, training = resolve(Plan(method, preset, chosen))
@@ -66,21 +66,8 @@ def main(arguments: Sequence[str]) -> int:
     if stored:  # what is not given stays as it was
         for name in ("seed", "group"):
             general[name] = general[name] if is_given(arguments, name) else getattr(stored, name)
-    plan = Plan(method, preset, {**chosen, **_given(content, arguments)}, general["seed"], general["group"])
+    plan = Plan(method, preset, {**chosen, **given_settings(content, arguments)}, general["seed"], general["group"])
     return _train(general, plan, stored)
-
-
-def _given(content: dict[str, Any], arguments: Sequence[str], prefix: str = "") -> dict[str, Any]:
-    """The settings that are among the arguments; of nested ones, only what is given."""
-    given: dict[str, Any] = {}
-    for name, value in content.items():
-        if isinstance(value, BaseModel):
-            nested = {inner: getattr(value, inner) for inner in type(value).model_fields}
-            if inside := _given(nested, arguments, f"{prefix}{name}."):
-                given[name] = inside
-        elif is_given(arguments, prefix + name):
-            given[name] = value
-    return given
 
 
 def _train(general: dict[str, Any], plan: Plan, stored: RunRecord | None) -> int:
@@ -145,26 +132,7 @@ def _with_settings(method: str, own: dict[str, Any], training: TrainingConfig) -
     for name, field in TrainingConfig.model_fields.items():
         definitions[name] = (field.annotation, Field(getattr(training, name), description=field.description))
     for name, field in find_method(method).Config.model_fields.items():
-        if name not in MethodConfig.model_fields:
+        if name not in MethodConfig.model_fields and is_parsed(field):
             default = own.get(name, field.default)
             definitions[name] = (field.annotation, Field(default, description=field.description))
     return create_model("Options", __base__=TrainOptions, **definitions)
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: not readable as YAML ({reason}): give a file of lines `setting: value`") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds a {type(content).__name__}, expected lines `setting: value`")
-    settings: dict[str, Any] = {}
-    for name, value in content.items():
-        key = str(name).replace("-", "_")
-        if key in settings:
-            raise InputError(f"{path}: {key} is there twice, with - and with _: keep one of them")
-        settings[key] = value
-    return settings

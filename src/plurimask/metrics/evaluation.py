@@ -9,7 +9,7 @@ from typing import NamedTuple, TypedDict
 import torch
 from torch import Tensor
 
-from plurimask.distribution import IGNORE, entropy
+from plurimask.distribution import IGNORE, entropy, most_likely
 from plurimask.errors import InputError
 from plurimask.metrics.calibration import CalibrationBins, LogLikelihood, calibration_bins, log_likelihood, rater_votes
 from plurimask.metrics.distance import judged
@@ -68,12 +68,12 @@ def evaluate_image(
     _check(samples, mean_probabilities, labels, counted_classes)
     distances = image_distances(samples, labels, counted_classes)
     ged, ged_unbiased, ged_oracle, diversity, rater_diversity = energy_distance(distances)
-    most_likely, uncertainty = mean_probabilities.argmax(0), entropy(mean_probabilities, dim=0)
-    prediction = overlap(most_likely.to(torch.uint8), labels, counted_classes)
+    label_map, uncertainty = most_likely(mean_probabilities[None, None])[0, 0], entropy(mean_probabilities, dim=0)
+    prediction = overlap(label_map, labels, counted_classes)
     votes = rater_votes(labels, len(mean_probabilities))
     calibration = calibration_bins(mean_probabilities, votes, counted_classes)
     likelihood = log_likelihood(mean_probabilities, votes)
-    agreeing = votes.gather(0, most_likely[None])[0]
+    agreeing = votes.gather(0, label_map[None].long())[0]
     raters, valid = judged(labels)
     counted = torch.tensor(list(counted_classes), dtype=raters.dtype, device=raters.device)
     scores: ImageScores = {

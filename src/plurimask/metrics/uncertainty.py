@@ -17,7 +17,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from plurimask.distribution import IGNORE, entropy
+from plurimask.distribution import IGNORE, entropy, most_likely
 from plurimask.errors import InputError
 from plurimask.metrics.distance import mean_of_pairs, shared_pixels
 
@@ -126,12 +126,12 @@ def image_uncertainty(samples: Tensor, mean: Tensor, counted_classes: Sequence[i
         InputError: if shapes do not fit each other.
     """
     _check_samples(samples, mean[0])
-    uncertainty, most_likely = entropy(mean, dim=0), mean.argmax(0)
-    counted = torch.tensor(list(counted_classes), dtype=most_likely.dtype, device=mean.device)
+    uncertainty, label_map = entropy(mean, dim=0), _label_map(mean)
+    counted = torch.tensor(list(counted_classes), dtype=label_map.dtype, device=mean.device)
     return ImageUncertainty(
         expected_dice(samples, counted_classes),
         mean_entropy(uncertainty),
-        mean_entropy(uncertainty, torch.isin(most_likely, counted)),
+        mean_entropy(uncertainty, torch.isin(label_map, counted)),
     )
 
 
@@ -159,12 +159,12 @@ def object_scores(
         InputError: if shapes do not fit each other.
     """
     _check_samples(samples, mean[0], uncertainty)
-    most_likely = mean.argmax(0).cpu().numpy()
+    label_map = _label_map(mean).cpu().numpy()
     entropies, samples = uncertainty.double().cpu().numpy(), samples.cpu()
-    structure = np.ones((3,) * most_likely.ndim)
+    structure = np.ones((3,) * label_map.ndim)
     scores = []
     for class_index in counted_classes:
-        labelled, count = ndimage.label(most_likely == class_index, structure)
+        labelled, count = ndimage.label(label_map == class_index, structure)
         if not count:
             continue
         flat, probability = labelled.ravel(), mean[class_index].double().cpu().numpy()
@@ -172,7 +172,7 @@ def object_scores(
             np.bincount(flat, weights, count + 1) for weights in (None, entropies.ravel(), probability.ravel())
         )
         for number, box in enumerate(ndimage.find_objects(labelled), start=1):
-            grown = (slice(None), *_grown(box, most_likely.shape))
+            grown = (slice(None), *_grown(box, label_map.shape))
             scores.append(
                 ObjectScore(
                     class_index,
@@ -210,7 +210,7 @@ def error_histogram(mean_probabilities: Tensor, votes: Tensor) -> ErrorHistogram
         raise InputError(
             f"probabilities {tuple(mean_probabilities.shape)} and votes {tuple(votes.shape)} differ in their shape"
         )
-    right = votes.gather(0, mean_probabilities.argmax(0, keepdim=True))[0]
+    right = votes.gather(0, _label_map(mean_probabilities)[None].long())[0]
     return bin_errors(entropy(mean_probabilities, dim=0), right, votes.sum(0) - right)
 
 
@@ -236,6 +236,10 @@ def no_errors() -> ErrorHistogram:
     """The histogram of an image that does not count."""
     nothing = torch.zeros(NUM_ENTROPY_BINS, dtype=torch.float64)
     return ErrorHistogram(nothing, nothing.clone())
+
+
+def _label_map(mean: Tensor) -> Tensor:
+    return most_likely(mean[None, None])[0, 0]
 
 
 def _check_samples(samples: Tensor, *maps: Tensor) -> None:

@@ -1,0 +1,155 @@
+"""`plurimask compare DATA --methods A B C --out FOLDER`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from pydantic import BaseModel, ConfigDict, Field, create_model
+from rich.console import Console
+from rich.progress import Progress
+
+from plurimask.commands.parsing import console, parse
+from plurimask.commands.settings import given_settings, read_settings
+from plurimask.errors import InputError, unknown_name
+from plurimask.files import clear, refuse_existing
+from plurimask.presets import DEFAULT_PRESET
+from plurimask.settings import TrainingConfig
+
+if TYPE_CHECKING:
+    from plurimask.compare import Contender
+    from plurimask.data import DataSource
+
+DESCRIPTION = """Train several methods on DATA with one budget each, or take runs that are there, evaluate all on the same
+images with the same seed, and write a table, figures and a page with every image. Interrupted, the same command
+continues. The settings of the training follow the general options."""
+
+
+class CompareOptions(BaseModel):
+    """The options that are not settings of the training."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    data: Annotated[Path, tyro.conf.Positional] = Field(description="folder of images and masks, or .npz")
+    out: Path = Field(description="the folder to write; what an interrupted call left there is continued")
+    methods: tuple[str, ...] = Field((), description="what to train; `plurimask methods` lists them")
+    runs: tuple[Path, ...] = Field((), description="run folders to compare beside them")
+    preset: str = Field(DEFAULT_PRESET, description="named settings to start from, of each method")
+    config: Path | None = Field(
+        None, description="YAML file of settings for all, and by the name of a method for that one"
+    )
+    split: str = Field("val", description="which part of the data is evaluated")
+    samples: int = Field(16, ge=2, description="samples per image")
+    seed: int = Field(0, ge=0, description="of the trainings and of the samples")
+    group: str | None = Field(None, description="regular expression for the patient in a name, for drawing the split")
+    flips: tuple[str, ...] | None = Field(
+        None, description="classes that turn into a twin at random: CLASS=PROBABILITY ..., street or none"
+    )
+    overwrite: bool = Field(False, description="replace the comparison in --out")
+
+
+def main(arguments: Sequence[str]) -> int:
+    definitions: dict[str, Any] = {
+        name: (field.annotation, Field(field.default, description=field.description))
+        for name, field in TrainingConfig.model_fields.items()
+    }
+    parsed = parse(create_model("Options", __base__=CompareOptions, **definitions), arguments, "compare", DESCRIPTION)
+    settings = given_settings({name: getattr(parsed, name) for name in TrainingConfig.model_fields}, arguments)
+    options = CompareOptions(**{name: getattr(parsed, name) for name in CompareOptions.model_fields})
+    return _compare(options, settings)
+
+
+def _compare(options: CompareOptions, settings: dict[str, Any]) -> int:
+    from plurimask.compare import STATE_FILE, evaluate_contenders, train_contenders
+    from plurimask.compare_files import OUTPUTS, write_comparison
+    from plurimask.inference import Sampling
+
+    contenders = _contenders(options, settings)
+    if options.overwrite:
+        clear(options.out, (STATE_FILE, *OUTPUTS))
+    elif not (options.out / STATE_FILE).exists():
+        refuse_existing(options.out, "something that is no comparison", overwrite=(options.out / "runs").is_dir())
+    source = _open(options)
+    say = console()
+    with _Bars(say) as watcher:
+        trained = train_contenders(contenders, source, options.out, watcher)
+        if trained is None:
+            say.print(f"Stopped; what is done is kept in {options.out}. Continue by the same command.")
+            return 130
+        sampling = Sampling(options.samples, options.seed)
+        compared = evaluate_contenders(contenders, source, options.out, options.split, sampling, watcher)
+        watcher.stage("drawing", len(compared.view.indices))
+        table = write_comparison(compared, source, trained, options.out, watcher)
+    Console().print(table, markup=False, soft_wrap=True)
+    say.print(f"Wrote {options.out / 'index.html'}, table.md, table.json and figures/ beside it")
+    return 0
+
+
+def _contenders(options: CompareOptions, settings: dict[str, Any]) -> list[Contender]:
+    from plurimask.compare import Contender
+    from plurimask.method import MethodConfig
+    from plurimask.methods import METHODS, find_method
+    from plurimask.run import Plan, resolve
+
+    if not options.methods and not options.runs:
+        raise InputError("nothing to compare: name --methods to train, or --runs that are there")
+    file = read_settings(options.config) if options.config else {}
+    methods = {name.replace("_", "-"): value for name, value in file.items() if name.replace("_", "-") in METHODS}
+    common = {name: value for name, value in file.items() if name.replace("_", "-") not in METHODS}
+    contenders = []
+    for method in dict.fromkeys(options.methods):
+        known = (set(find_method(method).Config.model_fields) | set(TrainingConfig.model_fields)) - set(
+            MethodConfig.model_fields
+        )
+        shared = {name: value for name, value in common.items() if name in known}
+        plan = Plan(
+            method, options.preset, {**shared, **methods.get(method, {}), **settings}, options.seed, options.group
+        )
+        resolve(plan)
+        contenders.append(Contender(method, plan))
+    everything = set(TrainingConfig.model_fields).union(*(find_method(m).Config.model_fields for m in options.methods))
+    for name in common:
+        if name not in everything:
+            raise unknown_name(f"setting or method in {options.config}", name, everything | set(METHODS))
+    contenders += [Contender(run.name, run=run) for run in options.runs]
+    names = [contender.name for contender in contenders]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two of the compared are called {name!r}: rename a run's folder")
+    return contenders
+
+
+def _open(options: CompareOptions) -> DataSource:
+    from plurimask.data import open_data
+    from plurimask.run import open_run_data, read_record
+
+    if options.runs:  # their split, classes and flips
+        return open_run_data(read_record(options.runs[0]), options.data)
+    return open_data(options.data, group=options.group, seed=options.seed, flips=options.flips)
+
+
+class _Bars:
+    """A line for each stage, and a bar where the number of images is known. Follows `plurimask.compare.Watcher`."""
+
+    def __init__(self, say: Console) -> None:
+        self.say, self.progress = say, Progress(console=say, transient=True)
+        self.task: Any = None
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def stage(self, text: str, total: int | None = None) -> None:
+        self.progress.stop()
+        self.say.print(text)
+        if total is not None:
+            self.progress = Progress(console=self.say, transient=True)
+            self.task = self.progress.add_task(text, total=total)
+            self.progress.start()
+
+    def image(self) -> None:
+        self.progress.advance(self.task)
