@@ -328,7 +328,7 @@ def evidence() -> Figure:
     figure, (left, right) = new_figure(6.8, 2.9, 2)
     shown = left.imshow(log_w.reshape(451, 451), extent=(-4.5, 4.5) * 2, origin="lower", vmin=-1500, cmap="cividis")
     figure.colorbar(shown, ax=left, shrink=0.85).ax.tick_params(labelsize=7)
-    left.contour(axis, axis, log_w.reshape(451, 451), levels=[log_w.max() - 5], colors=VERMILION, linewidths=1.2)
+    left.contour(axis, axis, log_w.reshape(451, 451), levels=[log_w.max() - 5], colors=VERMILION, linestyles="-")
     for radius in (1, 2, 3):
         left.add_patch(Circle((0, 0), radius, fill=False, color="white", lw=0.8, ls=":"))
     inset = left.inset_axes((0.02, 0.72, 0.27, 0.27))

@@ -137,8 +137,6 @@ def score_boxplots(
     figure = Figure(figsize=(COLUMN, 0.85 + _BOX_ROW * max(2, len(order))), facecolor="white", layout="constrained")
     axes = figure.subplots()
     style(axes, f"{score} of each image", f"{score}, {'lower' if lower_is_better else 'higher'} is better")
-    for text in (axes.title, axes.xaxis.label, axes._left_title):  # type: ignore[attr-defined]
-        text.set_parse_math(False)
     if not any(map(len, scored.values())):
         say(axes, "no image has a value")
         return figure

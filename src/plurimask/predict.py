@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,34 +13,49 @@ from typing import Any
 
 import numpy as np
 import tifffile
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from plurimask.data import DataDescription, ImageSet
-from plurimask.data.preprocessing import Preprocessing
-from plurimask.distribution import IGNORE
+from plurimask.data.preprocessing import Preprocessing, resized
+from plurimask.distribution import IGNORE, entropy
 from plurimask.errors import InputError
 from plurimask.figures import GridRow, overview, save_figure
 from plurimask.files import replace_file
 from plurimask.inference import Sampling, predict_images
 from plurimask.method import SegmentationMethod
+from plurimask.metrics import ImageUncertainty, image_uncertainty, object_scores
+
+
+TABLE = "uncertainty.csv"
+COLUMNS = ("name", *ImageUncertainty._fields, "num_objects")
+"""Of the table with a row per image."""
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was predicted for one image, in the window of it that the run sees (all of it, without a centre crop)."""
+    """What was predicted for one image, in the window of it that the run sees (all of it, without a centre crop).
+
+    Everything is in the pixels of the image, whatever size the run brings images to: label maps by the nearest pixel,
+    probabilities and what follows from them by linear interpolation.
+    """
 
     row: GridRow
     window: tuple[slice, slice]
     size: tuple[int, int]
     """Height and width of the whole image."""
+    mutual_information: NDArray[Any]
+    """`(h, w)`, nats: the part of the entropy that comes from samples that disagree."""
+    variance: NDArray[Any]
+    """`(C, h, w)`, of each class's probability over the samples, 0 to 1/4."""
 
 
 def predict(
     method: SegmentationMethod, images: ImageSet, preprocessing: Preprocessing, sampling: Sampling
 ) -> Iterator[Predicted]:
-    """Samples, mean and entropy of each image.
+    """Samples of each image, their mean, and how sure they are.
 
     Args:
         method: trained, in evaluation mode.
@@ -54,30 +71,39 @@ def predict(
             yield name, preprocessing.image(shown[name])
 
     for names, samples, mixture in predict_images(method, prepared(), sampling):
-        maps, mean, entropy = samples.cpu().numpy(), mixture.mean().cpu().numpy(), mixture.entropy().cpu().numpy()
+        mean, information, variance = mixture.mean(), mixture.mutual_information(), mixture.variance()
         for number, name in enumerate(names):
             image = shown.pop(name)
-            height, width = image.shape[-2:]
-            cut = preprocessing.cut(image).numpy()
-            row = GridRow(name, cut, None, maps[:, number], mean[number], entropy[number])
-            yield Predicted(row, preprocessing.window((height, width)), (height, width))
+            cut, size = preprocessing.cut(image), (image.shape[-2], image.shape[-1])
+            own = [samples[:, number], mean[number], information[number, None], variance[number]]
+            maps, probabilities, shared, spread = (resized(part.cpu(), cut.shape[-2:]) for part in own)
+            row = GridRow(
+                name, cut.numpy(), None, maps.numpy(), probabilities.numpy(), entropy(probabilities, dim=0).numpy()
+            )
+            yield Predicted(row, preprocessing.window(size), size, shared[0].numpy(), spread.numpy())
 
 
 def write_predictions(
     predictions: Iterator[Predicted], description: DataDescription, out: Path, on_image: Callable[[str], None]
 ) -> None:
-    """For each image a folder `out/NAME` with `sample-00.png` ..., `mask.png`, `mean.tif`, `entropy.tif`,
-    `samples.json` and `overview.png`: in the image's height and width and the values of the data set's masks.
+    """A folder `out/NAME` for each image, and `out/uncertainty.csv` for all of them.
 
-    `mean.tif` is float32 `(C, H, W)`, class probabilities; `entropy.tif` float32 `(H, W)`, nats. What lies outside the
-    window of a run with a centre crop is background; where the data have none it is not judged, and NaN in the maps.
+    In the folder: `sample-00.png` ..., `mask.png`, `mean.tif`, `entropy.tif`, `mutual_information.tif`, `variance.tif`,
+    `samples.json`, `uncertainty.json` and `overview.png`: in the image's height and width and the values of the data
+    set's masks. The maps are float32: `mean.tif` `(C, H, W)`, class probabilities; `variance.tif` `(C, H, W)`, their
+    variance over samples; the others `(H, W)`, nats. What lies outside the window of a run with a centre crop is
+    background; where the data have none it is not judged, and NaN in the maps.
+
+    `uncertainty.json` has the scores of `ImageUncertainty`, and of each object of the most likely map those of
+    `ObjectScore`, in positions of the image; scores are of the window, and null where they do not exist. The table has
+    the image scores, a row per image in the order of names, "nan" where they do not exist; it is written at the end.
 
     Raises:
         InputError: an image's name leads out of the folder, or a file cannot be written.
     """
     values = mask_values(description)
-    outside = 0 if description.has_background else IGNORE
-    surely = [1.0, *[0.0] * (description.num_classes - 1)] if description.has_background else None
+    rows: list[dict[str, Any]] = []
+    (out / TABLE).unlink(missing_ok=True)  # of an earlier call, perhaps for other images
     for predicted in predictions:
         row, folder = predicted.row, out / predicted.row.name
         if not folder.resolve().is_relative_to(out.resolve()):
@@ -86,19 +112,67 @@ def write_predictions(
             stale.unlink()
         digits = max(2, len(str(len(row.samples) - 1)))
         files = [f"sample-{number:0{digits}d}.png" for number in range(len(row.samples))]
-        for file, sample in zip(files, np.asarray(row.samples), strict=True):
-            replace_file(folder / file, _png(values[_whole(sample, predicted, outside)]))
-        mean, entropy = np.asarray(row.mean), np.asarray(row.entropy)
-        most_likely = mean.argmax(0).astype(np.uint8)
-        replace_file(folder / "mask.png", _png(values[_whole(most_likely, predicted, outside)]))
-        fills = surely or [np.nan] * len(mean)
-        whole_mean = [_whole(one, predicted, fill) for one, fill in zip(mean, fills, strict=True)]
-        replace_file(folder / "mean.tif", _tiff(np.stack(whole_mean)))
-        replace_file(folder / "entropy.tif", _tiff(_whole(entropy, predicted, 0.0 if surely else np.nan)))
+        outside = 0 if description.has_background else IGNORE
+        most_likely = np.asarray(row.mean).argmax(0).astype(np.uint8)
+        for file, labels in zip([*files, "mask.png"], [*np.asarray(row.samples), most_likely], strict=True):
+            replace_file(folder / file, _png(values[_whole(labels, predicted, outside)]))
+        for file, maps in _whole_maps(predicted, description.has_background).items():
+            replace_file(folder / file, _tiff(maps))
+        uncertainty = uncertainty_of(predicted, description)
+        rows.append({"name": row.name, **{name: uncertainty[name] for name in COLUMNS[1:]}})
+        replace_file(folder / "uncertainty.json", json.dumps(_with_null(uncertainty), indent=2).encode())
         content = json.dumps(readings(np.asarray(row.samples), files, description), indent=2)
         replace_file(folder / "samples.json", content.encode())
         save_figure(overview(row, description.class_names, description.has_background), folder / "overview.png")
         on_image(row.name)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, fieldnames=COLUMNS)
+    writer.writeheader()
+    writer.writerows(sorted(rows, key=lambda one: str(one["name"])))
+    replace_file(out / TABLE, table.getvalue().encode())
+
+
+def uncertainty_of(predicted: Predicted, description: DataDescription) -> dict[str, Any]:
+    """The content of `uncertainty.json`, NaN where a score does not exist."""
+    row, counted = predicted.row, description.counted_classes
+    samples, mean, nats = (torch.as_tensor(np.asarray(part)) for part in (row.samples, row.mean, row.entropy))
+    objects = object_scores(samples, mean, nats, counted)
+    starts = [side.start for side in predicted.window]
+    return {
+        **image_uncertainty(samples, mean, counted)._asdict(),
+        "num_objects": len(objects),
+        "objects": [
+            {
+                "class": description.class_names[one.class_index],
+                **{name: value for name, value in one._asdict().items() if name != "class_index"},
+                "bounding_box": [
+                    [start + first, start + last] for start, (first, last) in zip(starts, one.bounding_box, strict=True)
+                ],
+            }
+            for one in objects
+        ],
+    }
+
+
+def _with_null(content: dict[str, Any]) -> dict[str, Any]:
+    """None in place of NaN, which JSON does not know."""
+    scores = {name: None if isinstance(one, float) and math.isnan(one) else one for name, one in content.items()}
+    if "objects" in scores:
+        scores["objects"] = [_with_null(one) for one in scores["objects"]]
+    return scores
+
+
+def _whole_maps(predicted: Predicted, has_background: bool) -> dict[str, NDArray[Any]]:
+    """By file name, each map of the whole image: outside the window surely background, or NaN where there is none."""
+    mean = np.asarray(predicted.row.mean)
+    surely = [1.0, *[0.0] * (len(mean) - 1)] if has_background else [np.nan] * len(mean)
+    nothing = 0.0 if has_background else np.nan
+    return {
+        "mean.tif": np.stack([_whole(one, predicted, fill) for one, fill in zip(mean, surely, strict=True)]),
+        "entropy.tif": _whole(np.asarray(predicted.row.entropy), predicted, nothing),
+        "mutual_information.tif": _whole(predicted.mutual_information, predicted, nothing),
+        "variance.tif": np.stack([_whole(one, predicted, nothing) for one in predicted.variance]),
+    }
 
 
 def mask_values(description: DataDescription) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from plurimask.commands.parsing import console, parse
 from plurimask.files import refuse_existing
 
-DESCRIPTION = "Draw plausible masks for images, with their mean and the entropy at each pixel."
+DESCRIPTION = "Draw plausible masks for images, with their mean, and how sure they are of each pixel, object and image."
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class PredictOptions:
     images: Annotated[Path, tyro.conf.Positional]
     """An image, a folder of images (or of one folder per channel), or .npz."""
     out: Path
-    """Folder to write: for each image a folder of its name."""
+    """Folder to write: for each image a folder of its name, and uncertainty.csv with a row per image."""
     samples: int = 16
     """Masks to draw for each image."""
     seed: int = 0

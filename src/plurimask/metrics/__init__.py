@@ -20,6 +20,16 @@ from plurimask.metrics.evaluation import ImageEvaluation, ImageScores, evaluate_
 from plurimask.metrics.hungarian import hungarian_iou
 from plurimask.metrics.overlap import Overlap, overlap
 from plurimask.metrics.shells import SegmentationMetrics, Totals
+from plurimask.metrics.uncertainty import (
+    ErrorHistogram,
+    ImageUncertainty,
+    ObjectScore,
+    error_histogram,
+    expected_dice,
+    image_uncertainty,
+    mean_entropy,
+    object_scores,
+)
 
 CONVENTIONS = (
     "d = 1 - IoU. IoU counts the classes in counted_classes (background is left out): it is the mean over those "
@@ -33,9 +43,13 @@ CONVENTIONS = (
     "multiple and matched one to one. dice and iou: the most likely classes of the mean probabilities against "
     "each present rater, mean over raters, then over images; median_dice: median over images. ece: 15 equal-width "
     "bins of the mean probability against the raters' frequency, pixels pooled over the data set, mean over "
-    "counted_classes. nll: nats per judged pixel and rater of the mean probabilities, pooled. subset_b: images on "
-    "which at least two raters are present and each marked a counted class. null: the figure does not exist "
-    "(ged_unbiased, ged_oracle and rater_diversity need two raters)."
+    "counted_classes. nll: nats per judged pixel and rater of the mean probabilities, pooled. expected_dice: mean Dice "
+    "over pairs of different samples, the quality that the prediction itself expects. mean_entropy: nats per pixel of "
+    "the mean probabilities. error_auroc: the probability that a wrong label (the most likely class of the mean "
+    "probabilities is not the rater's) has a higher entropy than a right one, over all pairs of a judged pixel and a "
+    "rater, pooled, in 1024 bins of the entropy. subset_b: images on which at least two raters are present and each "
+    "marked a counted class. null: the figure does not exist (ged_unbiased, ged_oracle and rater_diversity need two "
+    "raters, expected_dice two samples, error_auroc a wrong and a right label)."
 )
 """What the figures mean, in words: stored beside them."""
 
@@ -44,24 +58,32 @@ __all__ = [
     "NUM_BINS",
     "CalibrationBins",
     "EnergyDistance",
+    "ErrorHistogram",
     "ImageDistances",
     "ImageEvaluation",
     "ImageScores",
+    "ImageUncertainty",
     "LogLikelihood",
+    "ObjectScore",
     "Overlap",
     "SegmentationMetrics",
     "Totals",
     "calibration_bins",
     "energy_distance",
     "energy_distances",
+    "error_histogram",
     "evaluate_image",
     "evaluate_images",
+    "expected_dice",
     "hungarian_iou",
     "image_distances",
+    "image_uncertainty",
     "joint_distances",
     "judged",
     "log_likelihood",
+    "mean_entropy",
     "mean_of_pairs",
+    "object_scores",
     "overlap",
     "pairwise_distance",
     "rater_distance",
