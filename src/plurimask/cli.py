@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "train a method on a folder of images and masks",
     "evaluate": "measure how well a run's samples match the raters' disagreement",
     "predict": "draw plausible masks for new images",
+    "combine": "join runs that were trained apart to an ensemble",
     "compare": "train several methods with one budget each, and set them side by side",
     "report": "one HTML page: data, training, samples, metrics",
     "check": "say what is in a data set, how much its raters agree, and what a perfect model would score",

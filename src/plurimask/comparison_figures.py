@@ -30,7 +30,7 @@ _LEGEND_ROW = 0.165  # inches
 _SHORT_LABEL = 22  # characters: two such labels fit side by side
 _BOX_ROW = 0.4  # inches
 _ROUND, _CROSS = "osDv^P<>p", "X"
-_COLOURS = tuple(PALETTE[k] for k in (4, 5, 2, 6, 0, 1, 7, 11, 13, 8))
+_COLOURS = tuple(PALETTE[k] for k in (4, 5, 2, 6, 0, 1, 7, 15, 12, 8))
 _MAX_TICKS = 8
 
 
@@ -89,14 +89,14 @@ def ged_against_samples(
     for name, mark in method_marks(curves).items():
         numbers, values = _finite(curves[name])
         if len(numbers):
-            label = f"{name}: {values[-1]:.3f}"
+            label = f"{name}: {values[-1]:.3f} at {numbers[-1]}"
             handles += axes.plot(
                 numbers, values, color=mark.colour, marker=mark.marker, markersize=4.5, linewidth=1.3, label=label
             )
             places.update(numbers.tolist())
     numbers, values = _finite(oracle or ())
     if len(numbers):
-        label = f"raters themselves: {values[-1]:.3f}"
+        label = f"raters themselves: {values[-1]:.3f} at {numbers[-1]}"
         handles += axes.plot(numbers, values, color=FAINT, linewidth=1.2, linestyle="--", label=label)
         places.update(numbers.tolist())
     if not handles:
@@ -160,7 +160,9 @@ def _draw_box(axes: Axes, row: int, values: NDArray[np.float64], colour: str) ->
     if not len(values):
         return
     stats, middle, half = boxplot_stats(values)[0], row + 0.16, 0.19
-    axes.plot(stats["fliers"], np.full(len(stats["fliers"]), middle), ".", color=colour, alpha=0.3, markersize=3, mew=0)
+    axes.plot(
+        stats["fliers"], np.full(len(stats["fliers"]), middle), ".", color=colour, alpha=0.4, markersize=3.5, mew=0
+    )
     axes.hlines(middle, stats["whislo"], stats["whishi"], color=colour, linewidth=1)
     axes.add_patch(
         Rectangle((stats["q1"], middle - half), stats["q3"] - stats["q1"], 2 * half, fc="white", ec=colour, zorder=2.5)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.patches import Ellipse
+from matplotlib.patches import Ellipse, Patch
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
@@ -21,7 +21,7 @@ from plurimask.charts import SMALL, TEXT, style
 from plurimask.drawing import FAINT, INK, PALETTE, SAMPLE_COLOUR, Colours, display_image
 from plurimask.panels import Classes
 
-_FARTHEST = 3.0
+_FARTHEST = 1.8
 """Posteriors farther out than so many times the shown range are drawn at the edge."""
 
 
@@ -63,21 +63,36 @@ def latent_walk(plane: LatentPlane) -> Figure:
     classes = Classes(tuple(plane.class_names), plane.has_background)
     ratio = min(1.6, max(0.5, plane.image.shape[-2] / plane.image.shape[-1]))
     figure = Figure(figsize=(9.4, 4.1 * ratio + 0.8), facecolor="white", layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1, 1.12))
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1))
     enlarged = _draw_mosaic(left, plane, classes)
     style(left, f"decoded maps{', enlarged' if enlarged else ''}", plane.axis_names[0])
     style(right, "area, prior and raters' posteriors", plane.axis_names[0])
     heat = _draw_area(right, plane, classes)
     bar = figure.colorbar(heat, ax=right, shrink=0.8, pad=0.02)
     bar.ax.tick_params(labelsize=SMALL, colors=INK)
-    bar.set_label("% of the image's pixels", fontsize=SMALL, color=INK)
+    what = "% of the image's pixels" if plane.has_background else "% of pixels unlike the middle's map"
+    bar.set_label(what, fontsize=SMALL, color=INK)
     _draw_posteriors(right, plane)
     for axes in (left, right):
         axes.grid(visible=False)
         axes.set_box_aspect(ratio)
         axes.set_ylabel(plane.axis_names[1], fontsize=TEXT, color=INK)
     figure.supxlabel("axes count sigmas of the prior from its mean", fontsize=SMALL, color=FAINT)
+    if not classes.is_binary:
+        _legend_of_classes(figure, plane, classes)
     return figure
+
+
+def _legend_of_classes(figure: Figure, plane: LatentPlane, classes: Classes) -> None:
+    """The classes that are in the maps."""
+    present = [index for index in classes.counted if bool((plane.grid == index).any())]
+    handles = [Patch(facecolor=tuple(classes.colours[k]), label=f" {classes.names[k][:18]}") for k in present]
+    if not handles:
+        return
+    figure.set_figheight(figure.get_figheight() + 0.17 * math.ceil(len(handles) / 7))
+    legend = figure.legend(handles=handles, loc="outside lower left", ncols=7, frameon=False, fontsize=SMALL)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def _draw_mosaic(axes: Axes, plane: LatentPlane, classes: Classes) -> bool:

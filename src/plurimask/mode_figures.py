@@ -82,9 +82,11 @@ def mode_strip(strip: ModeStrip) -> Figure:
     height = _PANEL * min(1.6, strip.image.shape[-2] / strip.image.shape[-1])
     lines = [max(len(words) for words, _ in group) for group in groups]
     handles = _strip_legend(strip)
-    legend_rows, columns = math.ceil(len(handles) / 7), min(_COLUMNS, len(labelled))
+    columns = min(_COLUMNS, len(labelled))
+    width = 2 * MARGIN + columns * (_PANEL + 0.06) - 0.06
+    legend_columns = max(2, int(width / 1.45))
     bottom = 0.3 + sum(count * _LINE + height + 0.12 for count in lines)
-    page = Page(2 * MARGIN + columns * (_PANEL + 0.06) - 0.06, bottom + 0.2 * legend_rows + 0.08)
+    page = Page(width, bottom + 0.2 * math.ceil(len(handles) / legend_columns) + 0.08)
     page.text(MARGIN, 0.15, _strip_title(len(strip.samples), len(modes), len(order)), FAINT)
     picture, top = display_image(thinned(strip.image)), 0.3
     for group, count in zip(groups, lines, strict=True):
@@ -96,11 +98,11 @@ def mode_strip(strip: ModeStrip) -> Figure:
             axes = page.panel(left, top + count * _LINE, _PANEL, height)
             show(axes, picture if labels is None else _painted(picture, thinned(labels), strip))
         top += count * _LINE + height + 0.12
-    page.figure.legend(
+    legend = page.figure.legend(
         handles=handles,
         loc="upper left",
         bbox_to_anchor=(MARGIN / page.width, 1 - bottom / page.height),
-        ncols=min(7, max(2, int(page.width / 1.45))),
+        ncols=legend_columns,
         frameon=False,
         fontsize=SMALL,
         borderpad=0,
@@ -108,6 +110,8 @@ def mode_strip(strip: ModeStrip) -> Figure:
         handlelength=2.2,
         handleheight=1.1,
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return page.figure
 
 
@@ -246,7 +250,7 @@ def mode_frequencies(true: Sequence[float], sampled: Mapping[str, Sequence[float
         if np.isfinite(found).all():
             label = f"{name} (distance {0.5 * np.abs(found - exact).sum():.3f})"
             handles += axes.plot(
-                ranks, found[order], color=mark.colour, marker=mark.marker, markersize=3, linewidth=0.6, label=label
+                ranks, found[order], color=mark.colour, marker=mark.marker, markersize=3, linewidth=0.4, label=label
             )
     axes.tick_params(bottom=False, labelbottom=False)
     axes.set_ylim(0, None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,6 @@ from plurimask.files import replace_file
 from plurimask.inference import Sampling, predict_images
 from plurimask.method import SegmentationMethod
 from plurimask.metrics import ImageUncertainty, image_uncertainty, object_scores
-
 
 TABLE = "uncertainty.csv"
 COLUMNS = ("name", *ImageUncertainty._fields, "num_objects")
@@ -155,11 +153,11 @@ def uncertainty_of(predicted: Predicted, description: DataDescription) -> dict[s
 
 
 def _with_null(content: dict[str, Any]) -> dict[str, Any]:
-    """None in place of NaN, which JSON does not know."""
-    scores = {name: None if isinstance(one, float) and math.isnan(one) else one for name, one in content.items()}
-    if "objects" in scores:
-        scores["objects"] = [_with_null(one) for one in scores["objects"]]
-    return scores
+    """None in place of NaN, which JSON does not know and which alone differs from itself."""
+    return {
+        name: [_with_null(part) for part in one] if name == "objects" else None if one != one else one
+        for name, one in content.items()
+    }
 
 
 def _whole_maps(predicted: Predicted, has_background: bool) -> dict[str, NDArray[Any]]:

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from plurimask.data import DataReport, DataSource, check_data
-from plurimask.data.preprocessing import Views
-from plurimask.evaluate import Evaluation, ExampleView, evaluate
+from plurimask.data.example import Example
+from plurimask.data.preprocessing import Views, draw_labels
+from plurimask.evaluate import EvaluatedImage, Evaluation, ExampleView, evaluate
 from plurimask.figures import (
     GridRow,
     agreement,
@@ -27,16 +28,20 @@ from plurimask.figures import (
     training_curve,
 )
 from plurimask.files import replace_file
-from plurimask.inference import Sampling, predict_images
+from plurimask.inference import Sampling, generator_of, predict_images
 from plurimask.methods import find_method
 from plurimask.metrics import CONVENTIONS, rater_distance
-from plurimask.report_tables import Table, class_table, metric_table, rater_table, run_facts, split_facts
+from plurimask.metrics.modes import mode_spread
+from plurimask.report_tables import class_table, metric_table, rater_table, run_facts, settings_tables, split_facts
 from plurimask.run import Run, RunRecord, find_split
 from plurimask.training.log import read_metrics
+from plurimask.uncertainty_figures import ErrorRow, error_maps, referral_curve, referral_score
 
 DPI = 110
 NUM_SPREAD, NUM_EXTREME = 6, 4
 """Images evenly spread over the ranking by GED; best and worst images."""
+NUM_FLIPPED_RATERS = 16
+"""Maps drawn to stand for the raters where classes flip at random."""
 
 Extra = tuple[str, str, Figure | None]
 """A further section: title, a paragraph, and a figure if there is one."""
@@ -62,6 +67,8 @@ class ReportContent:
     """Images evenly spread from the best GED to the worst."""
     best: Sequence[GridRow] = ()
     worst: Sequence[GridRow] = ()
+    errors: Sequence[ErrorRow] = ()
+    """The images of `spread`, for errors and uncertainty."""
     extra: Sequence[Extra] = ()
 
 
@@ -100,7 +107,7 @@ def collect_report(
     split: str = "val",
     sampling: Sampling = DEFAULT_SAMPLING,
     max_images: int | None = None,
-    on_image: Callable[[int], None] | None = None,
+    on_image: Callable[[EvaluatedImage], None] | None = None,
 ) -> ReportContent:
     """Evaluate a split, pick images by their GED, and draw their samples again.
 
@@ -110,7 +117,7 @@ def collect_report(
         split: what to evaluate.
         sampling: samples per image and their seed.
         max_images: evaluate at most so many, evenly spread over the split; all by default.
-        on_image: called with the number of evaluated images after each batch.
+        on_image: called for each evaluated image in turn.
     """
     examples, record = find_split(source, split), run.record
     count = min(len(examples), max_images or len(examples))
@@ -122,7 +129,7 @@ def collect_report(
     best, worst = ranking[:extreme], ranking[::-1][:extreme]
     spread = evenly_spread(ranking or list(range(count)), NUM_SPREAD)
     chosen = sorted({*spread, *best, *worst})
-    drawn = dict(zip(chosen, _grid_rows(run, view, evaluation, chosen, sampling), strict=True))
+    drawn = dict(zip(chosen, _rows(run, view, evaluation, chosen, sampling), strict=True))
     seen = Views(examples, record.preprocessing)
     return ReportContent(
         name=run.folder.name,
@@ -131,10 +138,11 @@ def collect_report(
         sampling=sampling,
         evaluation=evaluation,
         history=read_metrics(run.folder / "metrics.csv"),
-        data=check_data(DataSource(source.description, {split: seen}, source.drawn), rater_distance),
-        spread=[drawn[number] for number in spread],
-        best=[drawn[number] for number in best],
-        worst=[drawn[number] for number in worst],
+        data=check_data(DataSource(source.description, {split: seen}, source.drawn), rater_distance, mode_spread),
+        spread=[drawn[number][0] for number in spread],
+        best=[drawn[number][0] for number in best],
+        worst=[drawn[number][0] for number in worst],
+        errors=[drawn[number][1] for number in spread],
     )
 
 
@@ -150,9 +158,9 @@ def evenly_spread(ranking: Sequence[int], count: int) -> list[int]:
     return [ranking[(2 * part + 1) * len(ranking) // (2 * count)] for part in range(count)]
 
 
-def _grid_rows(
+def _rows(
     run: Run, view: ExampleView, evaluation: Evaluation, chosen: Sequence[int], sampling: Sampling
-) -> Iterator[GridRow]:
+) -> Iterator[tuple[GridRow, ErrorRow]]:
     """What was evaluated, drawn once more: an image's samples depend on the seed and on its name alone."""
     stored = {number: view.examples[view.indices[number]] for number in chosen}
 
@@ -162,19 +170,24 @@ def _grid_rows(
 
     numbers = iter(chosen)
     for names, samples, mixture in predict_images(run.method, images(), sampling):
-        mean, entropy = mixture.mean().cpu().numpy(), mixture.entropy().cpu().numpy()
+        maps = (samples.transpose(0, 1), mixture.mean(), mixture.entropy(), mixture.mutual_information())
         for position, name in enumerate(names):
             number = next(numbers)
-            example, preprocessing = stored.pop(number), view.preprocessing
-            yield GridRow(
-                name=name,
-                image=preprocessing.cut(example.image).numpy(),
-                raters=preprocessing.cut(example.labels).numpy(),
-                samples=samples[:, position].cpu().numpy(),
-                mean=mean[position],
-                entropy=entropy[position],
-                caption=_caption(evaluation.rows[number]),
+            example = view.preprocessing.view(stored.pop(number))
+            image, raters = example.image.numpy(), _shown_raters(example, sampling.seed).numpy()
+            own, mean, entropy, information = (part[position].cpu().numpy() for part in maps)
+            caption = _caption(evaluation.rows[number])
+            yield (
+                GridRow(name, image, raters, own, mean, entropy, caption),
+                ErrorRow(name, image, raters, mean, entropy, information),
             )
+
+
+def _shown_raters(example: Example, seed: int) -> Tensor:
+    """`(R, H, W)`: of an image whose classes flip, as many draws as make their frequencies plain."""
+    if not example.flips:
+        return example.labels
+    return draw_labels(example, NUM_FLIPPED_RATERS, generator_of(seed, "raters", example.name)).labels
 
 
 def _caption(row: dict[str, Any]) -> str:
@@ -218,7 +231,7 @@ def build_report(content: ReportContent) -> str:
         content=content,
         method=method,
         facts=run_facts(content.record, content.history),
-        settings=_settings(content.record),
+        settings=settings_tables(content.record),
         split_facts=[] if split is None else split_facts(content.record.data, split),
         classes=None if split is None else class_table(content.record.data, split),
         raters=None if split is None else rater_table(content.record.data, split),
@@ -228,18 +241,11 @@ def build_report(content: ReportContent) -> str:
         curve=_training(content),
         charts=_charts(content),
         grids=_grids(content),
+        errors=_errors(content),
+        referral=referral_score(content.evaluation.rows)[2],
         extra=[(title, text, figure and _picture(figure, title)) for title, text, figure in content.extra],
         conventions=CONVENTIONS,
     )
-
-
-def _settings(record: RunRecord) -> list[tuple[str, Table]]:
-    parts = {
-        "Settings of the method": record.config,
-        "Settings of the training": record.training.model_dump(mode="json", exclude_none=True),
-        "Versions": record.packages,
-    }
-    return [(title, Table(("setting", "value"), [*map(tuple, values.items())])) for title, values in parts.items()]
 
 
 def _training(content: ReportContent) -> _Picture | None:
@@ -261,10 +267,20 @@ def _charts(content: ReportContent) -> dict[str, _Picture]:
             "GED of each image, sorted",
         ),
     }
+    score, score_name, _ = referral_score(rows)
+    curve = referral_curve([row["dice"] for row in rows], score, score_name)
+    charts["referral"] = _picture(curve, "Mean Dice of the images kept, against the share handed to a person")
     if content.evaluation.totals["rater_diversity"] is not None:
         figure = agreement([row["rater_diversity"] for row in rows], [row["diversity"] for row in rows])
         charts["agreement"] = _picture(figure, "Diversity of samples against diversity of raters, each image a point")
     return charts
+
+
+def _errors(content: ReportContent) -> _Picture | None:
+    if not content.errors:
+        return None
+    figure = error_maps(content.errors, content.record.data.class_names, content.record.data.has_background)
+    return _picture(figure, f"{len(content.errors)} images with raters, prediction, errors, and maps of uncertainty")
 
 
 def _grids(content: ReportContent) -> list[tuple[str, str, _Picture]]:

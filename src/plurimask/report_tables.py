@@ -75,6 +75,12 @@ _METRICS: tuple[tuple[str, str, str | None, str], ...] = (
         None,
         "Nats per pixel and rater: how surprising the raters' labels are to the mean probabilities. Lower is better.",
     ),
+    (
+        "error_auroc",
+        "Error detection (AUROC)",
+        None,
+        "The probability that a wrong label has a higher entropy than a right one. 1 is perfect, 0.5 chance.",
+    ),
 )
 
 
@@ -130,6 +136,16 @@ def _window(record: RunRecord) -> str:
 def _normalisation(record: RunRecord) -> str:
     pairs = zip(record.preprocessing.mean, record.preprocessing.std, strict=True)
     return "mean and deviation of the training images: " + ", ".join(f"{mean:.4g} and {std:.4g}" for mean, std in pairs)
+
+
+def settings_tables(record: RunRecord) -> list[tuple[str, Table]]:
+    """Titled tables of all settings of a run, and of the packages that it was trained with."""
+    parts = {
+        "Settings of the method": record.config,
+        "Settings of the training": record.training.model_dump(mode="json", exclude_none=True),
+        "Versions": record.packages,
+    }
+    return [(title, Table(("setting", "value"), [*map(tuple, values.items())])) for title, values in parts.items()]
 
 
 def split_facts(about: DataDescription, split: SplitReport) -> list[tuple[str, str]]:

@@ -160,13 +160,14 @@ def train_run(
 def _continued(record: RunRecord, plan: Plan) -> RunRecord:
     """The record of a run that is resumed, with the plan's budget if it has one."""
     config = find_method(record.method).Config
-    own = {name: value for name, value in plan.settings.items() if name in config.model_fields}
     was = record.training.model_dump()
-    training = {
-        name: {**was[name], **value} if isinstance(value, Mapping) and name in was else value
+    before = {**was, **record.config}
+    chosen = {
+        name: {**before[name], **value} if isinstance(value, Mapping) and name in before else value
         for name, value in plan.settings.items()
-        if name not in config.model_fields
     }
+    own = {name: value for name, value in chosen.items() if name in config.model_fields}
+    training = {name: value for name, value in chosen.items() if name not in config.model_fields}
     general = ("method", "preset", "seed", "group")
     stored = {**{name: getattr(record, name) for name in general}, **record.config, **was}
     try:

@@ -80,7 +80,7 @@ class SegmentationMetrics(Metric):  # type: ignore[misc]
                     self.dice_values_b.append(value)
 
     def compute(self) -> Totals:
-        """`num_images, num_undefined, ged, ..., median_dice, ece, nll, error_auroc`; None where a figure does not exist.
+        """`num_images, num_undefined, ged, ..., nll, error_auroc`; None where a figure does not exist.
 
         `num_undefined` images have no pixel that all their raters judged; they are left out of the means. `subset_b`
         has the same figures for the images that at least two raters marked, all of them; it is there if any image has
