@@ -59,11 +59,13 @@ def test_evaluate_writes_json_and_a_row_per_image(
 def test_predict_writes_the_files_of_each_image(run: Path, lesion_folder: Path, tmp_path: Path) -> None:
     images = lesion_folder / "val" / "images"
     assert main(["predict", str(run), str(images), "--out", str(tmp_path / "p"), "--samples", "3"]) == 0
-    folders = sorted(path for path in (tmp_path / "p").iterdir())
+    folders = sorted(path for path in (tmp_path / "p").iterdir() if path.is_dir())
+    assert len((tmp_path / "p" / "uncertainty.csv").read_text().splitlines()) == len(folders) + 1
     assert [folder.name for folder in folders] == sorted(path.stem for path in images.iterdir())
     names = {"sample-00.png", "sample-01.png", "sample-02.png", "mask.png", "mean.tif", "entropy.tif"}
     for folder in folders:
-        assert {path.name for path in folder.iterdir()} == names | {"samples.json", "overview.png"}
+        more = {"mutual_information.tif", "variance.tif", "uncertainty.json", "samples.json", "overview.png"}
+        assert {path.name for path in folder.iterdir()} == names | more
         size = Image.open(images / f"{folder.name}.png").size
         assert Image.open(folder / "mask.png").size == size
         assert set(np.unique(Image.open(folder / "sample-01.png"))) <= {0, 255}

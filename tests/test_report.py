@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from plurimask.data import DataDescription, DataSource, Example, ExampleSet
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.errors import InputError
+from plurimask.flips import Flip
 from plurimask.inference import Sampling
 from plurimask.methods import build_method
 from plurimask.report import build_report, collect_report, evenly_spread, write_report
@@ -57,13 +58,15 @@ def make_source(num_raters: int = 4, num_classes: int = 2, has_background: bool 
     return DataSource(about, {"train": Noise(about), "val": Noise(about)}, drawn=False)
 
 
-def make_run(folder: Path, source: DataSource, metrics: str | None = METRICS) -> Run:
+def make_run(
+    folder: Path, source: DataSource, metrics: str | None = METRICS, method_name: str = "probabilistic-unet"
+) -> Run:
     about = source.description
     method = build_method(
-        "probabilistic-unet", channels=(4, 6), convs_per_scale=1, image_channels=2, num_classes=about.num_classes
+        method_name, channels=(4, 6), convs_per_scale=1, image_channels=2, num_classes=about.num_classes
     )
     record = RunRecord(
-        method="probabilistic-unet",
+        method=method_name,
         preset="small",
         config=method.config.model_dump(mode="json"),
         training=TrainingConfig(max_steps=20),
@@ -99,11 +102,21 @@ def test_the_report_holds_the_figures_of_the_evaluation(tmp_path: Path) -> None:
     totals = write_report(run, source, tmp_path / "deep" / "report.html", "val", SAMPLING)
     page = (tmp_path / "deep" / "report.html").read_text()
     assert_is_whole(page)
-    for name in ("ged", "ged_unbiased", "ged_oracle", "hungarian_iou", "rater_diversity", "dice", "ece", "nll"):
+    for name in (
+        "ged",
+        "ged_unbiased",
+        "ged_oracle",
+        "hungarian_iou",
+        "rater_diversity",
+        "dice",
+        "ece",
+        "nll",
+        "error_auroc",
+    ):
         assert f">{totals[name]:.4f}<" in page, name
     assert f">{totals['subset_b']['ged']:.4f}<" in page and "Subset B" in page
     assert "Kohl et al." in page and "20 steps, 1.2 minutes" in page and "my-run" in page
-    assert page.count("data:image/png") == 7  # three grids, three diagrams, the training curve
+    assert page.count("data:image/png") == 9  # three grids, errors, four diagrams, the training curve
     assert str(tmp_path) not in page
 
 
@@ -124,7 +137,7 @@ def test_one_rater_has_no_oracle_and_a_run_may_have_no_metrics(tmp_path: Path) -
     assert content.evaluation.totals["ged_oracle"] is None and content.history == []
     assert '<div class="tile"><b>-</b><span>GED of draws from the raters themselves' in page
     assert "Subset B" not in page and "no training curve" in page
-    assert page.count("data:image/png") == 5  # three grids, GED of each image, reliability
+    assert page.count("data:image/png") == 7  # three grids, errors, GED of each image, reliability, referral
 
 
 def test_the_samples_shown_are_those_evaluated(tmp_path: Path) -> None:
@@ -147,13 +160,78 @@ def test_the_samples_shown_are_those_evaluated(tmp_path: Path) -> None:
 def test_fewer_images_and_further_sections(tmp_path: Path) -> None:
     source = make_source()
     run = make_run(tmp_path / "run", source)
-    seen: list[int] = []
-    content = collect_report(run, source, "val", SAMPLING, max_images=2, on_image=seen.append)
-    assert [row["name"] for row in content.evaluation.rows] == ["image-0<b>", "image-2<b>"] and seen == [2]
+    seen: list[str] = []
+    content = collect_report(
+        run, source, "val", SAMPLING, max_images=2, on_image=lambda image: seen.append(image.row["name"])
+    )
+    assert [row["name"] for row in content.evaluation.rows] == seen == ["image-0<b>", "image-2<b>"]
     extra = [("Known <truth>", "It is known.", Figure(figsize=(2, 2))), ("Only words", "None drawn.", None)]
     page = build_report(replace(content, extra=extra))
     assert_is_whole(page)
     assert "Known &lt;truth&gt;" in page and "None drawn." in page
+
+
+def test_uncertainty_is_shown_beside_the_errors(tmp_path: Path) -> None:
+    source = make_source()
+    content = collect_report(make_run(tmp_path / "run", source), source, sampling=SAMPLING)
+    assert [row.name for row in content.errors] == [row.name for row in content.spread]
+    row = content.errors[0]
+    assert row.mutual_information.shape == row.entropy.shape == (HEIGHT, WIDTH)
+    assert (row.mutual_information <= row.entropy + 1e-6).all()
+    page = build_report(content)
+    assert f"<b>{content.evaluation.totals['error_auroc']:.3f}</b>" in page
+    assert "ordered by their expected Dice" in page
+
+
+def test_a_single_prediction_is_referred_by_its_entropy(tmp_path: Path) -> None:
+    source = make_source(num_raters=1)
+    run = make_run(tmp_path / "run", source, method_name="unet")
+    content = collect_report(run, source, sampling=SAMPLING)
+    page = build_report(content)
+    assert_is_whole(page)
+    assert {row["expected_dice"] for row in content.evaluation.rows} == {1.0}
+    assert "a single prediction always agrees with itself" in page
+
+
+@pytest.mark.parametrize("nobody", [slice(0, 2), slice(0, None)])
+def test_images_that_nobody_judged_do_no_harm(tmp_path: Path, nobody: slice) -> None:
+    source = make_source()
+    examples = [source.splits["val"][index] for index in range(NUM_IMAGES)]
+    for example in examples[nobody]:
+        example.labels[:] = 255
+
+    class Stored(Noise):
+        def __getitem__(self, index: int) -> Example:
+            return examples[index]
+
+    source.splits["val"] = Stored(source.description)  # type: ignore[index]
+    content = collect_report(make_run(tmp_path / "run", source), source, sampling=SAMPLING)
+    page = build_report(content)
+    assert_is_whole(page)
+    assert ("There is no AUROC" in page) == (content.evaluation.totals["num_undefined"] == NUM_IMAGES)
+
+
+def test_a_run_that_resizes_and_classes_that_flip(tmp_path: Path) -> None:
+    source = make_source(num_raters=1, num_classes=4)
+    flips = (Flip(1, 3, 0.25),)
+    about = source.description.model_copy(update={"flips": flips})
+    examples = [source.splits["val"][index] for index in range(NUM_IMAGES)]
+    for example in examples:
+        example.labels[example.labels == 3] = 0
+
+    class Flipping(Noise):
+        def __getitem__(self, index: int) -> Example:
+            return replace(examples[index], flips=flips)
+
+    source = DataSource(about, {"val": Flipping(about)}, drawn=False)
+    run = make_run(tmp_path / "run", source)
+    preprocessing = run.record.preprocessing.model_copy(update={"resize": (16, 24)})
+    run = replace(run, record=run.record.model_copy(update={"preprocessing": preprocessing}))
+    content = collect_report(run, source, sampling=SAMPLING)
+    raters = content.errors[0].raters
+    assert raters.shape[1:] == (16, 24) == content.errors[0].image.shape[1:]
+    assert 0.1 < (raters == 3).sum() / ((raters == 1) | (raters == 3)).sum() < 0.5  # 16 draws: 0.25 +- 0.11
+    assert_is_whole(build_report(content))
 
 
 def test_an_unknown_split_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from plurimask.charts import SMALL, TEXT, style
-from plurimask.drawing import FAINT, INK, PALETTE, SAMPLE_COLOUR, Colours, display_image
+from plurimask.drawing import INK, PALETTE, SAMPLE_COLOUR, Colours, display_image
 from plurimask.panels import Classes
 
 _FARTHEST = 1.8
@@ -65,8 +65,8 @@ def latent_walk(plane: LatentPlane) -> Figure:
     figure = Figure(figsize=(9.4, 4.1 * ratio + 0.8), facecolor="white", layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1))
     enlarged = _draw_mosaic(left, plane, classes)
-    style(left, f"decoded maps{', enlarged' if enlarged else ''}", plane.axis_names[0])
-    style(right, "area, prior and raters' posteriors", plane.axis_names[0])
+    style(left, f"decoded maps{', enlarged' if enlarged else ''}", _in_sigmas(plane.axis_names[0]))
+    style(right, "area, prior and raters' posteriors", _in_sigmas(plane.axis_names[0]))
     heat = _draw_area(right, plane, classes)
     bar = figure.colorbar(heat, ax=right, shrink=0.8, pad=0.02)
     bar.ax.tick_params(labelsize=SMALL, colors=INK)
@@ -76,11 +76,14 @@ def latent_walk(plane: LatentPlane) -> Figure:
     for axes in (left, right):
         axes.grid(visible=False)
         axes.set_box_aspect(ratio)
-        axes.set_ylabel(plane.axis_names[1], fontsize=TEXT, color=INK)
-    figure.supxlabel("axes count sigmas of the prior from its mean", fontsize=SMALL, color=FAINT)
+        axes.set_ylabel(_in_sigmas(plane.axis_names[1]), fontsize=TEXT, color=INK)
     if not classes.is_binary:
         _legend_of_classes(figure, plane, classes)
     return figure
+
+
+def _in_sigmas(name: str) -> str:
+    return f"{name}, sigmas of the prior from its mean"
 
 
 def _legend_of_classes(figure: Figure, plane: LatentPlane, classes: Classes) -> None:
@@ -123,7 +126,7 @@ def _maps(plane: LatentPlane) -> list[tuple[tuple[int, int], NDArray[Any]]]:
 
 
 def _around(marked: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Rows and columns of the part of an image around what is marked, in the image's shape; all of it if that is big."""
+    """Rows and columns of the part of an image around what is marked, in its shape; all of it if that is big."""
     if not marked.any():
         return slice(None), slice(None)
     places = [np.flatnonzero(marked.any(1)), np.flatnonzero(marked.any(0))]
@@ -184,11 +187,17 @@ def _draw_posteriors(axes: Axes, plane: LatentPlane) -> None:
         words = ", ".join(str(number + 1) for number in numbers)
         if not inside:
             words += f" (at {centre[0]:.1f}, {centre[1]:.1f})"
+        right, high = place[0] > 0.6 * limit, place[1] > 0.9 * limit
         axes.annotate(
-            words, (place.item(0), place.item(1)), xytext=(-5 if place[0] > 0.6 * limit else 5, 4 if place[1] < 0.9 * limit else -10),
-            textcoords="offset points", fontsize=SMALL + 1, color=INK, ha="right" if place[0] > 0.6 * limit else "left",
+            words,
+            (place.item(0), place.item(1)),
+            xytext=(-5 if right else 5, -10 if high else 4),
+            textcoords="offset points",
+            fontsize=SMALL + 1,
+            color=INK,
+            ha="right" if right else "left",
             path_effects=[withStroke(linewidth=2, foreground="white")],
-        )  # fmt: skip
+        )
 
 
 def _grouped(centres: Sequence[Colours], near: float) -> list[tuple[list[int], Colours]]:

@@ -21,6 +21,7 @@ from plurimask.panels import MARGIN, Classes, Page, draw_map, draw_together, leg
 _COLUMNS = ("image", "{raters}", "most likely map", "raters who disagree", "entropy", "mutual information")
 _PANEL, _GAP = 1.32, 0.07  # inches
 _TITLE, _ROW_TITLE, _BAR, _BAR_GAP = 0.27, 0.23, 0.4, 0.08  # inches
+_NUMBER = 0.25  # inches: bars are so much shorter than panels that the numbers of neighbours do not meet
 _TALLEST = 1.6  # height of a panel over its width, at most
 _LEAST_PEAK = 0.01  # nats: below that a map is rounding, not information
 _LONGEST_NAME = 60  # characters
@@ -82,9 +83,9 @@ def error_maps(rows: Sequence[ErrorRow], class_names: Sequence[str], has_backgro
         top += _ROW_TITLE + height
     if not classes.is_binary:
         page.legend(classes, top + _BAR_GAP, lefts[3])
-    page.bar((lefts[3], top + _BAR_GAP, _PANEL), "viridis", 1.0, "share")
+    page.bar((lefts[3], top + _BAR_GAP, _PANEL - _NUMBER), "viridis", 1.0, "share")
     for left, peak in zip(lefts[4:], peaks, strict=True):
-        page.bar((left, top + _BAR_GAP, _PANEL), "magma", peak, "nats")
+        page.bar((left, top + _BAR_GAP, _PANEL - _NUMBER), "magma", peak, "nats")
     return page.figure
 
 

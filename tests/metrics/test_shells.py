@@ -1,3 +1,4 @@
+import functools
 import math
 import statistics
 
@@ -7,7 +8,7 @@ import torch
 from torchmetrics.utilities.data import dim_zero_cat
 
 from plurimask.distribution import IGNORE
-from plurimask.metrics import CONVENTIONS, NUM_BINS, SegmentationMetrics, evaluate_images
+from plurimask.metrics import CONVENTIONS, NUM_BINS, ErrorHistogram, SegmentationMetrics, evaluate_images
 
 CLASSES = [1, 2]
 MEANS = ("ged", "ged_unbiased", "ged_oracle", "hungarian_iou", "diversity", "rater_diversity", "dice", "iou")
@@ -49,6 +50,8 @@ def expected_totals(data, keep):
     expected["ece"] = naive.calibration_error(pairs, CLASSES, NUM_BINS)
     sums = [naive.likelihood(p, y) for p, y in pairs]
     expected["nll"] = sum(s for s, _ in sums) / sum(c for _, c in sums)
+    histogram = functools.reduce(ErrorHistogram.pooled, (e.errors for e in evaluations))
+    expected["error_auroc"] = histogram.auroc()
     return expected
 
 
@@ -76,7 +79,17 @@ def test_streaming_equals_all_at_once():
 
 def test_values_have_their_ranges():
     found = total(evaluations_of(random_set()))
-    for name in ("ged_oracle", "hungarian_iou", "diversity", "rater_diversity", "dice", "median_dice", "iou", "ece"):
+    for name in (
+        "ged_oracle",
+        "hungarian_iou",
+        "diversity",
+        "rater_diversity",
+        "dice",
+        "median_dice",
+        "iou",
+        "ece",
+        "error_auroc",
+    ):
         assert 0 <= found[name] <= 1
     assert 0 <= found["ged"] <= 2 and found["nll"] >= 0
 
@@ -132,5 +145,6 @@ def test_the_bins_can_be_drawn():
 
 
 def test_conventions_name_every_figure():
-    for name in total(evaluations_of(random_set())):
+    evaluations = evaluations_of(random_set())
+    for name in [*total(evaluations), "expected_dice", "mean_entropy"]:
         assert name.removeprefix("num_") in CONVENTIONS

@@ -73,7 +73,7 @@ def _compare(options: CompareOptions, settings: dict[str, Any]) -> int:
         refuse_existing(options.out, "something that is no comparison", overwrite=(options.out / "runs").is_dir())
     source = _open(options)
     say = console()
-    with _Bars(say) as watcher:
+    with Bars(say) as watcher:
         trained = train_contenders(contenders, source, options.out, watcher)
         if trained is None:
             say.print(f"Stopped; what is done is kept in {options.out}. Continue by the same command.")
@@ -130,14 +130,14 @@ def _open(options: CompareOptions) -> DataSource:
     return open_data(options.data, group=options.group, seed=options.seed, flips=options.flips)
 
 
-class _Bars:
+class Bars:
     """A line for each stage, and a bar where the number of images is known. Follows `plurimask.compare.Watcher`."""
 
     def __init__(self, say: Console) -> None:
         self.say, self.progress = say, Progress(console=say, transient=True)
         self.task: Any = None
 
-    def __enter__(self) -> _Bars:
+    def __enter__(self) -> Bars:
         return self
 
     def __exit__(self, *_: object) -> None:

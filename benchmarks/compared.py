@@ -1,0 +1,56 @@
+"""What the benchmarks that compare methods share: options, the comparison itself, and its record."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from record import record, write
+from rich.console import Console
+
+from plurimask.commands.compare import Bars
+from plurimask.compare import Contender, evaluate_contenders, markdown_table, table_rows, train_contenders
+from plurimask.compare_files import write_comparison
+from plurimask.data import DataSource
+from plurimask.inference import Sampling
+from plurimask.run import Plan
+
+
+def arguments(description: str, minutes: float, methods: Sequence[str]) -> argparse.ArgumentParser:
+    """The options of such a benchmark."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--minutes-per-method", type=float, default=minutes)
+    parser.add_argument("--methods", nargs="+", default=list(methods))
+    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, required=True, help="folder for runs and page; continued if it is there")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    return parser
+
+
+def compare(
+    name: str, source: DataSource, preset: str, settings: Mapping[str, Any], about: str, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Train and evaluate the methods of `options`, write page, table and record; returns the results by method."""
+    chosen = {**settings, "max_minutes": options.minutes_per_method}
+    contenders = [Contender(method, Plan(method, preset, chosen, options.seed)) for method in options.methods]
+    with Bars(Console(stderr=True)) as watcher:
+        trained = train_contenders(contenders, source, options.work, watcher)
+        if trained is None:
+            raise SystemExit(130)
+        sampling = Sampling(options.samples, options.seed)
+        compared = evaluate_contenders(contenders, source, options.work, "val", sampling, watcher)
+        write_comparison(compared, source, trained, options.work, watcher)
+    rows = table_rows(compared, trained)
+    print(markdown_table(rows))
+    results = {
+        result.name: {**row, "curve": result.curve, "flips": result.flips, "mode_shares": result.mode_shares}
+        for result, row in zip(compared.results, rows, strict=True)
+    }
+    totals = compared.results[0].totals
+    shared = {"num_images": totals["num_images"], "ged_oracle": totals["ged_oracle"], "mu": totals["rater_diversity"]}
+    config = {"preset": preset, **chosen, "samples": options.samples, "seed": options.seed, "data": about}
+    write(options.out, record(name, config, {**shared, "methods": results}))
+    return results

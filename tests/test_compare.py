@@ -1,0 +1,149 @@
+"""Several methods side by side: training, continuing, evaluating, and what is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from plurimask.cli import main
+from plurimask.comparison import numbers_of_samples
+from plurimask.compare import COLUMNS, best_value, markdown_table
+from plurimask.metrics.energy_distance import energy_distance, ged_of_fewer, image_distances
+
+FAST = ["--max-steps", "2", "--num-validations", "1", "--validation-images", "2", "--batch-size", "2"]
+
+
+def compare(folder: Path, out: Path, *more: str) -> int:
+    return main(["compare", str(folder), "--out", str(out), "--samples", "4", *FAST, *more])
+
+
+@pytest.fixture(scope="module")
+def done(lesion_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison of three methods."""
+    out = tmp_path_factory.mktemp("compare") / "cmp"
+    assert compare(lesion_folder, out, "--methods", "unet", "m-heads", "probabilistic-unet") == 0
+    return out
+
+
+def test_table_figures_and_page_are_written(done: Path) -> None:
+    content = json.loads((done / "table.json").read_text())
+    assert [row["name"] for row in content["methods"]] == ["unet", "m-heads", "probabilistic-unet"]
+    for row in content["methods"]:
+        alone = json.loads((done / "evaluations" / f"{row['name']}.json").read_text())
+        assert row["ged"] == alone["ged"]
+        assert row["steps"] == 2
+        assert row["curve"][-1][0] == 4
+        assert row["curve"][-1][1] == pytest.approx(row["ged"])
+    assert (done / "table.md").read_text().count("\n| ") == 3
+    page = (done / "index.html").read_text()
+    assert page.count("<img") >= 5 + 3  # an image a row, and the figures
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert {path.name for path in (done / "figures").glob("*.png")} >= {"ged-against-samples.png", "ged-boxplots.png"}
+
+
+def test_the_same_command_again_trains_and_evaluates_nothing(
+    done: Path, lesion_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = (done / "table.json").read_text()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("this was done already")
+
+    monkeypatch.setattr("plurimask.compare.train_run", refuse)
+    monkeypatch.setattr("plurimask.compare.measure", refuse)
+    assert compare(lesion_folder, done, "--methods", "unet", "m-heads", "probabilistic-unet") == 0
+    assert (done / "table.json").read_text() == table
+
+
+def test_a_comparison_continues_where_it_stopped(
+    done: Path, lesion_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import plurimask.compare as module
+
+    original = module.train_run
+
+    def interrupt(plan: Any, *arguments: Any, **settings: Any) -> Any:
+        if plan.method == "m-heads":
+            raise KeyboardInterrupt
+        return original(plan, *arguments, **settings)
+
+    monkeypatch.setattr(module, "train_run", interrupt)
+    methods = ["--methods", "unet", "m-heads", "probabilistic-unet"]
+    assert compare(lesion_folder, tmp_path / "cmp", *methods) == 130
+    monkeypatch.setattr(module, "train_run", original)
+    assert compare(lesion_folder, tmp_path / "cmp", *methods) == 0
+    one, other = (json.loads((out / "table.json").read_text())["methods"] for out in (done, tmp_path / "cmp"))
+    assert [row["ged"] for row in one] == [row["ged"] for row in other]
+
+
+def test_runs_that_are_there_join(done: Path, lesion_folder: Path, tmp_path: Path) -> None:
+    runs = [str(done / "runs" / name) for name in ("unet", "probabilistic-unet")]
+    assert compare(lesion_folder, tmp_path / "cmp", "--runs", *runs) == 0
+    rows = json.loads((tmp_path / "cmp" / "table.json").read_text())["methods"]
+    before = {row["name"]: row for row in json.loads((done / "table.json").read_text())["methods"]}
+    assert {row["name"]: row["ged"] for row in rows} == {name: before[name]["ged"] for name in before if name != "m-heads"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to compare"),
+        (["--methods", "unet", "probabilistic_unet"], "did you mean probabilistic-unet"),
+        (["--methods", "unet", "--preset", "huge"], "unknown preset of unet 'huge'"),
+        (["--methods", "unet", "--split", "tset"], "unknown split"),
+        (["--methods", "unet", "--latent-dim", "3"], "unknown option"),
+    ],
+)
+def test_mistakes_are_named(
+    arguments: list[str], message: str, lesion_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(lesion_folder, tmp_path / "cmp", *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_other_settings_do_not_mix_with_what_is_there(
+    done: Path, lesion_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(lesion_folder, done, "--methods", "unet", "--seed", "5") == 2
+    assert "unet has other seed" in capsys.readouterr().err
+
+
+def test_a_file_of_settings_reaches_each_method(lesion_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("learning_rate: 0.002\nm-heads: {num_heads: 3}\n")
+    methods = ["--methods", "unet", "m-heads", "--config", str(tmp_path / "s.yaml")]
+    assert compare(lesion_folder, tmp_path / "cmp", *methods) == 0
+    records = [json.loads((tmp_path / "cmp" / "runs" / name / "run.json").read_text()) for name in ("unet", "m-heads")]
+    assert [record["training"]["learning_rate"] for record in records] == [0.002, 0.002]
+    assert records[1]["config"]["num_heads"] == 3
+
+
+def test_ged_of_fewer_samples_is_the_mean_over_groups() -> None:
+    generator = torch.Generator().manual_seed(3)
+    samples = torch.randint(0, 2, (7, 5, 6), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(0, 2, (3, 5, 6), dtype=torch.uint8, generator=generator)
+    between = image_distances(samples, labels, (1,))
+    got = ged_of_fewer(between.samples, between.crossed.mean(1), float(between.raters.mean()), [1, 3, 7])
+    for number, value in zip([1, 3, 7], got, strict=True):
+        groups = [samples[start : start + number] for start in range(0, 7 - number + 1, number)]
+        want = [energy_distance(image_distances(group, labels, (1,)))[0] for group in groups]
+        assert value == pytest.approx(sum(want) / len(want), abs=1e-9)
+
+
+def test_numbers_of_samples_double_up_to_all() -> None:
+    assert numbers_of_samples(16) == [1, 4, 8, 16]
+    assert numbers_of_samples(20) == [1, 4, 8, 16, 20]
+    assert numbers_of_samples(2) == [1, 2]
+
+
+def test_the_best_is_bold_where_there_is_a_better() -> None:
+    assert best_value([0.3, None, 0.2], False) == 0.2
+    assert best_value([0.3, None], False) is None
+    assert best_value([0.3, 0.2], None) is None
+    row = dict.fromkeys(COLUMNS)
+    text = markdown_table([{**row, "name": "a", "ged": 0.5}, {**row, "name": "b", "ged": 0.25}])
+    assert "| b | **0.25** |" in text
+    assert "| a | 0.5 |" in text
