@@ -2,9 +2,9 @@
 
     python benchmarks/bbbc010.py --minutes-per-method 40 --work worms --out benchmarks/results/bbbc010.json
 
-Both have the preset `bbbc010`: 494,009 parameters, 400 x 400 pixels, the published split less the wells that the copy of
-the data lacks; T = 20 passes. Exits with 1 if the median Dice on the validation wells is below 0.88 with dropout or 0.90
-without, or if the entropy's AUROC for misclassified pixels is below 0.9 with dropout. DATA is the folder named by
+Both have the preset `bbbc010`: 494,009 parameters, 400 x 400 pixels, the published split less the wells that the copy
+of the data lacks; T = 20 passes. Exits with 1 if the median Dice on the validation wells is below 0.88 with dropout or
+0.90 without, or if the entropy's AUROC for misclassified pixels is below 0.9 with dropout. DATA is the folder named by
 PLURIMASK_DATA, else ../shared/data.
 """
 

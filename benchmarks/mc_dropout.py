@@ -5,8 +5,7 @@
 The network is the preset `bbbc010` at the published 400 x 400, one image. A separate forward is the module's plain pass
 in evaluation mode, encoder and decoder with batch norm as a layer and a new dropout mask each time: what calling
 `model(x)` twenty times with dropout switched on does. Both sides draw their own masks and end in class scores. Exits
-with 1 if the passes cost more than 0.75 times the forwards in any precision. Operations counted by hand: the passes need
-0.81 times the multiplications of the forwards.
+with 1 if the passes cost more than 0.75 times the forwards in any precision.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 
 The protocol of the Probabilistic U-Net paper on Cityscapes (five classes turn into a twin independently, with
 probabilities 8/17, 7/17, 6/17, 5/17 and 4/17) over CamVid: Pavement, Pedestrian, Car, Tree and Road. Images are brought
-to 96 x 128. Exits with 1 if the Probabilistic U-Net's frequencies of the flips err by more than 0.1 on average, or if its
-GED is not the lowest. DATA is the folder named by PLURIMASK_DATA, else ../shared/data.
+to 96 x 128. Exits with 1 if the Probabilistic U-Net's frequencies of the flips err by more than 0.1 on average, or if
+its GED is not the lowest. DATA is the folder named by PLURIMASK_DATA, else ../shared/data.
 """
 
 from __future__ import annotations

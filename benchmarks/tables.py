@@ -1,7 +1,7 @@
 """Write docs/benchmarks.md from the records in benchmarks/results.
 
-    python benchmarks/tables.py              (writes the page)
-    python benchmarks/tables.py --check      (exits with 1 if the page is not what the records give)
+python benchmarks/tables.py              (writes the page)
+python benchmarks/tables.py --check      (exits with 1 if the page is not what the records give)
 """
 
 from __future__ import annotations
@@ -129,7 +129,9 @@ def bbbc010() -> list[str]:
     record = load("bbbc010")
     if record is None:
         return []
-    lines = ["| method | median Dice (validation) | paper (test wells) | AUROC of the entropy for errors | steps | minutes |"]
+    lines = [
+        "| method | median Dice (validation) | paper (test wells) | AUROC of the entropy for errors | steps | minutes |"
+    ]
     lines.append("|---|---:|---:|---:|---:|---:|")
     for name, result in record["results"]["methods"].items():
         lines.append(

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from plurimask.cli import main
-from plurimask.comparison import numbers_of_samples
 from plurimask.compare import COLUMNS, best_value, markdown_table
+from plurimask.comparison import numbers_of_samples
 from plurimask.metrics.energy_distance import energy_distance, ged_of_fewer, image_distances
 
 FAST = ["--max-steps", "2", "--num-validations", "1", "--validation-images", "2", "--batch-size", "2"]
@@ -85,7 +85,9 @@ def test_runs_that_are_there_join(done: Path, lesion_folder: Path, tmp_path: Pat
     assert compare(lesion_folder, tmp_path / "cmp", "--runs", *runs) == 0
     rows = json.loads((tmp_path / "cmp" / "table.json").read_text())["methods"]
     before = {row["name"]: row for row in json.loads((done / "table.json").read_text())["methods"]}
-    assert {row["name"]: row["ged"] for row in rows} == {name: before[name]["ged"] for name in before if name != "m-heads"}
+    assert {row["name"]: row["ged"] for row in rows} == {
+        name: before[name]["ged"] for name in before if name != "m-heads"
+    }
 
 
 @pytest.mark.parametrize(

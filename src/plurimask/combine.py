@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
+from torch import Tensor
 
 from plurimask.errors import InputError
 from plurimask.files import clear, refuse_existing, replace_file
@@ -35,7 +36,7 @@ def combine_runs(folders: Sequence[Path | str], out: Path | str, overwrite: bool
         _refuse_different(runs[0], run)
     members: list[str] = []
     settings: dict[str, dict[str, Any]] = {}
-    weights = {}
+    weights: dict[str, Tensor] = {}
     for run in runs:
         for part, (method, config) in zip(run.method.parts(), _members(run.record), strict=True):
             number = len(members)
@@ -46,9 +47,7 @@ def combine_runs(folders: Sequence[Path | str], out: Path | str, overwrite: bool
     config = {"members": members, "member_settings": settings, **from_data}
     ensemble = build_method("ensemble", **config)
     ensemble.load_state_dict(weights)
-    record = runs[0].record.model_copy(
-        update={"method": "ensemble", "config": ensemble.config.model_dump(mode="json")}
-    )
+    record = runs[0].record.model_copy(update={"method": "ensemble", "config": ensemble.config.model_dump(mode="json")})
     refuse_existing(out, "something", overwrite)
     clear(out, (RECORD_FILE, WEIGHTS_FILE, "metrics.csv", "checkpoints", "members"))
     content = {name: value.cpu().contiguous() for name, value in ensemble.state_dict().items()}

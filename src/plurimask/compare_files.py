@@ -1,6 +1,210 @@
+"""What a comparison leaves on disk: a table, figures, and a page with every evaluated image."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from plurimask.compare import COLUMNS, Compared, Watcher, markdown_table, table_rows
+from plurimask.comparison import MethodResult, shown_images
+from plurimask.comparison_figures import ged_against_samples, reliability_of_methods, score_boxplots
+from plurimask.comparison_page import (
+    Column,
+    ComparisonContent,
+    GalleryItem,
+    GalleryPrediction,
+    GalleryRow,
+    build_comparison_page,
+    gallery_item,
+)
+from plurimask.data import DataDescription, DataSource
+from plurimask.figures import GridRow, figure_bytes, samples_grid, save_figure
+from plurimask.files import replace_file
+from plurimask.flips import apply_flips, mode_table
+from plurimask.gallery import cell_size
+from plurimask.inference import predict_images
+from plurimask.metrics import CONVENTIONS
+from plurimask.mode_figures import flip_frequencies, mode_frequencies
+from plurimask.panels import Classes
+
 OUTPUTS = ("runs", "evaluations", "figures", "table.md", "table.json", "index.html")
-from plurimask.compare import markdown_table, table_rows
+"""What a comparison writes beside its state."""
+
+Named = tuple[str, str, str, Figure]
+"""File name, title, a paragraph, and the figure."""
 
 
-def write_comparison(compared, source, trained, out, watcher):
-    return markdown_table(table_rows(compared, trained))
+def write_comparison(
+    compared: Compared, source: DataSource, trained: Mapping[str, Mapping[str, Any]], out: Path, watcher: Watcher
+) -> str:
+    """Write `table.md`, `table.json`, `figures/` and `index.html` into `out`; returns the table as Markdown."""
+    rows, about = table_rows(compared, trained), source.description
+    facts = _facts(compared, about)
+    table = markdown_table(rows)
+    notes = "\n".join(f"- {name}: {value}" for name, value in facts)
+    replace_file(out / "table.md", f"{table}\n\n{notes}\n\n{CONVENTIONS}\n".encode())
+    by_name = {result.name: result for result in compared.results}
+    extended = [{**row, "curve": by_name[row["name"]].curve, "flips": by_name[row["name"]].flips} for row in rows]
+    content = {"facts": dict(facts), "methods": extended, "conventions": CONVENTIONS}
+    replace_file(out / "table.json", json.dumps(content, indent=2).encode())
+    figures = list(_figures(compared, about))
+    for name, _, _, figure in figures:
+        save_figure(figure, out / "figures" / f"{name}.png")
+        replace_file(out / "figures" / f"{name}.pdf", figure_bytes(figure, file_format="pdf"))
+    classes = Classes(tuple(about.class_names), about.has_background)
+    page = ComparisonContent(
+        title=f"{len(compared.results)} methods on {about.layout} data",
+        facts=facts,
+        rows=[{"method": row["name"], **{key: row[key] for key in COLUMNS}} for row in rows],
+        columns=_columns(rows),
+        figures=[(title, text, figure) for _, title, text, figure in figures],
+        gallery=_gallery(compared, classes, watcher),
+        channels=about.channel_names,
+        classes=classes,
+    )
+    replace_file(out / "index.html", build_comparison_page(page).encode())
+    return table
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> list[Column]:
+    names = [name for name in COLUMNS if any(row[name] is not None for row in rows)]
+    better: dict[bool | None, Any] = {True: "higher", False: "lower", None: None}
+    return [Column("method", "method"), *(Column(name, COLUMNS[name][0], better[COLUMNS[name][1]]) for name in names)]
+
+
+def _facts(compared: Compared, about: DataDescription) -> list[tuple[str, str]]:
+    totals, preprocessing = compared.results[0].totals, compared.view.preprocessing
+    size = preprocessing.resize or (preprocessing.center_crop and f"centre {preprocessing.center_crop}") or "whole"
+    facts = [
+        ("images", f"{totals['num_images']} of the split {compared.split}, {size}"),
+        ("samples per image", str(compared.sampling.num_samples)),
+        ("seed of the samples", str(compared.sampling.seed)),
+        ("raters", str(len(about.rater_names))),
+        ("classes that count", ", ".join(about.class_names[index] for index in about.counted_classes)),
+    ]
+    if about.flips:
+        facts.append(("modes", f"{2 ** len(about.flips)}, of known probability"))
+    if totals["rater_diversity"] is not None:
+        facts.append(("mean distance between two raters", f"{totals['rater_diversity']:.4f}"))
+        facts.append(("GED of draws from the raters themselves", f"{totals['ged_oracle']:.4f}"))
+    return facts
+
+
+# ---- figures ------------------------------------------------------------------------------------------------------
+
+
+def _figures(compared: Compared, about: DataDescription) -> Iterator[Named]:
+    results = compared.results
+    yield (
+        "ged-against-samples",
+        "GED against the number of samples",
+        "Dashed: what as many draws from the raters themselves score in expectation.",
+        ged_against_samples({result.name: result.curve for result in results}, _oracle(compared, about)),
+    )
+    for key, title, lower in (("ged", "GED of each image", True), ("dice", "Dice of each image", False)):
+        values = {result.name: [row[key] for row in result.rows] for result in results}
+        yield (f"{key}-boxplots", title, "One box a method, over all images.", score_boxplots(values, title, lower))
+    yield (
+        "reliability",
+        "Calibration",
+        "How often raters marked a pixel, against the probability that was predicted for it.",
+        reliability_of_methods({result.name: result.calibration for result in results}),
+    )
+    if about.flips:
+        yield from _flip_figures(results, about)
+    yield from _sample_figures(compared, about)
+
+
+def _oracle(compared: Compared, about: DataDescription) -> list[tuple[int, float]] | None:
+    """What draws from the raters themselves score: mu (1/n + 1/m), and mu / n where their distribution is known."""
+    rows = [row for row in compared.results[0].rows if not math.isnan(row["ged_oracle"])]
+    if not rows or not compared.results[0].curve:
+        return None
+    return [
+        (
+            number,
+            sum(row["rater_diversity"] * (1 / number + (0 if about.flips else 1 / row["num_raters"])) for row in rows)
+            / len(rows),
+        )
+        for number, _ in compared.results[0].curve
+    ]
+
+
+def _flip_figures(results: Sequence[MethodResult], about: DataDescription) -> Iterator[Named]:
+    names = [about.class_names[flip.source] for flip in about.flips]
+    missing = math.nan
+    shown = {
+        result.name: [missing if (value := result.flips[name]["frequency"]) is None else value for name in names]
+        for result in results
+    }
+    yield (
+        "flip-frequencies",
+        "Frequency of each flip",
+        "The share of the samples' pixels of a class that show its twin, against the true probability.",
+        flip_frequencies([flip.probability for flip in about.flips], shown, names),
+    )
+    _, probability = mode_table(about.flips)
+    shares = {result.name: result.mode_shares for result in results if result.mode_shares}
+    if shares:
+        yield (
+            "mode-frequencies",
+            "Frequency of each mode",
+            "The share of the samples in each mode, on images that have all classes that flip.",
+            mode_frequencies(probability.tolist(), shares, names),
+        )
+
+
+def _sample_figures(compared: Compared, about: DataDescription) -> Iterator[Named]:
+    """For a few images, a row a method: raters, samples, mean and entropy."""
+    for part, number in enumerate(shown_images(len(compared.view.indices))):
+        example = compared.view.examples[compared.view.indices[number]]
+        seen, labels = compared.view.preprocessing.view(example), None
+        labels = seen.labels.numpy()
+        if example.flips:
+            happens, probability = mode_table(example.flips)
+            likely = probability.argsort(descending=True)[:4]
+            labels = apply_flips(seen.labels[0], example.flips, happens[likely]).numpy()
+        rows = []
+        for result, run in zip(compared.results, compared.runs, strict=True):
+            prepared = [(example.name, run.record.preprocessing.image(example.image))]
+            mixture = next(predict_images(run.method, prepared, compared.sampling)).mixture
+            score = result.rows[number]["ged"]
+            caption = "" if math.isnan(score) else f"GED {score:.3f}"
+            mean, entropy = mixture.mean()[0].cpu().numpy(), mixture.entropy()[0].cpu().numpy()
+            samples = result.shown[number]
+            rows.append(GridRow(result.name, seen.image.numpy(), labels, samples, mean, entropy, caption))
+        yield (
+            f"samples-{part}",
+            f"Samples: {example.name}",
+            "The same image by each method.",
+            samples_grid(rows, about.class_names, about.has_background),
+        )
+
+
+# ---- every image --------------------------------------------------------------------------------------------------
+
+
+def _gallery(compared: Compared, classes: Classes, watcher: Watcher) -> list[GalleryItem]:
+    items: list[GalleryItem] = []
+    cell: tuple[int, int] | None = None
+    for number, index in enumerate(compared.view.indices):
+        example = compared.view.examples[index]
+        seen = compared.view.preprocessing.view(example)
+        cell = cell or cell_size(*seen.image.shape[-2:])
+        predictions = {
+            result.name: GalleryPrediction(
+                likely=result.maps[number],
+                entropy=result.entropies[number],
+                scores={key: result.rows[number][key] for key in ("ged", "dice")},
+            )
+            for result in compared.results
+        }
+        row = GalleryRow(example.name, seen.image.numpy(), seen.labels.numpy(), predictions)
+        items.append(gallery_item(row, classes, cell))
+        watcher.image()
+    return items

@@ -58,7 +58,7 @@ class Evaluation:
     rows: list[dict[str, Any]]
     calibration: CalibrationBins
     flip_counts: Tensor | None = None
-    """Where classes flip: over the annotator's pixels of each class, how often samples show it and its twin, `(K, 2)`."""
+    """Where classes flip: how many of the annotator's pixels of each class samples call it and its twin, `(K, 2)`."""
 
 
 def evaluate(

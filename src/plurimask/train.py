@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -51,7 +52,7 @@ def fit(
         raise InputError("training needs an end: give max_steps or max_minutes")
     quiet_lightning()
     if len(method.parts()) > 1:
-        return fit_parts(method, data, config, job, lambda *part: _fit(*part, hardware))
+        return fit_parts(method, data, config, job, partial(_fit, hardware=hardware))
     return _fit(method, data, config, job, hardware)
 
 

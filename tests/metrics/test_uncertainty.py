@@ -59,7 +59,7 @@ def test_expected_dice_of_one_of_equal_and_of_empty_samples():
 
 
 def test_of_one_class_it_follows_from_the_distances():
-    """Dice = 2 IoU / (1 + IoU) pair by pair: the mean of it is not that of the mean IoU, but of equal pairs it is."""
+    """Dice = 2 IoU / (1 + IoU) of a pair of maps; of two samples there is but one pair."""
     samples = torch.zeros(2, 4, 9, dtype=torch.uint8)
     samples[0, :, :6], samples[1, :, 3:] = 1, 1
     scores = evaluate_image(samples, random_mean(2, (4, 9)), samples[:1], [1]).scores

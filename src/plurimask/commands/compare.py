@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from plurimask.compare import Contender
     from plurimask.data import DataSource
 
-DESCRIPTION = """Train several methods on DATA with one budget each, or take runs that are there, evaluate all on the same
-images with the same seed, and write a table, figures and a page with every image. Interrupted, the same command
-continues. The settings of the training follow the general options."""
+DESCRIPTION = (
+    "Train several methods on DATA with one budget each, or take runs that are there, evaluate all on the same images "
+    "with the same seed, and write a table, figures and a page with every image. Interrupted, the same command "
+    "continues. The settings of the training follow the general options."
+)
 
 
 class CompareOptions(BaseModel):

@@ -15,7 +15,6 @@ from plurimask.data.example import Example, ExampleSet
 from plurimask.distribution import IGNORE
 from plurimask.flips import draw_flips
 
-
 ImageScaling = Literal["none", "maximum"]
 
 

@@ -76,7 +76,7 @@ class EnsembleSegmentation(SegmentationDistribution):
         counts = torch.tensor([member.num_components for member in finite])
         who = torch.arange(len(finite)).repeat_interleave(counts)
         indices = [
-            torch.zeros_like(who).masked_scatter_(who == number, torch.arange(counts[number]))
+            torch.zeros_like(who).masked_scatter_(who == number, torch.arange(finite[number].num_components))
             for number in range(len(finite))
         ]
         if bool((counts == counts[0]).all()) and all(member.is_uniform for member in finite):

@@ -84,7 +84,8 @@ class MHeads(SegmentationMethod):
     def hypotheses(self, images: Tensor) -> Tensor:
         """Class scores of each head, `(M, B, C, *spatial)`."""
         scores: Tensor = self.heads(self.features(images))
-        return scores.unflatten(1, (self.config.num_heads, -1)).movedim(1, 0)
+        batch_size, _, *spatial = scores.shape
+        return scores.view(batch_size, self.config.num_heads, self.config.num_classes, *spatial).movedim(1, 0)
 
     def forward(self, images: Tensor) -> MultipleHypotheses:
         return MultipleHypotheses(self.hypotheses(images))
