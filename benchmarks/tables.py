@@ -45,6 +45,11 @@ def load(name: str) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
+def prose(text: str) -> str:
+    """A paragraph without the breaks of its source."""
+    return " ".join(text.split())
+
+
 def provenance(record: dict[str, Any]) -> str:
     """Where and when a record was made."""
     machine, config = record["hardware"], record["config"]
@@ -86,11 +91,11 @@ def lidc() -> list[str]:
         method_table(record),
         "GED squared at n samples, beside the paper's figure 4 (read off the figure, about 0.01):",
         curve_table(results["methods"], PUBLISHED_LIDC, oracle),
-        "What differs from the paper: 64 x 64 centre crops in place of 128 x 128 random crops of 180 x 180; widths 16-32-"
-        "64-96 in place of 32 doubling to 512; minutes on a processor in place of 240,000 steps of batch 32; validation "
-        "in place of test patients, of another release of the data, where two raters of an image differ by "
-        f"{results['mu']:.3f} on average; four raters of an image in each step in place of one; 4 members in place of 16, "
-        "which share one budget; one network of 16 heads in place of one network for each n.",
+        prose(f"""What differs from the paper: 64 x 64 centre crops in place of 128 x 128 random crops of 180 x 180; widths
+            16-32-64-96 in place of 32 doubling to 512; minutes on a processor in place of 240,000 steps of batch 32;
+            validation in place of test patients, of another release of the data, where two raters of an image differ
+            by {results["mu"]:.3f} on average; four raters of an image in each step in place of one; 4 members in place
+            of 16, which share one budget; one network of 16 heads in place of one network for each n."""),
     ]
 
 
@@ -143,10 +148,11 @@ def bbbc010() -> list[str]:
         "`python benchmarks/bbbc010.py --minutes-per-method 40 --work worms --out benchmarks/results/bbbc010.json`",
         provenance(record),
         "\n".join(lines),
-        "What differs from the published experiment: the learning rate falls as a cosine and the weights with the best "
-        "validation GED are kept, in place of a constant rate and the best validation loss; inputs are normalised by the "
-        "training set's mean and deviation after each image was divided by its maximum; rotations of up to 15 degrees and "
-        "flips for every image; two of the hundred wells are missing in the copy of the data.",
+        prose("""What differs from the published experiment: the learning rate falls as a cosine and the weights with the
+            best validation GED are kept, in place of a constant rate and the best validation loss; inputs are
+            normalised by the training set's mean and deviation after each image was divided by its maximum; rotations
+            of up to 15 degrees and flips for every image; some of the hundred wells are missing in the copy of the
+            data."""),
     ]
 
 
@@ -169,9 +175,9 @@ def page() -> str:
     """The whole page."""
     head = [
         "# Benchmarks",
-        "This page is made from the records in `benchmarks/results` by `python benchmarks/tables.py`. GED is the squared "
-        "generalised energy distance; what the columns mean is in [metrics](metrics.md). Numbers at different n, data or "
-        "budgets do not compare; what differs from a published protocol is said below each table.",
+        prose("""This page is made from the records in `benchmarks/results` by `python benchmarks/tables.py`. GED is the
+            squared generalised energy distance; what the columns mean is in [metrics](metrics.md). Numbers at different
+            n, data or budgets do not compare; what differs from a published protocol is said below each table."""),
     ]
     return "\n\n".join([*head, *lidc(), *street_flips(), *bbbc010(), *mc_dropout()]) + "\n"
 

@@ -23,7 +23,7 @@ ALLOWED = {
     "data": LEAVES | {"distribution", "data"},
     "methods": LEAVES | {"distribution", "method", "nn"},
 }
-KNOW_METHODS = {"run", "presets", "cli", "viewer", "report", "commands", "__init__"}
+KNOW_METHODS = {"run", "combine", "presets", "cli", "viewer", "report", "commands", "__init__"}
 
 
 def part(module: str) -> str:

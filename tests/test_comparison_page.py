@@ -17,7 +17,16 @@ from PIL import Image
 from plurimask.comparison_page import Column, ComparisonContent, build_comparison_page, table_columns
 from plurimask.data.lesions import LesionWorld
 from plurimask.drawing import rgb
-from plurimask.gallery import CELL, GalleryItem, GalleryPrediction, GalleryRow, cell_size, gallery_item, gallery_strip
+from plurimask.gallery import (
+    CELL,
+    GalleryItem,
+    GalleryPrediction,
+    GalleryRow,
+    _overlay,
+    cell_size,
+    gallery_item,
+    gallery_strip,
+)
 from plurimask.panels import Classes
 
 HEIGHT, WIDTH = 34, 46
@@ -97,11 +106,12 @@ def test_cells_show_raters_and_map_in_their_colours_and_entropy_on_one_scale() -
 def test_maps_are_thinned_and_not_blended() -> None:
     fine = np.zeros((400, 600), np.uint8)
     fine[::2] = 4
-    row = GalleryRow("one", np.zeros((1, 400, 600)), None, {"a": GalleryPrediction(fine, np.zeros(fine.shape), {})})
-    cell = cells(gallery_strip(row, STREET, (96, 64)), 4)[2][20:40, 20:60]
-    colours = [0.75 * np.array(rgb(colour)) + 0.25 * 0.55 for colour in ("#E69F00", "#0072B2")]
-    nearest = np.min([np.abs(cell - colour).max(-1) for colour in colours], axis=0)
-    assert np.median(nearest) < 0.12
+    fine[:, ::3] = 255
+    paint = _overlay(fine, STREET, "#000000", (96, 64))
+    assert paint.shape == (64, 96, 4)
+    found = {tuple(colour) for colour in paint[..., :3].reshape(-1, 3).round(3).tolist()}
+    expected = {tuple(np.round(rgb(colour), 3).tolist()) for colour in ("#E69F00", "#0072B2")}
+    assert found == expected | {(0.62,) * 3, (0.42,) * 3}  # two classes, and the stripes of what was not judged
 
 
 def test_maps_may_be_thinned_but_not_turned() -> None:
@@ -137,7 +147,7 @@ def test_pages_of_all_kinds_are_whole_and_escaped(classes: Classes, channels: in
     page = build_comparison_page(make_content(methods, classes, channels))
     assert_is_whole(page)
     assert page.count("data:image/webp") == 3 and page.count("data:image/png") == 1
-    for raw in ("<comparison>", "<i>", "<of>", "<text>", "<different>", "<channel", "<method", "method<", "-0<b>"):
+    for raw in ("<comparison>", "<i>", "<of>", "<text>", "<different>", "<channel", "<method", "method<0", "-0<b>"):
         assert raw not in page, raw
     assert "image-0&lt;b&gt;&amp;&#39;&#34;" in page and "&lt;channel 0&gt;" in page
     assert ("&lt;i&gt;class 23" in page) == (classes is STREET)
@@ -178,7 +188,7 @@ def test_the_best_value_of_a_column_is_marked() -> None:
 def test_strips_that_do_not_fit_are_refused() -> None:
     content = make_content(["a", "b"], BINARY)
     with pytest.raises(ValueError, match="name all channels"):
-        build_comparison_page(ComparisonContent("t", [], [], gallery=content.gallery, channels=["x", "y"]))
+        build_comparison_page(ComparisonContent("t", [], [], gallery=content.gallery, channels=["x", "y", "z"]))
     first = content.gallery[0]
     other = GalleryItem("other", first.picture, {"b": first.scores["b"], "a": first.scores["a"]})
     with pytest.raises(ValueError, match=r"other: methods \['b', 'a'\]"):

@@ -28,9 +28,9 @@ def fit_parts(
 ) -> dict[str, Any]:
     """Train the parts of `method` one after the other with `fit`, then keep the weights of the whole.
 
-    Each part has a seed of its own, so its order of images, raters and draws is independent of the others', and
-    an equal share of the budget. `metrics.csv` has the rows of all parts one after the other, with steps and minutes counted on,
-    and at the end a row of the whole's validation.
+    Each part has a seed of its own, so its order of images, raters and draws is independent of the others', and an
+    equal share of the budget. `metrics.csv` has the rows of all parts one after the other, with steps and minutes
+    counted on, and at the end a row of the whole's validation.
 
     Returns:
         As `plurimask.train.fit`, of all parts together.
