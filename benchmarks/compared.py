@@ -11,8 +11,9 @@ from record import record, write
 from rich.console import Console
 
 from plurimask.commands.compare import Bars
-from plurimask.compare import Contender, evaluate_contenders, markdown_table, table_rows, train_contenders
+from plurimask.compare import Contender, evaluate_contenders, table_rows, train_contenders
 from plurimask.compare_files import write_comparison
+from plurimask.comparison_table import markdown_table
 from plurimask.data import DataSource
 from plurimask.inference import Sampling
 from plurimask.run import Plan

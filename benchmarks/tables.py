@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from plurimask.compare import filled_columns, markdown_table
+from plurimask.comparison_table import markdown_table
 
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md"
@@ -74,8 +74,9 @@ def curve_table(methods: dict[str, Any], published: dict[str, tuple[float, ...]]
 
 def method_table(record: dict[str, Any]) -> str:
     """All figures of the compared methods."""
-    rows = [{**result, "name": name} for name, result in record["results"]["methods"].items()]
-    return markdown_table(rows) if filled_columns(rows) else ""
+    others = ("curve", "flips", "mode_shares")
+    results = record["results"]["methods"].values()
+    return markdown_table([{key: value for key, value in result.items() if key not in others} for result in results])
 
 
 def lidc() -> list[str]:
@@ -91,10 +92,10 @@ def lidc() -> list[str]:
         method_table(record),
         "GED squared at n samples, beside the paper's figure 4 (read off the figure, about 0.01):",
         curve_table(results["methods"], PUBLISHED_LIDC, oracle),
-        prose(f"""What differs from the paper: 64 x 64 centre crops in place of 128 x 128 random crops of 180 x 180; widths
-            16-32-64-96 in place of 32 doubling to 512; minutes on a processor in place of 240,000 steps of batch 32;
-            validation in place of test patients, of another release of the data, where two raters of an image differ
-            by {results["mu"]:.3f} on average; four raters of an image in each step in place of one; 4 members in place
+        prose(f"""What differs from the paper: 64 x 64 centre crops in place of 128 x 128 random crops of 180 x 180;
+            widths 16-32-64-96 in place of 32 doubling to 512; minutes on a processor in place of 240,000 steps of
+            batch 32; validation in place of test patients, of another release of the data, where two raters of an image
+            differ by {results["mu"]:.3f} on average; four raters of an image in each step in place of one; 4 members in place
             of 16, which share one budget; one network of 16 heads in place of one network for each n."""),
     ]
 
@@ -148,8 +149,8 @@ def bbbc010() -> list[str]:
         "`python benchmarks/bbbc010.py --minutes-per-method 40 --work worms --out benchmarks/results/bbbc010.json`",
         provenance(record),
         "\n".join(lines),
-        prose("""What differs from the published experiment: the learning rate falls as a cosine and the weights with the
-            best validation GED are kept, in place of a constant rate and the best validation loss; inputs are
+        prose("""What differs from the published experiment: the learning rate falls as a cosine and the weights with
+            the best validation GED are kept, in place of a constant rate and the best validation loss; inputs are
             normalised by the training set's mean and deviation after each image was divided by its maximum; rotations
             of up to 15 degrees and flips for every image; some of the hundred wells are missing in the copy of the
             data."""),

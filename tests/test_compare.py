@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from plurimask.cli import main
-from plurimask.compare import COLUMNS, best_value, markdown_table
 from plurimask.comparison import numbers_of_samples
+from plurimask.comparison_table import markdown_table
 from plurimask.metrics.energy_distance import energy_distance, ged_of_fewer, image_distances
 
 FAST = ["--max-steps", "2", "--num-validations", "1", "--validation-images", "2", "--batch-size", "2"]
@@ -31,9 +31,9 @@ def done(lesion_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_table_figures_and_page_are_written(done: Path) -> None:
     content = json.loads((done / "table.json").read_text())
-    assert [row["name"] for row in content["methods"]] == ["unet", "m-heads", "probabilistic-unet"]
+    assert [row["method"] for row in content["methods"]] == ["unet", "m-heads", "probabilistic-unet"]
     for row in content["methods"]:
-        alone = json.loads((done / "evaluations" / f"{row['name']}.json").read_text())
+        alone = json.loads((done / "evaluations" / f"{row['method']}.json").read_text())
         assert row["ged"] == alone["ged"]
         assert row["steps"] == 2
         assert row["curve"][-1][0] == 4
@@ -84,8 +84,8 @@ def test_runs_that_are_there_join(done: Path, lesion_folder: Path, tmp_path: Pat
     runs = [str(done / "runs" / name) for name in ("unet", "probabilistic-unet")]
     assert compare(lesion_folder, tmp_path / "cmp", "--runs", *runs) == 0
     rows = json.loads((tmp_path / "cmp" / "table.json").read_text())["methods"]
-    before = {row["name"]: row for row in json.loads((done / "table.json").read_text())["methods"]}
-    assert {row["name"]: row["ged"] for row in rows} == {
+    before = {row["method"]: row for row in json.loads((done / "table.json").read_text())["methods"]}
+    assert {row["method"]: row["ged"] for row in rows} == {
         name: before[name]["ged"] for name in before if name != "m-heads"
     }
 
@@ -142,10 +142,8 @@ def test_numbers_of_samples_double_up_to_all() -> None:
 
 
 def test_the_best_is_bold_where_there_is_a_better() -> None:
-    assert best_value([0.3, None, 0.2], False) == 0.2
-    assert best_value([0.3, None], False) is None
-    assert best_value([0.3, 0.2], None) is None
-    row = dict.fromkeys(COLUMNS)
-    text = markdown_table([{**row, "name": "a", "ged": 0.5}, {**row, "name": "b", "ged": 0.25}])
-    assert "| b | **0.25** |" in text
-    assert "| a | 0.5 |" in text
+    text = markdown_table([{"method": "a", "ged": 0.5, "diversity": 0.1}, {"method": "b", "ged": 0.25, "nll": None}])
+    assert text.splitlines()[0] == "| method | GED | diversity |"
+    assert "| b | **0.2500** | - |" in text
+    assert "| a | 0.5000 | 0.1000 |" in text
+    assert "**" not in markdown_table([{"method": "a", "ged": 0.5}])

@@ -14,7 +14,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from plurimask.comparison_page import Column, ComparisonContent, build_comparison_page, table_columns
+from plurimask.comparison_page import ComparisonContent, build_comparison_page
+from plurimask.comparison_table import Column, table_columns
 from plurimask.data.lesions import LesionWorld
 from plurimask.drawing import rgb
 from plurimask.gallery import (
@@ -175,11 +176,11 @@ def test_the_best_value_of_a_column_is_marked() -> None:
         {"name": "z", "method": "c", "ged": 0.4, "dice": None, "parameters": None, "nll": 1.0},
     ]
     columns = table_columns(rows)
-    assert [column.key for column in columns] == ["method", "ged", "dice", "nll", "name", "parameters"]
+    assert [column.key for column in columns] == ["method", "ged", "dice", "nll", "parameters", "name"]
     page = build_comparison_page(ComparisonContent("title", [], rows))
     best = re.findall(r'class="number best">([^<]*)<', page)
     assert best == ["0.3000", "0.3000", "0.7500"]  # alike as printed; a single value is not the best of several
-    assert "Every image" not in page and ">1200<" in page
+    assert "Every image" not in page and ">1,200<" in page
     chosen = [Column("name", "who"), Column("parameters", "size", "lower")]
     page = build_comparison_page(ComparisonContent("title", [], rows, columns=chosen))
     assert re.findall(r'class="number best">([^<]*)<', page) == ["7"] and "0.3000" not in page

@@ -18,7 +18,8 @@ from plurimask.errors import InputError
 from plurimask.flips import Flip
 from plurimask.inference import Sampling
 from plurimask.methods import build_method
-from plurimask.report import build_report, collect_report, evenly_spread, write_report
+from plurimask.report import build_report, write_report
+from plurimask.report_content import collect_report, evenly_spread
 from plurimask.run import Run, RunRecord, load_run
 from plurimask.settings import TrainingConfig
 
@@ -116,7 +117,7 @@ def test_the_report_holds_the_figures_of_the_evaluation(tmp_path: Path) -> None:
         assert f">{totals[name]:.4f}<" in page, name
     assert f">{totals['subset_b']['ged']:.4f}<" in page and "Subset B" in page
     assert "Kohl et al." in page and "20 steps, 1.2 minutes" in page and "my-run" in page
-    assert page.count("data:image/png") == 9  # three grids, errors, four diagrams, the training curve
+    assert page.count("data:image/png") == 10  # three grids, errors, four diagrams, the training curve, the latent plane
     assert str(tmp_path) not in page
 
 
@@ -160,11 +161,8 @@ def test_the_samples_shown_are_those_evaluated(tmp_path: Path) -> None:
 def test_fewer_images_and_further_sections(tmp_path: Path) -> None:
     source = make_source()
     run = make_run(tmp_path / "run", source)
-    seen: list[str] = []
-    content = collect_report(
-        run, source, "val", SAMPLING, max_images=2, on_image=lambda image: seen.append(image.row["name"])
-    )
-    assert [row["name"] for row in content.evaluation.rows] == seen == ["image-0<b>", "image-2<b>"]
+    content = collect_report(run, source, "val", SAMPLING, max_images=2)
+    assert [row["name"] for row in content.evaluation.rows] == ["image-0<b>", "image-2<b>"]
     extra = [("Known <truth>", "It is known.", Figure(figsize=(2, 2))), ("Only words", "None drawn.", None)]
     page = build_report(replace(content, extra=extra))
     assert_is_whole(page)

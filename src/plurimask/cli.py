@@ -16,6 +16,7 @@ COMMANDS = {
     "combine": "join runs that were trained apart to an ensemble",
     "compare": "train several methods with one budget each, and set them side by side",
     "report": "one HTML page: data, training, samples, metrics",
+    "figures": "the figures of that page as files",
     "check": "say what is in a data set, how much its raters agree, and what a perfect model would score",
     "methods": "list the methods, their presets and papers",
     "demo": "the main job on a built-in world, in a few minutes",

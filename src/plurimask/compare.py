@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from plurimask.comparison import MethodResult, key_of, measure, restore, store
+from plurimask.comparison_table import COLUMNS
 from plurimask.data import DataSource
 from plurimask.errors import InputError
 from plurimask.evaluate import ExampleView
@@ -152,68 +153,11 @@ def _refuse_different_views(contenders: Sequence[Contender], runs: Sequence[Run]
             )
 
 
-# ---- the table ----------------------------------------------------------------------------------------------------
-
-COLUMNS: Mapping[str, tuple[str, bool | None]] = {
-    "ged": ("GED", False),
-    "ged_unbiased": ("GED unbiased", False),
-    "hungarian_iou": ("Hungarian IoU", True),
-    "diversity": ("diversity", None),
-    "dice": ("Dice", True),
-    "median_dice": ("median Dice", True),
-    "iou": ("IoU", True),
-    "ece": ("ECE", False),
-    "nll": ("NLL", False),
-    "error_auroc": ("AUROC of entropy for errors", True),
-    "flip_error": ("error of flip frequencies", False),
-    "parameters": ("parameters", None),
-    "steps": ("steps", None),
-    "minutes": ("minutes", None),
-    "seconds_per_image": ("seconds per image", None),
-}
-"""Of each column its title, and whether higher is better (None: neither)."""
-
-
 def table_rows(compared: Compared, trained: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row a method: its name and the figures of `COLUMNS`; None where a figure does not exist."""
+    """One row a method, by the keys of `COLUMNS`; None where a figure does not exist."""
     rows = []
     for result in compared.results:
         own = {**result.totals, **result.facts, "flip_error": result.flip_error}
         own |= {name: trained[result.name][name] for name in ("steps", "minutes") if result.name in trained}
-        rows.append({"name": result.name, **{name: own.get(name) for name in COLUMNS}})
+        rows.append({**{column.key: own.get(column.key) for column in COLUMNS}, "method": result.name})
     return rows
-
-
-def filled_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The columns in which some row has a figure."""
-    return [name for name in COLUMNS if any(row[name] is not None for row in rows)]
-
-
-def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as a table in Markdown, the best of each column in bold."""
-    names = filled_columns(rows)
-    lines = ["| method | " + " | ".join(COLUMNS[name][0] for name in names) + " |"]
-    lines.append("|---|" + "---:|" * len(names))
-    best = {name: best_value([row[name] for row in rows], COLUMNS[name][1]) for name in names}
-    for row in rows:
-        cells = []
-        for name in names:
-            text = shown_number(row[name])
-            cells.append(f"**{text}**" if best[name] is not None and row[name] == best[name] else text)
-        lines.append(f"| {row['name']} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def best_value(values: Sequence[float | None], higher_is_better: bool | None) -> float | None:
-    """The best of several figures; None where there is no better or worse, or but one figure."""
-    present = [value for value in values if value is not None]
-    if higher_is_better is None or len(present) < 2:
-        return None
-    return max(present) if higher_is_better else min(present)
-
-
-def shown_number(value: Any) -> str:
-    """A figure for people: four digits where it is fractional."""
-    if value is None:
-        return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

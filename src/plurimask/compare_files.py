@@ -10,23 +10,16 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from plurimask.compare import COLUMNS, Compared, Watcher, markdown_table, table_rows
+from plurimask.compare import Compared, Watcher, table_rows
 from plurimask.comparison import MethodResult, shown_images
 from plurimask.comparison_figures import ged_against_samples, reliability_of_methods, score_boxplots
-from plurimask.comparison_page import (
-    Column,
-    ComparisonContent,
-    GalleryItem,
-    GalleryPrediction,
-    GalleryRow,
-    build_comparison_page,
-    gallery_item,
-)
+from plurimask.comparison_page import ComparisonContent, build_comparison_page
+from plurimask.comparison_table import markdown_table
 from plurimask.data import DataDescription, DataSource
 from plurimask.figures import GridRow, figure_bytes, samples_grid, save_figure
 from plurimask.files import replace_file
 from plurimask.flips import apply_flips, mode_table
-from plurimask.gallery import cell_size
+from plurimask.gallery import GalleryItem, GalleryPrediction, GalleryRow, cell_size, gallery_item
 from plurimask.inference import predict_images
 from plurimask.metrics import CONVENTIONS
 from plurimask.mode_figures import flip_frequencies, mode_frequencies
@@ -49,7 +42,7 @@ def write_comparison(
     notes = "\n".join(f"- {name}: {value}" for name, value in facts)
     replace_file(out / "table.md", f"{table}\n\n{notes}\n\n{CONVENTIONS}\n".encode())
     by_name = {result.name: result for result in compared.results}
-    extended = [{**row, "curve": by_name[row["name"]].curve, "flips": by_name[row["name"]].flips} for row in rows]
+    extended = [{**row, "curve": by_name[row["method"]].curve, "flips": by_name[row["method"]].flips} for row in rows]
     content = {"facts": dict(facts), "methods": extended, "conventions": CONVENTIONS}
     replace_file(out / "table.json", json.dumps(content, indent=2).encode())
     figures = list(_figures(compared, about))
@@ -60,8 +53,7 @@ def write_comparison(
     page = ComparisonContent(
         title=f"{len(compared.results)} methods on {about.layout} data",
         facts=facts,
-        rows=[{"method": row["name"], **{key: row[key] for key in COLUMNS}} for row in rows],
-        columns=_columns(rows),
+        rows=rows,
         figures=[(title, text, figure) for _, title, text, figure in figures],
         gallery=_gallery(compared, classes, watcher),
         channels=about.channel_names,
@@ -69,12 +61,6 @@ def write_comparison(
     )
     replace_file(out / "index.html", build_comparison_page(page).encode())
     return table
-
-
-def _columns(rows: Sequence[Mapping[str, Any]]) -> list[Column]:
-    names = [name for name in COLUMNS if any(row[name] is not None for row in rows)]
-    better: dict[bool | None, Any] = {True: "higher", False: "lower", None: None}
-    return [Column("method", "method"), *(Column(name, COLUMNS[name][0], better[COLUMNS[name][1]]) for name in names)]
 
 
 def _facts(compared: Compared, about: DataDescription) -> list[tuple[str, str]]:

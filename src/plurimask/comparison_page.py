@@ -8,65 +8,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jinja2
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
+from plurimask.comparison_table import COLUMNS, Column, Score, table_cells, table_columns
 from plurimask.figures import figure_bytes
-from plurimask.gallery import GalleryItem, GalleryPrediction, GalleryRow, gallery_item, gallery_strip
+from plurimask.gallery import GalleryItem
 from plurimask.panels import Classes
-
-__all__ = [
-    "COLUMNS",
-    "Column",
-    "ComparisonContent",
-    "GalleryItem",
-    "GalleryPrediction",
-    "GalleryRow",
-    "build_comparison_page",
-    "gallery_item",
-    "gallery_strip",
-    "table_columns",
-]
 
 DPI = 130
 PAGE_ROWS = 50
 """Images of the gallery that are shown at a time."""
-
-Score = float | int | str | None
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of the table of methods."""
-
-    key: str
-    """Of the rows' values."""
-    title: str
-    better: Literal["lower", "higher"] | None = None
-    """Which value is the best one, set in bold; None where there is no such thing."""
-    digits: int = 4
-    """Behind the point, of a float."""
-
-
-COLUMNS = (
-    Column("method", "method"),
-    Column("ged", "GED", "lower"),
-    Column("ged_unbiased", "GED, unbiased", "lower"),
-    Column("ged_oracle", "GED of raters themselves"),
-    Column("hungarian_iou", "matched IoU", "higher"),
-    Column("diversity", "diversity"),
-    Column("rater_diversity", "diversity of raters"),
-    Column("dice", "Dice", "higher"),
-    Column("median_dice", "median Dice", "higher"),
-    Column("iou", "IoU", "higher"),
-    Column("ece", "calibration error", "lower"),
-    Column("nll", "negative log-likelihood", "lower"),
-)
-"""The figures of an evaluation. Other keys of a row become columns behind these, without a best value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +48,6 @@ class ComparisonContent:
     """For the colours' legend."""
 
 
-def table_columns(rows: Sequence[Mapping[str, Score]]) -> list[Column]:
-    """The known columns that any of the rows has, then the others in the order in which they come."""
-    keys = dict.fromkeys(key for row in rows for key in row)
-    known = [column for column in COLUMNS if column.key in keys]
-    others = [key for key in keys if key not in {column.key for column in COLUMNS}]
-    return known + [Column(key, key.replace("_", " "), digits=2) for key in others]
-
-
 def build_comparison_page(content: ComparisonContent) -> str:
     """The page as one HTML text: style, pictures and script inside, nothing to load from elsewhere.
 
@@ -114,46 +62,12 @@ def build_comparison_page(content: ComparisonContent) -> str:
     return template.render(
         content=content,
         columns=columns,
-        table=_table(content.rows, columns),
+        table=table_cells(content.rows, columns),
         figures=[_figure(*one) for one in content.figures],
         gallery=_gallery(content) if content.gallery else None,
         legend=[] if content.classes is None else [(name, to_hex(shade)) for name, shade in content.classes.legend()],
         page_rows=PAGE_ROWS,
     )
-
-
-# ---- the table ----------------------------------------------------------------------------------------------------
-
-
-class _Cell(NamedTuple):
-    words: str
-    is_number: bool
-    is_best: bool
-
-
-def _table(rows: Sequence[Mapping[str, Score]], columns: Sequence[Column]) -> list[list[_Cell]]:
-    best = {column.key: _best(rows, column) for column in columns}
-    return [[_cell(row.get(column.key), column, best[column.key]) for column in columns] for row in rows]
-
-
-def _best(rows: Sequence[Mapping[str, Score]], column: Column) -> str | None:
-    """The best value as it is printed, so that values that look alike are marked alike."""
-    given = [row.get(column.key) for row in rows]
-    values = [value for value in given if isinstance(value, int | float) and math.isfinite(value)]
-    if column.better is None or len(values) < 2:
-        return None
-    return _words(min(values) if column.better == "lower" else max(values), column)
-
-
-def _cell(value: Score, column: Column, best: str | None) -> _Cell:
-    words = _words(value, column)
-    return _Cell(words, not isinstance(value, str), words == best)
-
-
-def _words(value: Score, column: Column) -> str:
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return "-"
-    return f"{value:.{column.digits}f}" if isinstance(value, float) else str(value)
 
 
 # ---- pictures -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,59 @@
+"""`plurimask figures RUN DATA --out FOLDER`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from plurimask.commands.parsing import console, parse
+from plurimask.files import refuse_existing
+
+DESCRIPTION = (
+    "Write the figures of a run's report as files: samples, latents, modes, errors, calibration, referral, training."
+)
+
+
+@dataclass(frozen=True)
+class FiguresOptions:
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder that `plurimask train` wrote."""
+    data: Annotated[Path, tyro.conf.Positional]
+    """Folder of images and masks, or .npz."""
+    out: Path
+    """Folder to write."""
+    split: str = "val"
+    """Which part of the data."""
+    samples: int = 16
+    """Samples per image."""
+    seed: int = 0
+    """Of the samples."""
+    format: Literal["png", "pdf", "svg"] = "png"
+    """Of the files."""
+    overwrite: bool = False
+    """Write into --out even if it holds files already."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse(FiguresOptions, arguments, "figures", DESCRIPTION)
+    refuse_existing(options.out, "files", options.overwrite)
+
+    from plurimask.figures import save_figure
+    from plurimask.inference import Sampling
+    from plurimask.report_content import collect_report
+    from plurimask.report_figures import report_figures
+    from plurimask.run import load_run, open_run_data
+
+    run = load_run(options.run)
+    source = open_run_data(run.record, options.data)
+    say = console()
+    with say.status("evaluating and drawing"):
+        content = collect_report(run, source, options.split, Sampling(options.samples, options.seed))
+        figures = report_figures(content)
+        for name, figure in figures.items():
+            save_figure(figure.figure, options.out / f"{name}.{options.format}")
+    say.print(f"Wrote {', '.join(figures)} to {options.out}")
+    return 0
