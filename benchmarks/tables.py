@@ -95,8 +95,8 @@ def lidc() -> list[str]:
         prose(f"""What differs from the paper: 64 x 64 centre crops in place of 128 x 128 random crops of 180 x 180;
             widths 16-32-64-96 in place of 32 doubling to 512; minutes on a processor in place of 240,000 steps of
             batch 32; validation in place of test patients, of another release of the data, where two raters of an image
-            differ by {results["mu"]:.3f} on average; four raters of an image in each step in place of one; 4 members in place
-            of 16, which share one budget; one network of 16 heads in place of one network for each n."""),
+            differ by {results["mu"]:.3f} on average; four raters of an image in each step in place of one; 4 members in
+            place of 16, which share one budget; one network of 16 heads in place of one network for each n."""),
     ]
 
 

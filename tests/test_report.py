@@ -117,7 +117,7 @@ def test_the_report_holds_the_figures_of_the_evaluation(tmp_path: Path) -> None:
         assert f">{totals[name]:.4f}<" in page, name
     assert f">{totals['subset_b']['ged']:.4f}<" in page and "Subset B" in page
     assert "Kohl et al." in page and "20 steps, 1.2 minutes" in page and "my-run" in page
-    assert page.count("data:image/png") == 10  # three grids, errors, four diagrams, the training curve, the latent plane
+    assert page.count("data:image/png") == 10  # three grids, errors, four diagrams, training, latents
     assert str(tmp_path) not in page
 
 
@@ -138,7 +138,7 @@ def test_one_rater_has_no_oracle_and_a_run_may_have_no_metrics(tmp_path: Path) -
     assert content.evaluation.totals["ged_oracle"] is None and content.history == []
     assert '<div class="tile"><b>-</b><span>GED of draws from the raters themselves' in page
     assert "Subset B" not in page and "no training curve" in page
-    assert page.count("data:image/png") == 7  # three grids, errors, GED of each image, reliability, referral
+    assert page.count("data:image/png") == 8  # three grids, errors, GED of each image, reliability, referral, latents
 
 
 def test_the_samples_shown_are_those_evaluated(tmp_path: Path) -> None:
