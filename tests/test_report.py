@@ -63,6 +63,7 @@ def make_run(
     folder: Path, source: DataSource, metrics: str | None = METRICS, method_name: str = "probabilistic-unet"
 ) -> Run:
     about = source.description
+    torch.manual_seed(0)
     method = build_method(
         method_name, channels=(4, 6), convs_per_scale=1, image_channels=2, num_classes=about.num_classes
     )

@@ -179,6 +179,24 @@ def test_the_command_line(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "keeps its flips" in capsys.readouterr().err
     assert main([*resumed, "--flips", "street"]) == 0
 
+    capsys.readouterr()
+    assert main(["evaluate", str(out), str(tree), "--samples", "6", "--out", str(tmp_path / "e.json")]) == 0
+    printed = capsys.readouterr().out
+    assert "sidewalk flips in " in printed and "truly 0.4706" in printed
+    content = json.loads((tmp_path / "e.json").read_text())
+    assert content["counted_classes"] == [name for name in open_data(tree).description.class_names if flips(name)]
+    assert list(content["flips"]) == ["sidewalk", "person", "car", "vegetation", "road"]
+    assert 0 < content["flip_error"] < 1
+    assert content["ged_oracle"] == pytest.approx(content["rater_diversity"] / 6)
+    figures = tmp_path / "figures"
+    assert main(["figures", str(out), str(tree), "--samples", "4", "--out", str(figures)]) == 0
+    assert {"modes.png", "flips.png", "latents.png", "spread.png"} <= {path.name for path in figures.iterdir()}
+
+
+def flips(name: str) -> bool:
+    """Whether a class is one of those that flip, or a twin."""
+    return name.removesuffix("_2") in ("road", "sidewalk", "vegetation", "person", "car")
+
 
 def test_training_without_flips(tree: Path, tmp_path: Path) -> None:
     out, few = tmp_path / "run", ["--batch-size", "2", "--num-validations", "1", "--validation-images", "2"]
