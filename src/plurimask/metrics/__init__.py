@@ -48,7 +48,10 @@ CONVENTIONS = (
     "the mean probabilities. error_auroc: the probability that a wrong label (the most likely class of the mean "
     "probabilities is not the rater's) has a higher entropy than a right one, over all pairs of a judged pixel and a "
     "rater, pooled, in 1024 bins of the entropy. subset_b: images on which at least two raters are present and each "
-    "marked a counted class. null: the figure does not exist (ged_unbiased, ged_oracle and rater_diversity need two "
+    "marked a counted class. Where classes flip at random, the raters are all modes with their exact probabilities: "
+    "expectations over raters are weighted by these, ged_oracle = mu / n, hungarian_iou is an optimal transport from "
+    "samples of equal weight, only the classes that flip and their twins count, and images of which the annotator "
+    "marked none of them are left out. null: the figure does not exist (ged_unbiased, ged_oracle and rater_diversity need two "
     "raters, expected_dice two samples, error_auroc a wrong and a right label)."
 )
 """What the figures mean, in words: stored beside them."""
