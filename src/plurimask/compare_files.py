@@ -92,9 +92,10 @@ def _figures(compared: Compared, about: DataDescription) -> Iterator[Named]:
         "Dashed: what as many draws from the raters themselves score in expectation.",
         ged_against_samples({result.name: result.curve for result in results}, _oracle(compared, about)),
     )
-    for key, title, lower in (("ged", "GED of each image", True), ("dice", "Dice of each image", False)):
+    for key, score, lower in (("ged", "GED", True), ("dice", "Dice", False)):
         values = {result.name: [row[key] for row in result.rows] for result in results}
-        yield (f"{key}-boxplots", title, "One box a method, over all images.", score_boxplots(values, title, lower))
+        figure = score_boxplots(values, score, lower)
+        yield f"{key}-boxplots", f"{score} of each image", "One box a method, over all images.", figure
     yield (
         "reliability",
         "Calibration",
