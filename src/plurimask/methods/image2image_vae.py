@@ -24,7 +24,7 @@ from plurimask.nn.initialisation import Initialisation, initialise
 from plurimask.nn.latent import Gaussian, GaussianEncoder
 from plurimask.nn.losses import judgements, one_hot, summed_cross_entropy
 from plurimask.nn.precision import current_autocast
-from plurimask.nn.unet import UNetFeatures, class_scores
+from plurimask.nn.unet import Normalisation, Style, UNetFeatures, class_scores
 
 
 class TiledLatentSegmentation(SegmentationDistribution):
@@ -75,6 +75,7 @@ class Image2ImageVAEConfig(MethodConfig):
     convs_per_scale: int = Field(3, ge=1, description="3x3 convolutions at each scale of each network")
     latent_dim: int = Field(3, ge=1, description="dimensions of z")
     beta: float = Field(10.0, ge=0, description="weight of the KL term")
+    normalisation: Normalisation = Field("none", description="after each 3x3 convolution")
     initialisation: Initialisation = Field("he_normal", description="initial weights")
 
 
@@ -87,9 +88,10 @@ class Image2ImageVAE(SegmentationMethod):
     def __init__(self, config: Image2ImageVAEConfig) -> None:
         super().__init__(config)
         images, scales, convs = config.image_channels, config.channels, config.convs_per_scale
-        self.unet = UNetFeatures(images + config.latent_dim, scales, convs)
+        style = Style(config.normalisation)
+        self.unet = UNetFeatures(images + config.latent_dim, scales, convs, style)
         self.scores = class_scores(scales[0], config.num_classes)
-        self.posterior_net = GaussianEncoder(images + config.num_classes, scales, config.latent_dim, convs)
+        self.posterior_net = GaussianEncoder(images + config.num_classes, scales, config.latent_dim, convs, style)
         initialise(self, config.initialisation)
 
     def scores_of(self, images: Tensor, latents: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from plurimask.distribution import (
 from plurimask.method import Loss, MethodConfig, SegmentationMethod
 from plurimask.nn.initialisation import Initialisation, initialise
 from plurimask.nn.losses import judgements, summed_cross_entropy
-from plurimask.nn.unet import UNetFeatures
+from plurimask.nn.unet import Normalisation, Style, UNetFeatures
 
 
 class MultipleHypotheses(SegmentationDistribution):
@@ -60,6 +60,7 @@ class MHeadsConfig(MethodConfig):
     convs_per_scale: int = Field(3, ge=1, description="3x3 convolutions at each scale, on each side")
     num_heads: int = Field(16, ge=1, description="M; one network for each number of samples that is asked for")
     head_convs: int = Field(3, ge=1, description="1x1 convolutions with ReLU in each head")
+    normalisation: Normalisation = Field("none", description="after each 3x3 convolution")
     epsilon: float = Field(0.05, gt=0, lt=1, description="share of the gradient for all heads but the best")
     initialisation: Initialisation = Field("he_normal", description="initial weights")
 
@@ -72,7 +73,8 @@ class MHeads(SegmentationMethod):
 
     def __init__(self, config: MHeadsConfig) -> None:
         super().__init__(config)
-        self.features = UNetFeatures(config.image_channels, config.channels, config.convs_per_scale)
+        style = Style(config.normalisation)
+        self.features = UNetFeatures(config.image_channels, config.channels, config.convs_per_scale, style)
         width, count = config.channels[0], config.num_heads
         layers: list[nn.Module] = []
         for number in range(config.head_convs):  # all heads side by side: grouped convolutions

@@ -24,7 +24,7 @@ from plurimask.nn.head import LatentHead
 from plurimask.nn.initialisation import Initialisation, initialise
 from plurimask.nn.latent import Gaussian, GaussianEncoder
 from plurimask.nn.losses import judgements, one_hot, summed_cross_entropy
-from plurimask.nn.unet import UNetFeatures
+from plurimask.nn.unet import Normalisation, Style, UNetFeatures
 
 
 class LatentSegmentation(SegmentationDistribution):
@@ -66,6 +66,7 @@ class ProbabilisticUNetConfig(MethodConfig):
     convs_per_scale: int = Field(3, ge=1, description="3x3 convolutions at each scale of each network")
     latent_dim: int = Field(6, ge=1, description="dimensions of z")
     head_convs: int = Field(3, ge=1, description="1x1 convolutions with ReLU in f_comb")
+    normalisation: Normalisation = Field("none", description="after each 3x3 convolution; the paper has none")
     beta: float = Field(1.0, ge=0, description="weight of the KL term")
     initialisation: Initialisation = Field("he_normal", description="initial weights; the paper: orthogonal")
 
@@ -78,15 +79,11 @@ class ProbabilisticUNet(SegmentationMethod):
 
     def __init__(self, config: ProbabilisticUNetConfig) -> None:
         super().__init__(config)
-        images, classes, scales, convs = (
-            config.image_channels,
-            config.num_classes,
-            config.channels,
-            config.convs_per_scale,
-        )
-        self.unet = UNetFeatures(images, scales, convs)
-        self.prior_net = GaussianEncoder(images, scales, config.latent_dim, convs)
-        self.posterior_net = GaussianEncoder(images + classes, scales, config.latent_dim, convs)
+        images, classes, scales = config.image_channels, config.num_classes, config.channels
+        convs, style = config.convs_per_scale, Style(config.normalisation)
+        self.unet = UNetFeatures(images, scales, convs, style)
+        self.prior_net = GaussianEncoder(images, scales, config.latent_dim, convs, style)
+        self.posterior_net = GaussianEncoder(images + classes, scales, config.latent_dim, convs, style)
         self.head = LatentHead(scales[0], config.latent_dim, classes, config.head_convs)
         initialise(self, config.initialisation)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plurimask.nn.unet import Encoder
+from plurimask.nn.unet import PLAIN, Encoder, Style
 
 LOG_SIGMA_BOUND = 5.0
 
@@ -42,10 +42,16 @@ class GaussianEncoder(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, channels: Sequence[int], latent_dim: int, num_convs: int = 3, spatial_dims: int = 2
+        self,
+        in_channels: int,
+        channels: Sequence[int],
+        latent_dim: int,
+        num_convs: int = 3,
+        style: Style = PLAIN,
+        spatial_dims: int = 2,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(in_channels, channels, num_convs, spatial_dims=spatial_dims)
+        self.encoder = Encoder(in_channels, channels, num_convs, style, spatial_dims)
         self.moments = nn.Linear(channels[-1], 2 * latent_dim)
 
     def forward(self, images: Tensor) -> Gaussian:
