@@ -16,7 +16,7 @@ from plurimask.compare_files import write_comparison
 from plurimask.comparison_table import markdown_table
 from plurimask.data import DataSource
 from plurimask.inference import Sampling
-from plurimask.run import Plan
+from plurimask.run import Plan, settings_for
 
 
 def arguments(description: str, minutes: float, methods: Sequence[str]) -> argparse.ArgumentParser:
@@ -36,7 +36,10 @@ def compare(
 ) -> dict[str, Any]:
     """Train and evaluate the methods of `options`, write page, table and record; returns the results by method."""
     chosen = {**settings, "max_minutes": options.minutes_per_method}
-    contenders = [Contender(method, Plan(method, preset, chosen, options.seed)) for method in options.methods]
+    contenders = [
+        Contender(method, Plan(method, preset, settings_for(method, chosen), options.seed))
+        for method in options.methods
+    ]
     with Bars(Console(stderr=True)) as watcher:
         trained = train_contenders(contenders, source, options.work, watcher)
         if trained is None:

@@ -11,10 +11,16 @@ import torch
 from plurimask import Plan, load_run, open_data, train_run
 from plurimask.cli import main
 from plurimask.combine import combine_runs
+from plurimask.data.preprocessing import Preprocessing
 from plurimask.distribution import Generators, MixtureSegmentation
 from plurimask.errors import InputError
+from plurimask.method import SegmentationMethod
 from plurimask.methods import build_method
+from plurimask.settings import TrainingConfig
+from plurimask.training.batches import TrainingBatches, TrainingData
+from plurimask.training.keeper import TrainingJob
 from plurimask.training.log import read_metrics
+from plurimask.training.parts import fit_parts, shared_budget
 
 FAST: dict[str, Any] = {"max_steps": 2, "num_validations": 1, "validation_images": 2, "batch_size": 2}
 
@@ -49,11 +55,20 @@ def test_members_of_one_run_differ_and_share_the_budget(lesion_folder: Path, tmp
 
 
 def test_members_see_their_own_order_of_the_data(lesion_folder: Path, tmp_path: Path) -> None:
-    """With the same initial weights, members that saw the same batches would end alike."""
-    from plurimask.inference import generator_of
+    """The trainings of two members start from different seeds, and so draw different batches."""
+    source, seeds = open_data(lesion_folder), []
 
-    seeds = {int(generator_of("part", 0, number).initial_seed()) for number in range(16)}
-    assert len(seeds) == 16
+    def fit(part: SegmentationMethod, data: TrainingData, config: TrainingConfig, job: TrainingJob) -> dict[str, Any]:
+        seeds.append(job.seed)
+        return {"steps": 1, "minutes": 0.0, "stopped": False}
+
+    method = build_method("ensemble", members=("unet",) * 3, member_settings={"unet": {"channels": (4, 6)}})
+    data = TrainingData(source.splits["train"], None, Preprocessing(mean=(0.0,), std=(1.0,)), (1,))
+    config = TrainingConfig(max_steps=3, batch_size=2)
+    fit_parts(method, data, config, TrainingJob(tmp_path), fit)
+    batches = [TrainingBatches(data, config, seed, 0, 0, 1).batch(0)[0] for seed in seeds]
+    assert len(set(seeds)) == 3
+    assert not torch.equal(batches[0], batches[1]) and not torch.equal(batches[1], batches[2])
 
 
 def test_an_interrupted_ensemble_continues(lesion_folder: Path, tmp_path: Path) -> None:
@@ -126,3 +141,32 @@ def test_what_does_not_fit_is_refused(folder: Path, lesion_folder: Path, tmp_pat
         combine_runs([folder / "a", folder / "b"], folder / "p")
     with pytest.raises(ValueError, match="members are other methods"):
         build_method("ensemble", members=("ensemble",))
+
+
+def test_joined_runs_cannot_be_trained_on(
+    folder: Path, lesion_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    combine_runs([folder / "a", folder / "b"], tmp_path / "e")
+    before = (tmp_path / "e" / "weights.safetensors").read_bytes()
+    arguments = ["train", str(lesion_folder), "--method", "ensemble", "--out", str(tmp_path / "e"), "--resume"]
+    assert main([*arguments, "--max-steps", "4"]) == 2
+    assert "joined" in capsys.readouterr().err
+    assert (tmp_path / "e" / "weights.safetensors").read_bytes() == before
+
+
+def test_mistakes_in_the_settings_of_members_are_named() -> None:
+    with pytest.raises(InputError, match="did you mean unet"):
+        build_method("ensemble", member_settings={"unett": {"channels": (4, 6)}})
+    with pytest.raises(InputError, match=r"member 0 \(unet\): setting chanels"):
+        build_method("ensemble", member_settings={"unet": {"chanels": (4, 6)}})
+    method = build_method("ensemble", members=("unet", "unet"), member_settings={1: {"channels": (4, 6)}})
+    assert [part.config.channels for part in method.parts()] == [(32, 64, 128, 192), (4, 6)]
+
+
+def test_members_use_all_steps_that_they_share() -> None:
+    config = TrainingConfig(max_steps=11, max_minutes=2.0)
+    shares = [shared_budget(config, 4, number) for number in range(4)]
+    assert sum(share.max_steps or 0 for share in shares) == 11
+    assert {share.max_minutes for share in shares} == {0.5}
+    with pytest.raises(InputError, match="at least 12"):
+        shared_budget(config, 12, 0)

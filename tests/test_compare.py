@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from plurimask.cli import main
 from plurimask.comparison import numbers_of_samples
 from plurimask.comparison_table import markdown_table
+from plurimask.data.lesions import lesion_source, write_folder
 from plurimask.metrics.energy_distance import energy_distance, ged_of_fewer, image_distances
+from plurimask.run import settings_for
 
 FAST = ["--max-steps", "2", "--num-validations", "1", "--validation-images", "2", "--batch-size", "2"]
 
@@ -147,3 +152,38 @@ def test_the_best_is_bold_where_there_is_a_better() -> None:
     assert "| b | **0.2500** | - |" in text
     assert "| a | 0.5000 | 0.1000 |" in text
     assert "**" not in markdown_table([{"method": "a", "ged": 0.5}])
+
+
+def test_other_data_do_not_mix_with_what_is_there(
+    done: Path, lesion_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(lesion_folder, copy)
+    image = sorted((copy / "val" / "images").iterdir())[0]
+    pixels = np.array(Image.open(image))
+    Image.fromarray(255 - pixels).save(image)
+    assert compare(copy, done, "--methods", "unet") == 2
+    assert "on other data" in capsys.readouterr().err
+    assert compare(tmp_path / "nowhere", done, "--methods", "unet", "--overwrite") == 2
+    assert (done / "table.json").exists()  # nothing was removed before the mistake was found
+
+
+def test_runs_of_other_splits_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = lesion_source(num_train=8, num_val=2, seed=3, size=36)
+    write_folder(source, tmp_path / "both")
+    flat = tmp_path / "both" / "train"  # without split folders: a split is drawn
+    for seed in ("1", "2"):
+        tiny = ["--channels", "4", "6", "--seed", seed, *FAST]
+        assert main(["train", str(flat), "--method", "unet", "--out", str(tmp_path / f"run{seed}"), *tiny]) == 0
+    runs = [str(tmp_path / "run1"), str(tmp_path / "run2")]
+    assert main(["compare", str(flat), "--runs", *runs, "--out", str(tmp_path / "cmp")]) == 2
+    assert "differ in their split" in capsys.readouterr().err
+    assert main(["compare", str(flat), "--runs", runs[0], "--group", "x", "--out", str(tmp_path / "cmp")]) == 2
+
+
+def test_shared_settings_reach_the_members_of_an_ensemble(lesion_folder: Path, tmp_path: Path) -> None:
+    own = settings_for("ensemble", {"channels": (4, 6), "num_heads": 3, "batch_size": 2})
+    assert own["member_settings"]["unet"] == {"channels": (4, 6)}
+    assert own["member_settings"]["m-heads"] == {"channels": (4, 6), "num_heads": 3}
+    assert own["batch_size"] == 2
+    assert settings_for("unet", {"channels": (4, 6), "num_heads": 3}) == {"channels": (4, 6)}

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from plurimask.comparison import MethodResult, key_of, measure, restore, store
+from plurimask.comparison import MethodResult, digest_of, key_of, measure, restore, store
 from plurimask.comparison_table import COLUMNS
 from plurimask.data import DataSource
 from plurimask.errors import InputError
-from plurimask.evaluate import ExampleView
+from plurimask.evaluate import ExampleView, flip_error
 from plurimask.files import replace_file
 from plurimask.inference import Sampling
 from plurimask.run import RECORD_FILE, Plan, Run, find_split, load_run, train_run
 from plurimask.version import __version__
 
 STATE_FILE = "comparison.json"
+NUM_HASHED = 8
+"""Examples of each split that are looked at to recognise the data."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,13 @@ def train_contenders(
         By name the outcome of each training, as of `plurimask.run.train_run`; None if Ctrl-C ended one early.
 
     Raises:
-        InputError: the folder holds a comparison in which a method has other settings.
+        InputError: the folder holds a comparison on other data, or one in which a method has other settings.
     """
     state = read_state(out)
+    seen = _identity(source)
+    if state["data"] and state["data"] != seen:
+        raise InputError(f"{out} holds a comparison on other data: give another --out, or --overwrite to start anew")
+    state["data"] = seen
     for contender in contenders:
         if contender.plan is None:
             continue
@@ -88,14 +95,24 @@ def train_contenders(
     return dict(state["trained"])
 
 
+def _identity(source: DataSource) -> dict[str, Any]:
+    """What tells one data set from another without reading all of it: description, names, and a few examples."""
+    splits = {}
+    for name, examples in source.splits.items():
+        names = hashlib.sha256("\n".join(examples.names).encode()).hexdigest()
+        few = sorted({len(examples) * part // NUM_HASHED for part in range(NUM_HASHED)})
+        splits[name] = [names, digest_of(examples, few)]
+    return {"description": source.description.model_dump(mode="json"), "splits": splits}
+
+
 def read_state(out: Path) -> dict[str, dict[str, Any]]:
-    """What an earlier call has done: the plan of each method, and the outcome of each that is trained."""
+    """What an earlier call has done: on which data, the plan of each method, the outcome of each that is trained."""
     path = out / STATE_FILE
     if not path.exists():
-        return {"plans": {}, "trained": {}}
+        return {"data": {}, "plans": {}, "trained": {}}
     try:
         state = json.loads(path.read_text())
-        return {"plans": dict(state["plans"]), "trained": dict(state["trained"])}
+        return {name: dict(state[name]) for name in ("data", "plans", "trained")}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged: restore the file, or start anew with --overwrite") from error
 
@@ -116,15 +133,15 @@ def evaluate_contenders(
     """Evaluate all on the same images with the same seed; what an earlier call has evaluated is taken from `out`.
 
     Raises:
-        InputError: the runs see the images in different windows or sizes, or do not fit the data.
+        InputError: the runs see other data, other images or in other sizes.
     """
     runs = [load_run(run_folder(contender, out)) for contender in contenders]
-    _refuse_different_views(contenders, runs)
+    refuse_different(runs)
     examples = find_split(source, split)
     results = []
     for contender, run in zip(contenders, runs, strict=True):
         view = ExampleView(examples, range(len(examples)), run.record.preprocessing, run.record.data.counted_classes)
-        key = key_of(run, split, examples.names, sampling)
+        key = key_of(run, view, sampling)
         result = restore(contender.name, key, out / "evaluations")
         if result is None:
             watcher.stage(f"evaluating {contender.name}", len(examples))
@@ -135,29 +152,30 @@ def evaluate_contenders(
     return Compared(view, results, runs, split, sampling)
 
 
-def _refuse_different_views(contenders: Sequence[Contender], runs: Sequence[Run]) -> None:
-    first = runs[0].record
-    for contender, run in zip(contenders[1:], runs[1:], strict=True):
-        record = run.record
+def refuse_different(runs: Sequence[Run]) -> None:
+    """Raise `InputError` if runs were trained on other data or another split, or see images in another size."""
+    first = runs[0]
+    for run in runs[1:]:
+        for what in ("data", "split"):
+            if getattr(run.record, what) != getattr(first.record, what):
+                raise InputError(
+                    f"{first.folder} and {run.folder} differ in their {what}: images that one is evaluated on may be "
+                    "those that the other was trained on; compare runs of the same data and split"
+                )
         for what in ("center_crop", "resize"):
-            one, other = getattr(first.preprocessing, what), getattr(record.preprocessing, what)
+            one, other = getattr(first.record.preprocessing, what), getattr(run.record.preprocessing, what)
             if one != other:
                 raise InputError(
-                    f"{contenders[0].name} and {contender.name} see the images differently ({what} {one} and {other}): "
-                    "scores would not compare; train both alike"
+                    f"{first.folder} and {run.folder} see the images differently ({what} {one} and {other}): scores "
+                    "would not compare; train both alike"
                 )
-        if record.data.class_names != first.data.class_names:
-            raise InputError(
-                f"{contenders[0].name} knows the classes {', '.join(first.data.class_names)}, {contender.name} "
-                f"{', '.join(record.data.class_names)}: compare runs of the same classes"
-            )
 
 
 def table_rows(compared: Compared, trained: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row a method, by the keys of `COLUMNS`; None where a figure does not exist."""
     rows = []
     for result in compared.results:
-        own = {**result.totals, **result.facts, "flip_error": result.flip_error}
+        own = {**result.totals, **result.facts, "flip_error": flip_error(result.flips)}
         own |= {name: trained[result.name][name] for name in ("steps", "minutes") if result.name in trained}
         rows.append({**{column.key: own.get(column.key) for column in COLUMNS}, "method": result.name})
     return rows

@@ -6,17 +6,18 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plurimask.data.example import Example
+from plurimask.data.example import Example, ExampleSet
 from plurimask.drawing import thinned
 from plurimask.evaluate import EvaluatedImage, Evaluation, ExampleView, evaluate, flip_frequencies, write_evaluation
 from plurimask.files import replace_file
@@ -54,16 +55,6 @@ class MethodResult:
     entropies: list[NDArray[np.float16]] = field(default_factory=list)
     shown: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
     """By the number of the image: samples `(N, H, W)`."""
-
-    @property
-    def flip_error(self) -> float | None:
-        """Mean absolute error of the frequencies of the flips, over the classes that occur."""
-        errors = [
-            abs(flip["frequency"] - flip["probability"])
-            for flip in self.flips.values()
-            if flip["frequency"] is not None and flip["probability"] is not None
-        ]
-        return sum(errors) / len(errors) if errors else None
 
 
 def numbers_of_samples(num_samples: int) -> list[int]:
@@ -162,7 +153,7 @@ def _seconds_per_image(run: Run, view: ExampleView, sampling: Sampling) -> float
     for _ in range(TIMED_REPEATS):
         start = time.perf_counter()
         for predicted in predict_images(run.method, images, sampling):
-            predicted.mixture.entropy()
+            predicted.mixture.entropy().cpu()  # waits for the device
         times.append(time.perf_counter() - start)
     return min(times) / len(images)
 
@@ -170,11 +161,23 @@ def _seconds_per_image(run: Run, view: ExampleView, sampling: Sampling) -> float
 # ---- on disk ------------------------------------------------------------------------------------------------------
 
 
-def key_of(run: Run, split: str, names: Sequence[str], sampling: Sampling) -> str:
-    """What decides a result: weights, record, images, samples and seed."""
+def key_of(run: Run, view: ExampleView, sampling: Sampling) -> str:
+    """What decides a result: weights, record, images and labels, samples and seed."""
     digest = hashlib.sha256((run.folder / WEIGHTS_FILE).read_bytes())
     digest.update(run.record.model_dump_json().encode())
-    digest.update(json.dumps([split, list(names), sampling.num_samples, sampling.seed]).encode())
+    digest.update(json.dumps([sampling.num_samples, sampling.seed]).encode())
+    digest.update(digest_of(view.examples, view.indices).encode())
+    return digest.hexdigest()
+
+
+def digest_of(examples: ExampleSet, indices: Iterable[int]) -> str:
+    """A hash of names, images, labels and flips."""
+    digest = hashlib.sha256()
+    for index in indices:
+        example = examples[index]
+        digest.update(json.dumps([example.name, example.flips]).encode())
+        digest.update(example.image.numpy().tobytes())
+        digest.update(example.labels.numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -206,6 +209,13 @@ def restore(name: str, key: str, folder: Path) -> MethodResult | None:
     path = folder / f"{name}.npz"
     if not path.exists():
         return None
+    try:
+        return _read(name, key, path)
+    except (OSError, ValueError, KeyError, BadZipFile):
+        return None  # damaged: it is measured again
+
+
+def _read(name: str, key: str, path: Path) -> MethodResult | None:
     with np.load(path, allow_pickle=False) as arrays:
         plain = json.loads(arrays["plain"].tobytes())
         if plain.pop("key") != key:

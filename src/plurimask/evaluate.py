@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,6 +80,7 @@ def evaluate(
     metrics = SegmentationMetrics(view.counted_classes)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         metrics = metrics.to(next(method.parameters()).device)  # where processes can exchange tensors
+        metrics.set_dtype(torch.float64)  # which .to forgets
     rows: list[dict[str, Any]] = []
     examples: dict[str, Example] = {}
     flip_totals: Tensor | None = None
@@ -110,6 +111,16 @@ def _scores(samples: Tensor, mean: Tensor, example: Example, counted_classes: Se
     if example.flips:
         return evaluate_flipped_image(samples, mean, example.labels[0], example.flips)
     return evaluate_image(samples, mean, example.labels, counted_classes)
+
+
+def flip_error(flips: Mapping[str, Mapping[str, float | None]]) -> float | None:
+    """The mean absolute error of the frequencies of `flip_frequencies`, over the classes that occur."""
+    errors = [
+        abs(flip["frequency"] - flip["probability"])
+        for flip in flips.values()
+        if flip["frequency"] is not None and flip["probability"] is not None
+    ]
+    return sum(errors) / len(errors) if errors else None
 
 
 def flip_frequencies(evaluation: Evaluation, description: DataDescription) -> dict[str, dict[str, float | None]]:

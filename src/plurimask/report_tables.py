@@ -126,6 +126,11 @@ def run_facts(record: RunRecord, history: Sequence[dict[str, float]]) -> list[tu
 
 
 def _window(record: RunRecord) -> str:
+    size = record.preprocessing.resize
+    return _part(record) + (f", brought to {size[0]} x {size[1]} pixels" if size else "")
+
+
+def _part(record: RunRecord) -> str:
     if record.preprocessing.center_crop:
         return f"their centre, {record.preprocessing.center_crop} x {record.preprocessing.center_crop} pixels"
     if record.training.crop:

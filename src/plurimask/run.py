@@ -22,7 +22,7 @@ from plurimask.errors import InputError, unknown_name
 from plurimask.files import clear, refuse_existing, replace_file
 from plurimask.inference import channels_last, default_device
 from plurimask.method import MethodConfig, SegmentationMethod
-from plurimask.methods import build_method, find_method
+from plurimask.methods import METHODS, build_method, find_method
 from plurimask.presets import DEFAULT_PRESET, find_preset
 from plurimask.settings import ONE_DEVICE, Hardware, TrainingConfig
 from plurimask.version import __version__
@@ -101,13 +101,33 @@ def resolve(plan: Plan) -> tuple[dict[str, Any], TrainingConfig]:
         if name not in known:
             raise unknown_name(f"setting of {plan.method} or its training", name, known)
         target = own if name in config.model_fields else training
-        old = target.get(name, {})
-        target[name] = {**old, **value} if isinstance(value, Mapping) and isinstance(old, Mapping) else value
+        target[name] = _merged(target.get(name), value)
     try:
         config(**own)
         return own, TrainingConfig(**training)
     except ValidationError as error:
         raise InputError(_first_mistake(error)) from error
+
+
+def settings_for(method: str, common: Mapping[str, Any]) -> dict[str, Any]:
+    """Of settings that several methods share, those that one of them knows; an ensemble's members get theirs."""
+    known = _settings_of(method) | set(TrainingConfig.model_fields)
+    chosen = {name: value for name, value in common.items() if name in known}
+    if "member_settings" in known:
+        members = {name: {key: common[key] for key in common if key in _settings_of(name)} for name in METHODS}
+        chosen["member_settings"] = _merged(members, chosen.get("member_settings", {}))
+    return chosen
+
+
+def _settings_of(method: str) -> set[str]:
+    return set(find_method(method).Config.model_fields) - set(MethodConfig.model_fields)
+
+
+def _merged(old: Any, new: Any) -> Any:
+    """A nested table with the new values in place of the old ones; anything else is replaced whole."""
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return new
+    return {**old, **{key: _merged(old.get(key), value) for key, value in new.items()}}
 
 
 def train_run(
@@ -136,9 +156,10 @@ def train_run(
     Raises:
         InputError: unknown or impossible settings, data without a training split, or a run in `out` already.
     """
-    from plurimask.train import check_hardware, fit, is_first_process
+    from plurimask.train import check_hardware, fit
     from plurimask.training.batches import TrainingData
     from plurimask.training.keeper import TrainingJob
+    from plurimask.training.processes import is_first_process
 
     folder = Path(out)
     if "train" not in source.splits:
@@ -162,10 +183,7 @@ def _continued(record: RunRecord, plan: Plan) -> RunRecord:
     config = find_method(record.method).Config
     was = record.training.model_dump()
     before = {**was, **record.config}
-    chosen = {
-        name: {**before[name], **value} if isinstance(value, Mapping) and name in before else value
-        for name, value in plan.settings.items()
-    }
+    chosen = {name: _merged(before.get(name), value) for name, value in plan.settings.items()}
     own = {name: value for name, value in chosen.items() if name in config.model_fields}
     training = {name: value for name, value in chosen.items() if name not in config.model_fields}
     general = ("method", "preset", "seed", "group")

@@ -73,6 +73,8 @@ class TrainingConfig(BaseModel):
             raise ValueError(
                 "the schedule piecewise needs drops, such as ((0.5, 0.1),), and no other schedule has them"
             )
+        if self.drops and self.final_learning_rate:
+            raise ValueError("the schedule piecewise ends with its last drop: leave out final_learning_rate")
         if any(not 0 < share < 1 or factor <= 0 for share, factor in self.drops):
             raise ValueError("drops are pairs of a share of the budget, between 0 and 1, and a positive factor")
         return self

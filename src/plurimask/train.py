@@ -7,7 +7,6 @@ the step's number, so a run that was killed continues as if nothing had happened
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from functools import partial
 from itertools import islice
@@ -105,11 +104,6 @@ def _trainer(hardware: Hardware, callbacks: list[lightning.Callback]) -> lightni
             f"accelerator {hardware.accelerator!r} with {hardware.devices} devices cannot be used here ({reason}): "
             "leave it out, or name what the machine has"
         ) from error
-
-
-def is_first_process() -> bool:
-    """Whether this process, of all that train one run, is the one that writes and speaks."""
-    return not any(int(os.environ.get(name, "0")) for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
 def quiet_lightning() -> None:

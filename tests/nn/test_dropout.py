@@ -64,8 +64,10 @@ def test_many_passes_give_what_single_passes_give(
         prediction = method(images)
         noise = prediction.draw_noise(N, seeded())
         together = prediction.logits(noise)
+        drawn = prediction.masks(noise)
+        assert [mask.shape[2:] for mask in drawn] == [tuple(s) for s in method.mask_shapes(torch.Size(size))]
         for number in range(N):
-            masks = [mask[number].expand(B, -1, -1, -1) for mask in noise]
+            masks = [mask[number].expand(B, -1, -1, -1) for mask in drawn]
             alone = method.scores(dropped_features(method.features, images, masks, method.sites, 0.3))
             if own.get("sigmoid"):
                 alone = torch.cat([torch.zeros_like(alone), alone], dim=1)
@@ -95,5 +97,8 @@ def test_the_preset_bbbc010_has_the_published_number_of_parameters(name: str) ->
 
 def test_a_seed_keeps_the_masks_across_images_of_one_size() -> None:
     method = build_method("dropout-unet", image_channels=1, num_classes=2, channels=(4, 5, 6)).eval()
-    first, second = (method(torch.randn(count, 1, 24, 40)).draw_noise(4, seeded(7)) for count in (1, 3))
-    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+    first, second = (method(torch.randn(count, 1, 24, 40)) for count in (1, 3))
+    pairs = zip(first.masks(first.draw_noise(4, seeded(7))), second.masks(second.draw_noise(4, seeded(7))), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    masks = first.masks(first.draw_noise(4, seeded(8)))
+    assert not torch.equal(masks[0][0], masks[0][1])

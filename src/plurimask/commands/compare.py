@@ -64,16 +64,24 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _compare(options: CompareOptions, settings: dict[str, Any]) -> int:
-    from plurimask.compare import STATE_FILE, evaluate_contenders, train_contenders
+    from plurimask.compare import STATE_FILE, evaluate_contenders, refuse_different, train_contenders
     from plurimask.compare_files import OUTPUTS, write_comparison
     from plurimask.inference import Sampling
+    from plurimask.run import find_split, load_run
 
+    # Everything that can be wrong is looked for before anything is trained, and that before anything is removed.
     contenders = _contenders(options, settings)
+    source = _open(options)
+    find_split(source, options.split)
+    for run in options.runs:
+        if (options.out / "runs").resolve() in run.resolve().parents:
+            raise InputError(f"--runs {run}: lies in --out; name its method by --methods, or give another --out")
+    if options.runs:
+        refuse_different([load_run(run) for run in options.runs])
     if options.overwrite:
         clear(options.out, (STATE_FILE, *OUTPUTS))
     elif not (options.out / STATE_FILE).exists():
         refuse_existing(options.out, "something that is no comparison", overwrite=(options.out / "runs").is_dir())
-    source = _open(options)
     say = console()
     with Bars(say) as watcher:
         trained = train_contenders(contenders, source, options.out, watcher)
@@ -91,30 +99,24 @@ def _compare(options: CompareOptions, settings: dict[str, Any]) -> int:
 
 def _contenders(options: CompareOptions, settings: dict[str, Any]) -> list[Contender]:
     from plurimask.compare import Contender
-    from plurimask.method import MethodConfig
     from plurimask.methods import METHODS, find_method
-    from plurimask.run import Plan, resolve
+    from plurimask.run import Plan, resolve, settings_for
 
     if not options.methods and not options.runs:
         raise InputError("nothing to compare: name --methods to train, or --runs that are there")
     file = read_settings(options.config) if options.config else {}
     methods = {name.replace("_", "-"): value for name, value in file.items() if name.replace("_", "-") in METHODS}
     common = {name: value for name, value in file.items() if name.replace("_", "-") not in METHODS}
-    contenders = []
-    for method in dict.fromkeys(options.methods):
-        known = (set(find_method(method).Config.model_fields) | set(TrainingConfig.model_fields)) - set(
-            MethodConfig.model_fields
-        )
-        shared = {name: value for name, value in common.items() if name in known}
-        plan = Plan(
-            method, options.preset, {**shared, **methods.get(method, {}), **settings}, options.seed, options.group
-        )
-        resolve(plan)
-        contenders.append(Contender(method, plan))
-    everything = set(TrainingConfig.model_fields).union(*(find_method(m).Config.model_fields for m in options.methods))
+    everything = set(TrainingConfig.model_fields).union(*(find_method(m).Config.model_fields for m in METHODS))
     for name in common:
         if name not in everything:
             raise unknown_name(f"setting or method in {options.config}", name, everything | set(METHODS))
+    contenders = []
+    for method in dict.fromkeys(options.methods):
+        own = {**settings_for(method, common), **methods.get(method, {}), **settings}
+        plan = Plan(method, options.preset, own, options.seed, options.group)
+        resolve(plan)
+        contenders.append(Contender(method, plan))
     contenders += [Contender(run.name, run=run) for run in options.runs]
     names = [contender.name for contender in contenders]
     for name in names:
@@ -125,11 +127,18 @@ def _contenders(options: CompareOptions, settings: dict[str, Any]) -> list[Conte
 
 def _open(options: CompareOptions) -> DataSource:
     from plurimask.data import open_data
+    from plurimask.data.flipping import refuse_other_law
     from plurimask.run import open_run_data, read_record
 
-    if options.runs:  # their split, classes and flips
-        return open_run_data(read_record(options.runs[0]), options.data)
-    return open_data(options.data, group=options.group, seed=options.seed, flips=options.flips)
+    if not options.runs:
+        return open_data(options.data, group=options.group, seed=options.seed, flips=options.flips)
+    record = read_record(options.runs[0])  # its split, classes and flips
+    if options.group is not None and options.group != record.group:
+        raise InputError(f"--group {options.group}: {options.runs[0]} was split by {record.group!r}: leave it out")
+    source = open_run_data(record, options.data)
+    if options.flips is not None:
+        refuse_other_law(options.flips, source.description)
+    return source
 
 
 class Bars:

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _evaluate(options: EvaluateOptions) -> None:
-    from plurimask.evaluate import ExampleView, evaluate, flip_frequencies, write_evaluation
+    from plurimask.evaluate import ExampleView, evaluate, flip_error, flip_frequencies, write_evaluation
     from plurimask.inference import Sampling
     from plurimask.run import find_split, load_run, open_run_data
 
@@ -72,13 +72,15 @@ def _evaluate(options: EvaluateOptions) -> None:
         "method": about.method,
         "run": options.run.name,
         "center_crop": about.preprocessing.center_crop,
+        "resize": about.preprocessing.resize,
+        "image_scaling": about.preprocessing.image_scaling,
         "num_raters": len(about.data.rater_names),
         "plurimask": __version__,
         "counted_classes": [about.data.class_names[index] for index in view.counted_classes],
     }
     if flips := flip_frequencies(evaluation, about.data):
         facts["flips"] = flips
-        facts["flip_error"] = _mean_error(flips)
+        facts["flip_error"] = flip_error(flips)
     Console().print(_table(evaluation.totals, options.samples))
     for name, flip in flips.items():
         Console().print(
@@ -101,16 +103,6 @@ def _table(totals: dict[str, Any], num_samples: int) -> Table:
             continue
         table.add_row(name, _number(value), *([_number(subset[name])] if subset else []))
     return table
-
-
-def _mean_error(flips: dict[str, dict[str, float | None]]) -> float | None:
-    """The mean absolute error of the flips' frequencies, over the classes that occur."""
-    errors = [
-        abs(flip["frequency"] - flip["probability"])
-        for flip in flips.values()
-        if flip["frequency"] is not None and flip["probability"] is not None
-    ]
-    return sum(errors) / len(errors) if errors else None
 
 
 def _number(value: Any) -> str:

@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _train(general: dict[str, Any], plan: Plan, stored: RunRecord | None) -> int:
-    from plurimask.train import is_first_process
+    from plurimask.training.processes import is_first_process
 
     if stored and general["overwrite"]:
         raise InputError("--resume and --overwrite exclude each other: continue the run, or replace it")
@@ -118,8 +118,7 @@ def _say(outcome: dict[str, Any], general: dict[str, Any]) -> None:
     where, data = general["out"], general["data"]
     done = f"{outcome['steps']} steps in {outcome['minutes']} minutes"
     if outcome["stopped"]:
-        say.print(f"Stopped after {done}; saved in {where / 'checkpoints' / 'last.ckpt'}. Continue by the same")
-        say.print("command with --resume.")
+        say.print(f"Stopped after {done}; saved in {where}. Continue by the same command with --resume.")
         return
     ged = "" if outcome["best_ged"] is None else f", best validation GED {outcome['best_ged']:.3f}"
     say.print(f"Trained {done}{ged}: {where}")

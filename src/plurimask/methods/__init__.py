@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from plurimask.errors import unknown_name
+from pydantic import ValidationError
+
+from plurimask.errors import InputError, unknown_name
 from plurimask.method import SegmentationMethod
 from plurimask.methods.dropout_unet import DropoutUNet
 from plurimask.methods.ensemble import Ensemble, EnsembleConfig
@@ -39,10 +41,22 @@ def build_method(name: str, **settings: Any) -> SegmentationMethod:
     config = method.Config(**settings)
     if not isinstance(config, EnsembleConfig):
         return method(config)
+    return Ensemble(config, _members(config))
+
+
+def _members(config: EnsembleConfig) -> list[SegmentationMethod]:
     common = {"image_channels": config.image_channels, "num_classes": config.num_classes}
-    own = config.member_settings
-    members = [
-        build_method(member, **{**own.get(member, {}), **own.get(str(number), {}), **common})
-        for number, member in enumerate(config.members)
-    ]
-    return Ensemble(config, members)
+    own, numbers = config.member_settings, {str(number) for number in range(len(config.members))}
+    for key in own:
+        if key not in METHODS and key not in numbers:
+            raise unknown_name("method or number of a member in member_settings", key, {*METHODS, *numbers})
+    members = []
+    for number, member in enumerate(config.members):
+        settings = {**own.get(member, {}), **own.get(str(number), {}), **common}
+        try:
+            members.append(build_method(member, **settings))
+        except ValidationError as error:
+            mistake = error.errors()[0]
+            where = ".".join(str(part) for part in mistake["loc"])
+            raise InputError(f"member {number} ({member}): setting {where}: {mistake['msg']}") from error
+    return members

@@ -44,15 +44,19 @@ class DropoutSegmentation(SegmentationDistribution):
     def draw_elements(self) -> int:
         return max(super().draw_elements, self.passes.elements)
 
-    def draw_noise(self, num_samples: int, generator: RandomSource = None) -> tuple[Tensor, ...]:
-        """Masks of what is kept, bool `(N, 1, F, *spatial)`, of each layer that is dropped."""
-        shapes = self.method.mask_shapes(self.size)
-        masks = draw_masks(num_samples, shapes, self.method.config.dropout, shared_generator(generator))
-        return tuple(mask[:, None] for mask in masks)
+    def draw_noise(self, num_samples: int, generator: RandomSource = None) -> Tensor:
+        """A seed of each sample's masks, int64 `(N,)`: the masks themselves would be gigabytes for many samples."""
+        return torch.randint(2**62, (num_samples,), generator=shared_generator(generator))
+
+    def masks(self, noise: Tensor) -> list[Tensor]:
+        """What each sample keeps, bool `(N, 1, F, *spatial)`, of each layer that is dropped."""
+        shapes, probability = self.method.mask_shapes(self.size), self.method.config.dropout
+        samples = [draw_masks(1, shapes, probability, torch.Generator().manual_seed(seed)) for seed in noise.tolist()]
+        return [torch.stack(of_layer) for of_layer in zip(*samples, strict=True)]
 
     def logits(self, noise: Noise) -> Tensor:
-        assert isinstance(noise, tuple)
-        features, last = self.passes(noise), self.method.scores
+        assert isinstance(noise, Tensor)
+        features, last = self.passes(self.masks(noise)), self.method.scores
         assert last.bias is not None
         with torch.autocast(features.device.type, enabled=False):
             scores = torch.conv2d(features, last.weight.to(features), last.bias.to(features))
@@ -65,7 +69,7 @@ class DropoutUNetConfig(MethodConfig):
         (32, 64, 128, 192), min_length=2, description="channels of each scale, finest first"
     )
     convs_per_scale: int = Field(3, ge=1, description="3x3 convolutions at each scale, on each side")
-    dropout: float = Field(0.5, gt=0, lt=1, description="probability that an element is dropped")
+    dropout: float = Field(0.5, gt=0, le=0.99, description="probability that an element is dropped")
     dropout_encoder_blocks: int = Field(3, ge=0, description="innermost encoder blocks whose input is dropped")
     dropout_decoder_blocks: int = Field(3, ge=0, description="innermost decoder blocks whose input is dropped")
     normalisation: Normalisation = Field("none", description="after each convolution")

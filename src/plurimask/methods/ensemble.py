@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from plurimask.distribution import (
@@ -89,6 +89,12 @@ class EnsembleConfig(MethodConfig):
     member_settings: dict[str, dict[str, Any]] = Field(
         {}, description="settings of the members, by the name of their method or by their number from 0"
     )
+
+    @field_validator("member_settings", mode="before")
+    @classmethod
+    def _with_words_as_keys(cls, settings: Any) -> Any:
+        """A file may number the members by numbers."""
+        return {str(key): value for key, value in settings.items()} if isinstance(settings, dict) else settings
 
     @model_validator(mode="after")
     def _has_no_ensembles(self) -> EnsembleConfig:

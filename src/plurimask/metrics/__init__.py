@@ -51,8 +51,8 @@ CONVENTIONS = (
     "marked a counted class. Where classes flip at random, the raters are all modes with their exact probabilities: "
     "expectations over raters are weighted by these, ged_oracle = mu / n, hungarian_iou is an optimal transport from "
     "samples of equal weight, only the classes that flip and their twins count, and images of which the annotator "
-    "marked none of them are left out. null: the figure does not exist (ged_unbiased, ged_oracle and rater_diversity need two "
-    "raters, expected_dice two samples, error_auroc a wrong and a right label)."
+    "marked none of them are left out. null: the figure does not exist (ged_unbiased, ged_oracle and rater_diversity "
+    "need two raters, expected_dice two samples, error_auroc a wrong and a right label)."
 )
 """What the figures mean, in words: stored beside them."""
 
