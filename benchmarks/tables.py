@@ -116,7 +116,7 @@ def street_flips() -> list[str]:
     theirs = ", ".join(f"{name} {value}" for name, value in PUBLISHED_FLIPS.items())
     return [
         "## Street scenes with stochastic class flips",
-        "`python benchmarks/street_flips.py --minutes-per-method 8 --work flips --out "
+        "`python benchmarks/street_flips.py --minutes-per-method 7 --work flips --out "
         "benchmarks/results/street_flips.json`",
         provenance(record),
         method_table(record),
@@ -125,7 +125,7 @@ def street_flips() -> list[str]:
         f"The released code of the Probabilistic U-Net measured on Cityscapes, after 240,000 steps: {theirs}.",
         "GED squared at n samples, beside the paper's on Cityscapes (read off figure 4, about 0.01):",
         curve_table(results["methods"], PUBLISHED_CITYSCAPES, oracle),
-        "What differs from the paper: CamVid (367 training images, 96 x 128 pixels) in place of Cityscapes (quarter "
+        "What differs from the paper: CamVid (367 training images, 72 x 96 pixels) in place of Cityscapes (quarter "
         "resolution, 256 x 512); minutes on a processor; images of which the annotator marked none of the five classes "
         "are left out, as there. The published numbers are for orientation, not for comparison.",
     ]
