@@ -126,9 +126,9 @@ def street_flips() -> list[str]:
         "GED squared at n samples, beside the paper's on Cityscapes (read off figure 4, about 0.01):",
         curve_table(results["methods"], PUBLISHED_CITYSCAPES, oracle),
         prose("""What differs from the paper: CamVid (367 training images, 72 x 96 pixels) in place of Cityscapes
-            (quarter resolution, 256 x 512); minutes on a processor; batch norm in all methods; beta 10 in place of 1. Images of
-            which the annotator marked none of the five classes are left out, as there. The published numbers are for
-            orientation, not for comparison."""),
+            (quarter resolution, 256 x 512); minutes on a processor; batch norm in all methods; beta 10 in place of 1.
+            Images of which the annotator marked none of the five classes are left out, as there. The published numbers
+            are for orientation, not for comparison."""),
     ]
 
 
