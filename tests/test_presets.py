@@ -27,6 +27,7 @@ def test_cityscapes_has_the_settings_of_the_released_code() -> None:
     assert (training.optimizer, training.learning_rate, training.weight_decay) == ("adam", 1e-4, 1e-5)
     rates = {step: 1e-4 * training.learning_rate_factor(step / 240_000, step) for step in (0, 79_999, 80_000, 160_000)}
     assert rates == pytest.approx({0: 1e-4, 79_999: 1e-4, 80_000: 0.5e-4, 160_000: 1e-5})
+    assert training.resize == (256, 512)
     augmentation = training.augmentation
     assert (augmentation.rotation, augmentation.scale) == (22.5, (0.8, 1.2))
     assert (augmentation.gamma, augmentation.gamma_probability) == ((0.7, 1.5), 0.3)

@@ -91,6 +91,7 @@ _CITYSCAPES_TRAINING = {
     "learning_rate": 1e-4,
     "schedule": "piecewise",
     "drops": ((1 / 3, 0.5), (2 / 3, 0.1)),
+    "resize": (256, 512),  # a quarter: as the data are read already, and for new images of full size
     "warmup_steps": 0,
     "weight_decay": 1e-5,
     "num_validations": 120,
