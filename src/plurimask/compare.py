@@ -112,8 +112,8 @@ def read_state(out: Path) -> dict[str, dict[str, Any]]:
         return {"data": {}, "plans": {}, "trained": {}}
     try:
         state = json.loads(path.read_text())
-        return {name: dict(state[name]) for name in ("data", "plans", "trained")}
-    except (ValueError, KeyError, TypeError) as error:
+        return {name: dict(state.get(name, {})) for name in ("data", "plans", "trained")}
+    except (ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: damaged: restore the file, or start anew with --overwrite") from error
 
 
@@ -138,10 +138,10 @@ def evaluate_contenders(
     runs = [load_run(run_folder(contender, out)) for contender in contenders]
     refuse_different(runs)
     examples = find_split(source, split)
-    results = []
+    seen, results = digest_of(examples, range(len(examples))), []
     for contender, run in zip(contenders, runs, strict=True):
         view = ExampleView(examples, range(len(examples)), run.record.preprocessing, run.record.data.counted_classes)
-        key = key_of(run, view, sampling)
+        key = key_of(run, seen, sampling)
         result = restore(contender.name, key, out / "evaluations")
         if result is None:
             watcher.stage(f"evaluating {contender.name}", len(examples))

@@ -161,12 +161,12 @@ def _seconds_per_image(run: Run, view: ExampleView, sampling: Sampling) -> float
 # ---- on disk ------------------------------------------------------------------------------------------------------
 
 
-def key_of(run: Run, view: ExampleView, sampling: Sampling) -> str:
-    """What decides a result: weights, record, images and labels, samples and seed."""
+def key_of(run: Run, examples: str, sampling: Sampling) -> str:
+    """What decides a result: weights, record, samples and seed, and the images and labels, by their `digest_of`."""
     digest = hashlib.sha256((run.folder / WEIGHTS_FILE).read_bytes())
     digest.update(run.record.model_dump_json().encode())
     digest.update(json.dumps([sampling.num_samples, sampling.seed]).encode())
-    digest.update(digest_of(view.examples, view.indices).encode())
+    digest.update(examples.encode())
     return digest.hexdigest()
 
 

@@ -115,7 +115,9 @@ def settings_for(method: str, common: Mapping[str, Any]) -> dict[str, Any]:
     chosen = {name: value for name, value in common.items() if name in known}
     if "member_settings" in known:
         members = {name: {key: common[key] for key in common if key in _settings_of(name)} for name in METHODS}
-        chosen["member_settings"] = _merged(members, chosen.get("member_settings", {}))
+        members = {name: settings for name, settings in members.items() if settings}
+        if members:
+            chosen["member_settings"] = _merged(members, chosen.get("member_settings", {}))
     return chosen
 
 
