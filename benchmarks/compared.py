@@ -23,7 +23,8 @@ def arguments(description: str, minutes: float, methods: Sequence[str]) -> argpa
     """The options of such a benchmark."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--minutes-per-method", type=float, default=minutes)
-    parser.add_argument("--methods", nargs="+", default=list(methods))
+    parser.add_argument("--methods", nargs="*", default=list(methods))
+    parser.add_argument("--runs", nargs="*", type=Path, default=[], help="runs that are trained already")
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, required=True, help="folder for runs and page; continued if it is there")
@@ -36,18 +37,18 @@ def compare(
 ) -> dict[str, Any]:
     """Train and evaluate the methods of `options`, write page, table and record; returns the results by method."""
     chosen = {**settings, "max_minutes": options.minutes_per_method}
-    contenders = [
+    contenders = [Contender(path.name, run=path) for path in options.runs]
+    contenders += [
         Contender(method, Plan(method, preset, settings_for(method, chosen), options.seed))
         for method in options.methods
     ]
     with Bars(Console(stderr=True)) as watcher:
-        trained = train_contenders(contenders, source, options.work, watcher)
-        if trained is None:
+        if not train_contenders(contenders, source, options.work, watcher):
             raise SystemExit(130)
         sampling = Sampling(options.samples, options.seed)
         compared = evaluate_contenders(contenders, source, options.work, "val", sampling, watcher)
-        write_comparison(compared, source, trained, options.work, watcher)
-    rows = table_rows(compared, trained)
+        write_comparison(compared, source, options.work, watcher)
+    rows = table_rows(compared)
     print(markdown_table(rows))
     results = {
         result.name: {**row, "curve": result.curve, "flips": result.flips, "mode_shares": result.mode_shares}

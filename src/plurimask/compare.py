@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,13 +54,11 @@ class Watcher(Protocol):
         """One more image of this piece is done."""
 
 
-def train_contenders(
-    contenders: Sequence[Contender], source: DataSource, out: Path, watcher: Watcher
-) -> dict[str, dict[str, Any]] | None:
+def train_contenders(contenders: Sequence[Contender], source: DataSource, out: Path, watcher: Watcher) -> bool:
     """Train what is not trained yet, each into `out/runs/NAME`, and continue what was interrupted.
 
     Returns:
-        By name the outcome of each training, as of `plurimask.run.train_run`; None if Ctrl-C ended one early.
+        Whether all are trained; False if Ctrl-C ended one early.
 
     Raises:
         InputError: the folder holds a comparison on other data, or one in which a method has other settings.
@@ -89,10 +87,10 @@ def train_contenders(
         watcher.stage(f"{number + 1} of {len(contenders)}: training {contender.name}")
         outcome = train_run(contender.plan, source, folder, resume=(folder / RECORD_FILE).exists())
         if outcome["stopped"]:
-            return None
+            return False
         state["trained"][contender.name] = outcome
         replace_file(out / STATE_FILE, json.dumps(state, indent=2).encode())
-    return dict(state["trained"])
+    return True
 
 
 def _identity(source: DataSource) -> dict[str, Any]:
@@ -171,11 +169,10 @@ def refuse_different(runs: Sequence[Run]) -> None:
                 )
 
 
-def table_rows(compared: Compared, trained: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def table_rows(compared: Compared) -> list[dict[str, Any]]:
     """One row a method, by the keys of `COLUMNS`; None where a figure does not exist."""
     rows = []
     for result in compared.results:
         own = {**result.totals, **result.facts, "flip_error": flip_error(result.flips)}
-        own |= {name: trained[result.name][name] for name in ("steps", "minutes") if result.name in trained}
         rows.append({**{column.key: own.get(column.key) for column in COLUMNS}, "method": result.name})
     return rows

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -32,11 +31,9 @@ Named = tuple[str, str, str, Figure]
 """File name, title, a paragraph, and the figure."""
 
 
-def write_comparison(
-    compared: Compared, source: DataSource, trained: Mapping[str, Mapping[str, Any]], out: Path, watcher: Watcher
-) -> str:
+def write_comparison(compared: Compared, source: DataSource, out: Path, watcher: Watcher) -> str:
     """Write `table.md`, `table.json`, `figures/` and `index.html` into `out`; returns the table as Markdown."""
-    rows, about = table_rows(compared, trained), source.description
+    rows, about = table_rows(compared), source.description
     facts = _facts(compared, about)
     table = markdown_table(rows)
     notes = "\n".join(f"- {name}: {value}" for name, value in facts)

@@ -27,6 +27,7 @@ from plurimask.metrics import CalibrationBins, image_distances
 from plurimask.metrics.energy_distance import ged_of_fewer
 from plurimask.metrics.modes import mode_distances, sample_modes
 from plurimask.run import WEIGHTS_FILE, Run
+from plurimask.training.log import read_metrics
 
 THUMBNAIL = 96
 """Pixels: the longer side of what the gallery shows of an image."""
@@ -128,6 +129,7 @@ def measure(
         "method": run.record.method,
         "parameters": sum(parameter.numel() for parameter in run.method.parameters()),
         "seconds_per_image": _seconds_per_image(run, view, sampling),
+        **_training(run),
     }
     result = MethodResult(
         name=name,
@@ -143,6 +145,12 @@ def measure(
         shown=collector.shown,
     )
     return result, evaluation
+
+
+def _training(run: Run) -> dict[str, float | int]:
+    """How many steps and minutes a run was trained, where it has a `metrics.csv`."""
+    rows = read_metrics(run.folder / "metrics.csv")
+    return {"steps": int(rows[-1]["step"]), "minutes": rows[-1].get("minutes", 0.0)} if rows else {}
 
 
 def _seconds_per_image(run: Run, view: ExampleView, sampling: Sampling) -> float:

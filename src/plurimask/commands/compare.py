@@ -84,14 +84,13 @@ def _compare(options: CompareOptions, settings: dict[str, Any]) -> int:
         refuse_existing(options.out, "something that is no comparison", overwrite=(options.out / "runs").is_dir())
     say = console()
     with Bars(say) as watcher:
-        trained = train_contenders(contenders, source, options.out, watcher)
-        if trained is None:
+        if not train_contenders(contenders, source, options.out, watcher):
             say.print(f"Stopped; what is done is kept in {options.out}. Continue by the same command.")
             return 130
         sampling = Sampling(options.samples, options.seed)
         compared = evaluate_contenders(contenders, source, options.out, options.split, sampling, watcher)
         watcher.stage("drawing", len(compared.view.indices))
-        table = write_comparison(compared, source, trained, options.out, watcher)
+        table = write_comparison(compared, source, options.out, watcher)
     Console().print(table, markup=False, soft_wrap=True)
     say.print(f"Wrote {options.out / 'index.html'}, table.md, table.json and figures/ beside it")
     return 0
