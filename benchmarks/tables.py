@@ -87,8 +87,8 @@ def stratified() -> list[str]:
     lines += [f"| {name} | {value:.4f} |" for name, value in record["results"].items()]
     return [
         prose("""Methods differ in their distributions, and in how samples are chosen from them. M-heads gives each of
-            its 16 heads once, a set that represents its distribution better than independent draws do; the Probabilistic
-            U-Net draws z independently. The same two runs with the other way of choosing (`python
+            its 16 heads once, a set that represents its distribution better than independent draws do; the
+            Probabilistic U-Net draws z independently. The same two runs with the other way of choosing (`python
             benchmarks/stratified.py`):"""),
         "\n".join(lines),
     ]
