@@ -174,6 +174,7 @@ def _sample_figures(compared: Compared, about: DataDescription) -> Iterator[Name
 
 
 def _gallery(compared: Compared, classes: Classes, watcher: Watcher) -> list[GalleryItem]:
+    watcher.stage("drawing every image", len(compared.view.indices))
     items: list[GalleryItem] = []
     cell: tuple[int, int] | None = None
     for number, index in enumerate(compared.view.indices):

@@ -89,7 +89,6 @@ def _compare(options: CompareOptions, settings: dict[str, Any]) -> int:
             return 130
         sampling = Sampling(options.samples, options.seed)
         compared = evaluate_contenders(contenders, source, options.out, options.split, sampling, watcher)
-        watcher.stage("drawing", len(compared.view.indices))
         table = write_comparison(compared, source, options.out, watcher)
     Console().print(table, markup=False, soft_wrap=True)
     say.print(f"Wrote {options.out / 'index.html'}, table.md, table.json and figures/ beside it")
