@@ -36,7 +36,7 @@ def compare(
     name: str, source: DataSource, preset: str, settings: Mapping[str, Any], about: str, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Train and evaluate the methods of `options`, write page, table and record; returns the results by method."""
-    chosen = {**settings, "max_minutes": options.minutes_per_method}
+    chosen = {**settings, "max_minutes": options.minutes_per_method} if options.methods else dict(settings)
     contenders = [Contender(path.name, run=path) for path in options.runs]
     contenders += [
         Contender(method, Plan(method, preset, settings_for(method, chosen), options.seed))
@@ -56,6 +56,7 @@ def compare(
     }
     totals = compared.results[0].totals
     shared = {"num_images": totals["num_images"], "ged_oracle": totals["ged_oracle"], "mu": totals["rater_diversity"]}
-    config = {"preset": preset, **chosen, "samples": options.samples, "seed": options.seed, "data": about}
+    loaded = {"runs": [run.name for run in options.runs]} if options.runs else {}
+    config = {"preset": preset, **chosen, **loaded, "samples": options.samples, "seed": options.seed, "data": about}
     write(options.out, record(name, config, {**shared, "methods": results}))
     return results
