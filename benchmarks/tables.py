@@ -163,8 +163,8 @@ def bbbc010() -> list[str]:
         )
     return [
         "## C. elegans (BBBC010): the Monte-Carlo-dropout U-Net",
-        "`python benchmarks/bbbc010.py --minutes-per-method 40 --work worms --out benchmarks/results/bbbc010.json` (or, of "
-        "runs that are trained, `--methods --runs RUN RUN`)",
+        "`python benchmarks/bbbc010.py --minutes-per-method 40 --work worms --out benchmarks/results/bbbc010.json` "
+        "(or, of runs that are trained, `--methods --runs RUN RUN`)",
         provenance(record),
         "\n".join(lines),
         prose("""What differs from the published experiment: the learning rate falls as a cosine and the weights with
