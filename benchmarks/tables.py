@@ -54,8 +54,9 @@ def provenance(record: dict[str, Any]) -> str:
     """Where and when a record was made."""
     machine, config = record["hardware"], record["config"]
     settings = ", ".join(f"{name} {value}" for name, value in config.items() if name not in ("data", "preset"))
+    about = f"{config['data']}. " if "data" in config else ""
     return (
-        f"{config.get('data', '')}. Preset `{config.get('preset', '-')}`, {settings}. {machine['cpu']}, "
+        f"{about}Preset `{config.get('preset', '-')}`, {settings}. {machine['cpu']}, "
         f"{machine['cores']} cores, {machine['threads']} threads, torch {machine['torch']}, {record['date'][:10]}."
     )
 
@@ -159,7 +160,7 @@ def bbbc010() -> list[str]:
     for name, result in record["results"]["methods"].items():
         lines.append(
             f"| {name} | {result['median_dice']:.4f} | {PUBLISHED_WORMS.get(name, '-')} | "
-            f"{_number(result['error_auroc'])} | {result['steps']} | {result['minutes']} |"
+            f"{_number(result['error_auroc'])} | {result['steps']:,} | {result['minutes']:.1f} |"
         )
     return [
         "## C. elegans (BBBC010): the Monte-Carlo-dropout U-Net",
