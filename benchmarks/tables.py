@@ -142,8 +142,8 @@ def street_flips() -> list[str]:
         f"The released code of the Probabilistic U-Net measured on Cityscapes, after 240,000 steps: {theirs}.",
         "GED squared at n samples, beside the paper's on Cityscapes (read off figure 4, about 0.01):",
         curve_table(results["methods"], PUBLISHED_CITYSCAPES, oracle),
-        prose("""The Probabilistic U-Net draws no pedestrians at all, flipped or not: they are 0.7 % of the pixels, and a
-            class that no sample shows counts as one that never flips."""),
+        prose("""The Probabilistic U-Net draws no pedestrians at all, flipped or not: they are 0.7 % of the pixels, and
+            a class that no sample shows counts as one that never flips."""),
         prose("""What differs from the paper: CamVid (367 training images, 72 x 96 pixels) in place of Cityscapes
             (quarter resolution, 256 x 512); minutes on a processor; batch norm in all methods; beta 2 in place of 1,
             and of 10 in the Image2Image VAE. Images of which the annotator marked none of the five classes are left
