@@ -235,6 +235,3 @@ def say(axes: Axes, message: str) -> None:
     """Words in place of a chart that has nothing to show."""
     axes.text(0.5, 0.5, message, ha="center", va="center", transform=axes.transAxes, fontsize=TEXT, color=FAINT)
     axes.set(xticks=[], yticks=[])
-
-
-_style, _legend, _say = style, legend_of_lines, say

@@ -26,6 +26,7 @@ from plurimask.inference import Sampling, predict_images
 from plurimask.metrics import CalibrationBins, image_distances
 from plurimask.metrics.energy_distance import ged_of_fewer
 from plurimask.metrics.modes import mode_distances, sample_modes
+from plurimask.report_content import evenly_spread
 from plurimask.run import WEIGHTS_FILE, Run
 from plurimask.training.log import read_metrics
 
@@ -66,7 +67,7 @@ def numbers_of_samples(num_samples: int) -> list[int]:
 
 def shown_images(count: int) -> list[int]:
     """The images whose samples are kept: evenly spread."""
-    return [(2 * part + 1) * count // (2 * NUM_SHOWN) for part in range(min(NUM_SHOWN, count))]
+    return evenly_spread(range(count), NUM_SHOWN)
 
 
 class _Collector:

@@ -18,12 +18,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from plurimask.distribution import IGNORE, Noise, RandomSource, SegmentationDistribution, normal_noise
+from plurimask.distribution import Noise, RandomSource, SegmentationDistribution, normal_noise
 from plurimask.method import Loss, MethodConfig, SegmentationMethod
 from plurimask.nn.head import LatentHead
 from plurimask.nn.initialisation import Initialisation, initialise
 from plurimask.nn.latent import Gaussian, GaussianEncoder
-from plurimask.nn.losses import judgements, one_hot, summed_cross_entropy
+from plurimask.nn.losses import judgements, summed_cross_entropy, with_labels
 from plurimask.nn.unet import Normalisation, Style, UNetFeatures
 
 
@@ -92,9 +92,7 @@ class ProbabilisticUNet(SegmentationMethod):
 
     def posterior(self, images: Tensor, labels: Tensor) -> Gaussian:
         """q(z | image, label map) for images `(P, K, *spatial)` and label maps `(P, *spatial)`: shape `(P, L)`."""
-        judged = (labels != IGNORE).unsqueeze(1)
-        centred = (one_hot(labels, self.config.num_classes) - 0.5) * judged
-        posterior: Gaussian = self.posterior_net(torch.cat([images, centred], dim=1))
+        posterior: Gaussian = self.posterior_net(with_labels(images, labels, self.config.num_classes))
         return posterior
 
     def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:

@@ -41,3 +41,12 @@ def one_hot(labels: Tensor, num_classes: int) -> Tensor:
     """`(P, *spatial)` uint8 -> `(P, C, *spatial)` float32 with 1 at the label; all zero where IGNORE."""
     classes = torch.arange(num_classes, device=labels.device, dtype=labels.dtype)
     return (labels[:, None] == classes.view(1, -1, *[1] * (labels.ndim - 1))).float()
+
+
+def with_labels(images: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """What a posterior network is given: images `(P, K, *spatial)` and label maps `(P, *spatial)`, joined.
+
+    Labels are one-hot minus 1/2, and 0 where nobody judged: `(P, K + C, *spatial)`.
+    """
+    judged = (labels != IGNORE).unsqueeze(1)
+    return torch.cat([images, (one_hot(labels, num_classes) - 0.5) * judged], dim=1)
