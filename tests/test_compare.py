@@ -43,7 +43,10 @@ def test_table_figures_and_page_are_written(done: Path) -> None:
         assert row["steps"] == 2
         assert row["curve"][-1][0] == 4
         assert row["curve"][-1][1] == pytest.approx(row["ged"])
-    assert (done / "table.md").read_text().count("\n| ") == 3
+        assert (row["reconstruction_iou"] is None) == (row["method"] != "probabilistic-unet")
+    table = (done / "table.md").read_text()
+    assert table.count("\n| ") == 3
+    assert table.splitlines()[0].count("IoU of reconstructions") == 2
     page = (done / "index.html").read_text()
     assert page.count("<img") >= 5 + 3  # an image a row, and the figures
     assert "http://" not in page.replace("http://www.w3.org", "")
@@ -152,6 +155,15 @@ def test_the_best_is_bold_where_there_is_a_better() -> None:
     assert "| b | **0.2500** | - |" in text
     assert "| a | 0.5000 | 0.1000 |" in text
     assert "**" not in markdown_table([{"method": "a", "ged": 0.5}])
+
+
+def test_reconstructions_have_columns_where_some_method_has_them() -> None:
+    rows = [{"method": name, "ged": 0.5, "reconstruction_iou": None} for name in "ab"]
+    assert markdown_table(rows).splitlines()[0] == "| method | GED |"
+    rows[1]["reconstruction_iou"] = 0.75
+    text = markdown_table(rows)
+    assert text.splitlines()[0] == "| method | GED | IoU of reconstructions |"
+    assert "| a | **0.5000** | - |" in text
 
 
 def test_other_data_do_not_mix_with_what_is_there(

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from plurimask.data.example import Example
+from plurimask.data.example import Example, ExampleSet
 from plurimask.data.lesions import lesion_source
 from plurimask.data.preprocessing import Preprocessing, draw_raters, random_crop, stack_padded
 from plurimask.distribution import IGNORE
 from plurimask.evaluate import ExampleView, evaluate
-from plurimask.inference import Sampling, generators_of, predict_images
+from plurimask.flips import Flip
+from plurimask.inference import Sampling, generators_of, predict_images, reconstruct_images
 from plurimask.methods import build_method
+from plurimask.metrics import reconstruction_iou
 from plurimask.predict import readings
 
 
@@ -64,6 +68,99 @@ def test_images_of_mixed_sizes_come_back_in_order() -> None:
     for names, samples, _ in predict_images(method("probabilistic-unet"), images, Sampling(3)):
         seen += [(name, tuple(samples[:, number].shape)) for number, name in enumerate(names)]
     assert seen == [(str(number), (3, *size)) for number, size in enumerate(sizes)]
+
+
+class Stored(ExampleSet):
+    def __init__(self, examples: list[Example]) -> None:
+        self.examples = examples
+        self.names = self.groups = [one.name for one in examples]
+
+    def __getitem__(self, index: int) -> Example:
+        return self.examples[index]
+
+
+def stored(view: ExampleView, change: Any) -> ExampleView:
+    """The view with each example changed; `change` is given its number too."""
+    return replace(view, examples=Stored([change(number, view.examples[number]) for number in view.indices]))
+
+
+def reconstructed(network: Any, view: ExampleView, number: int) -> Any:
+    """The figures of one image's reconstructions, made by themselves."""
+    one = view.preprocessing.example(view.examples[number])
+    made = reconstruct_images(network, [one.image], [one.labels])
+    assert made is not None
+    return reconstruction_iou(made[0], one.labels, view.counted_classes)
+
+
+@pytest.mark.parametrize("name", ["probabilistic-unet", "image2image-vae"])
+def test_reconstructions_are_of_each_image_s_own_raters(name: str, view: ExampleView) -> None:
+    """In batches, with absent raters, and with images that have more raters than others of their batch."""
+
+    def fewer(number: int, one: Example) -> Example:
+        labels = one.labels[: 4 - number % 3].clone()
+        labels[0, :, : number * 2] = IGNORE
+        if number == 5:
+            labels[0] = IGNORE
+        if number == 6:
+            labels[:] = IGNORE
+        return replace(one, labels=labels)
+
+    network, mixed = method(name), stored(view, fewer)
+    evaluation = evaluate(network, mixed, Sampling(2, batch_size=5))
+    marked = [row["reconstruction_iou_marked"] for row in evaluation.rows]
+    for number, row in enumerate(evaluation.rows):
+        want = reconstructed(network, mixed, number)
+        assert row["reconstruction_iou"] == pytest.approx(want.iou, abs=0.05, nan_ok=True)  # rounding may decide a tie
+        assert row["reconstruction_iou_marked"] == pytest.approx(want.marked, abs=0.05, nan_ok=True)
+    assert math.isnan(evaluation.rows[6]["reconstruction_iou"])
+    assert evaluation.totals["reconstruction_iou"] == pytest.approx(
+        sum(row["reconstruction_iou"] for row in evaluation.rows[:6]) / 6
+    )
+    assert 0 < sum(not math.isnan(value) for value in marked) < 7
+    assert evaluation.totals["reconstruction_iou_marked"] == pytest.approx(np.nanmean(marked))
+
+
+def test_a_method_without_a_posterior_has_no_reconstructions(view: ExampleView) -> None:
+    evaluation = evaluate(method("unet"), view, Sampling(2))
+    assert evaluation.totals["reconstruction_iou"] is evaluation.totals["reconstruction_iou_marked"] is None
+    assert all(math.isnan(row["reconstruction_iou"]) for row in evaluation.rows)
+    assert reconstruct_images(method("unet"), [torch.randn(1, 9, 7)], [torch.zeros(2, 9, 7, dtype=torch.uint8)]) is None
+
+
+def test_images_are_reconstructed_a_bounded_number_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, sizes = method("probabilistic-unet"), []
+    original = type(network).reconstruct
+
+    def spy(self: Any, images: torch.Tensor, labels: torch.Tensor) -> Any:
+        sizes.append(tuple(labels.shape[:2]))
+        return original(self, images, labels)
+
+    monkeypatch.setattr(type(network), "reconstruct", spy)
+    images = [torch.randn(1, 9, 7) for _ in range(5)]
+    labels = [torch.randint(0, 2, (raters, 9, 7)).to(torch.uint8) for raters in (3, 1, 2, 3, 2)]
+    whole = reconstruct_images(network, images, labels)
+    monkeypatch.setattr("plurimask.inference.MAX_BATCH_PIXELS", 2 * 3 * 9 * 7 + 5)
+    parts = reconstruct_images(network, images, labels)
+    assert sizes == [(5, 3), (2, 3), (2, 3), (1, 3)]
+    assert whole is not None
+    assert parts is not None
+    for one, other, own in zip(whole, parts, labels, strict=True):
+        assert one.shape == own.shape
+        assert float((one != other).float().mean()) < 0.02  # rounding may decide a tie
+
+
+def test_where_classes_flip_the_annotator_s_map_is_reconstructed(view: ExampleView) -> None:
+    flips = (Flip(1, 2, 0.4),)
+    flipping = stored(view, lambda _, one: replace(one, labels=one.labels[:1], flips=flips))
+    flipping = replace(flipping, counted_classes=(1, 2))
+    torch.manual_seed(0)
+    network = build_method("probabilistic-unet", channels=(6, 8), num_classes=3).eval()
+    rows = evaluate(network, flipping, Sampling(2)).rows
+    for number, row in enumerate(rows):
+        want = reconstructed(network, flipping, number)
+        for figure in ("reconstruction_iou", "reconstruction_iou_marked"):
+            assert row[figure] == pytest.approx(want.marked, abs=0.05, nan_ok=True)  # others are left out
+    assert any(not math.isnan(row["reconstruction_iou"]) for row in rows)
 
 
 def example(height: int, width: int, raters: int = 3) -> Example:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import plurimask.distribution as distribution
-from plurimask.distribution import IGNORE, Generators, SegmentationDistribution
+from plurimask.distribution import IGNORE, Generators, SegmentationDistribution, most_likely
 from plurimask.errors import InputError
 from plurimask.method import SegmentationMethod
 from plurimask.methods import METHODS, build_method
@@ -34,6 +34,7 @@ TINY: dict[str, dict[str, Any]] = {
     "m-heads": {"channels": (7, 9), "num_heads": 3},
     "image2image-vae": {"channels": (7, 9)},
     "probabilistic-unet": {"channels": (7, 9), "latent_dim": 4},
+    "hierarchical-probabilistic-unet": {"channels": (7, 9, 8), "latent_dims": (2, 1), "blocks_per_scale": 1},
 }
 FALLING_TERM: dict[str, str] = {
     "unet": "cross_entropy",
@@ -42,6 +43,7 @@ FALLING_TERM: dict[str, str] = {
     "m-heads": "best_head",
     "image2image-vae": "reconstruction",
     "probabilistic-unet": "reconstruction",
+    "hierarchical-probabilistic-unet": "reconstruction",
 }
 """The term that must fall on a tiny batch, where the total need not."""
 
@@ -155,6 +157,7 @@ def test_every_parameter_of_the_optimiser_gets_a_gradient(
 
 def test_the_loss_falls_on_a_tiny_batch(name: str, method: SegmentationMethod, images: Tensor, labels: Tensor) -> None:
     optimizer = torch.optim.Adam(method.parameter_groups(3e-3), lr=3e-3)
+    before = method.reconstruct(images, labels)
     values = []
     for step in range(100):
         loss = method.loss(images, labels, seeded(step))
@@ -163,6 +166,9 @@ def test_the_loss_falls_on_a_tiny_batch(name: str, method: SegmentationMethod, i
         optimizer.step()
         values.append(float(loss.terms[FALLING_TERM[name]]))
     assert sum(values[-5:]) / 5 < 0.75 * values[0]
+    after = method.reconstruct(images, labels)
+    if before is not None and after is not None:
+        assert int((after == labels).sum()) > int((before == labels).sum())
 
 
 def test_raters_of_one_step_count_alike(method: SegmentationMethod, images: Tensor, labels: Tensor) -> None:
@@ -243,6 +249,53 @@ def test_a_batch_that_nobody_judged_gives_a_finite_loss(method: SegmentationMeth
     assert all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in method.parameters())
 
 
+def test_reconstructions_are_maps_of_the_present_raters(
+    method: SegmentationMethod, images: Tensor, labels: Tensor
+) -> None:
+    method.eval()
+    labels = labels.clone()
+    labels[0, 1] = IGNORE
+    labels[1, 2, :, :6] = IGNORE
+    with torch.no_grad():
+        made = method.reconstruct(images, labels)
+        if made is None:
+            return
+        assert made.shape == (B, R, H, W)
+        assert made.dtype == torch.uint8
+        absent = torch.zeros(B, R, dtype=torch.bool)
+        absent[0, 1] = True
+        assert bool((made[absent] == IGNORE).all())
+        assert bool((made[~absent] < C).all())
+        again = method.reconstruct(images, labels)
+        assert again is not None
+        assert torch.equal(again, made)
+        # A rater's reconstruction does not depend on the other raters or images.
+        alone = method.reconstruct(images[1:], labels[1:, 2:])
+        assert alone is not None
+        assert float((alone[0] != made[1, 2:]).float().mean()) < 1e-2  # rounding may decide a tie
+        nobody = torch.full_like(labels, IGNORE)
+        nothing = method.reconstruct(images, nobody)
+        assert nothing is not None
+        assert torch.equal(nothing, nobody)
+
+
+@pytest.mark.parametrize("name", ["probabilistic-unet", "image2image-vae"])
+def test_reconstructions_decode_the_means_of_the_posteriors(
+    method: Any, name: str, images: Tensor, labels: Tensor
+) -> None:
+    method.eval()
+    with torch.no_grad():
+        for parameter in method.parameters():  # larger weights: without training every map would be of one class
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=seeded(2)))
+        made = method.reconstruct(images, labels)
+        for rater in range(R):
+            mean = method.posterior(images, labels[:, rater]).mean
+            want = most_likely(method(images).decode(mean[None]))[0]
+            assert float((made[:, rater] != want).float().mean()) < 1e-2  # rounding may decide a tie
+    assert len(made.unique()) > 1
+    assert bool((made[:, 0] != made[:, -1]).any())
+
+
 def test_saved_and_loaded_methods_give_identical_samples(
     name: str, method: SegmentationMethod, images: Tensor, tmp_path: Path
 ) -> None:
@@ -270,6 +323,7 @@ def test_only_buffers_change_and_only_in_training(method: SegmentationMethod, im
     method.eval()
     with torch.no_grad():
         method(images).sample(2, seeded())
+        method.reconstruct(images, labels)
     assert all(torch.equal(value, weights[key]) for key, value in state().items())
     method.train()
     method.loss(images, labels, seeded())

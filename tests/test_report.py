@@ -114,6 +114,8 @@ def test_the_report_holds_the_figures_of_the_evaluation(tmp_path: Path) -> None:
         "ece",
         "nll",
         "error_auroc",
+        "reconstruction_iou",
+        "reconstruction_iou_marked",
     ):
         assert f">{totals[name]:.4f}<" in page, name
     assert f">{totals['subset_b']['ged']:.4f}<" in page and "Subset B" in page

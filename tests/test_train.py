@@ -54,6 +54,7 @@ def test_a_run_holds_what_is_needed_to_use_it(source: Any, tmp_path: Path) -> No
     assert record.split is None
     rows = metrics(tmp_path / "run")
     assert {"step", "minutes", "learning_rate", "loss", "reconstruction", "kl", "val_ged"} <= set(rows[0])
+    assert all(0 <= float(row["val_reconstruction_iou"]) <= 1 for row in rows if row["val_ged"])
     assert sum(row["val_ged"] != "" for row in rows) == 3
     assert min(float(row["val_ged"]) for row in rows if row["val_ged"]) == pytest.approx(outcome["best_ged"])
     (tmp_path / "run").rename(tmp_path / "moved")

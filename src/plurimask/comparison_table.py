@@ -35,6 +35,8 @@ COLUMNS = (
     Column("ece", "calibration error", "lower"),
     Column("nll", "negative log-likelihood", "lower"),
     Column("error_auroc", "AUROC of entropy for errors", "higher", 3),
+    Column("reconstruction_iou", "IoU of reconstructions", "higher"),
+    Column("reconstruction_iou_marked", "IoU of reconstructions, marked", "higher"),
     Column("flip_error", "error of flip frequencies", "lower", 3),
     Column("parameters", "parameters"),
     Column("steps", "steps"),

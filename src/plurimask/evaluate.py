@@ -17,7 +17,7 @@ from torch import Tensor
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.files import replace_file
-from plurimask.inference import Sampling, predict_images
+from plurimask.inference import Sampling, predict_images, reconstruct_images
 from plurimask.method import SegmentationMethod
 from plurimask.metrics import CONVENTIONS, CalibrationBins, SegmentationMetrics, Totals, evaluate_image
 from plurimask.metrics.evaluation import ImageEvaluation
@@ -69,6 +69,8 @@ def evaluate(
 ) -> Evaluation:
     """Draw samples for every example of the view and compare them with its raters.
 
+    Where the method has a posterior, each rater's map is reconstructed too, and compared with that rater.
+
     Args:
         method: trained; used as it is, on the device where its weights are.
         view: the examples.
@@ -94,11 +96,14 @@ def evaluate(
     for predicted in predict_images(method, images(), sampling):
         samples, mean = predicted.samples.cpu(), predicted.mixture.mean().cpu()
         entropy = predicted.mixture.entropy().cpu()
-        for number, name in enumerate(predicted.names):
-            example, own = examples.pop(name), samples[:, number]
-            scores = _scores(own, mean[number], example, view.counted_classes)
+        seen = [examples.pop(name) for name in predicted.names]
+        made = reconstruct_images(method, [one.image for one in seen], [one.labels for one in seen])
+        for number, example in enumerate(seen):
+            own = samples[:, number]
+            maps = None if made is None else made[number]
+            scores = _scores(own, mean[number], example, maps, view.counted_classes)
             metrics.update([scores])
-            rows.append({"name": name, **scores.scores})
+            rows.append({"name": example.name, **scores.scores})
             if example.flips:
                 counts = flip_counts(own, example.labels[0], example.flips)
                 flip_totals = counts if flip_totals is None else flip_totals + counts
@@ -107,10 +112,13 @@ def evaluate(
     return Evaluation(metrics.compute(), rows, metrics.calibration_bins(), flip_totals)
 
 
-def _scores(samples: Tensor, mean: Tensor, example: Example, counted_classes: Sequence[int]) -> ImageEvaluation:
+def _scores(
+    samples: Tensor, mean: Tensor, example: Example, made: Tensor | None, counted_classes: Sequence[int]
+) -> ImageEvaluation:
     if example.flips:
-        return evaluate_flipped_image(samples, mean, example.labels[0], example.flips)
-    return evaluate_image(samples, mean, example.labels, counted_classes)
+        of_annotator = None if made is None else made[0]
+        return evaluate_flipped_image(samples, mean, example.labels[0], example.flips, of_annotator)
+    return evaluate_image(samples, mean, example.labels, counted_classes, made)
 
 
 def flip_error(flips: Mapping[str, Mapping[str, float | None]]) -> float | None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from plurimask.distribution import Generators, MixtureSegmentation
+from plurimask.distribution import IGNORE, Generators, MixtureSegmentation
 from plurimask.errors import InputError
 from plurimask.method import SegmentationMethod
 
@@ -103,9 +103,7 @@ def _predict(
     method: SegmentationMethod, batch: list[tuple[str, Tensor]], sampling: Sampling, device: torch.device
 ) -> PredictedBatch:
     names = [name for name, _ in batch]
-    images = torch.stack([image for _, image in batch]).to(device)
-    if images.ndim == 4:
-        images = images.contiguous(memory_format=torch.channels_last)
+    images = _stacked([image for _, image in batch], device)
     with torch.inference_mode(), fast_precision(device):
         prediction = method(images)
     with torch.inference_mode():
@@ -114,3 +112,41 @@ def _predict(
         if mixture.num_components != sampling.num_samples:  # heads or members: as many of them as were asked for
             samples = mixture.sample(sampling.num_samples, generators_of(sampling.seed, names))
     return PredictedBatch(names, samples, mixture)
+
+
+def reconstruct_images(
+    method: SegmentationMethod, images: Sequence[Tensor], labels: Sequence[Tensor]
+) -> list[Tensor] | None:
+    """What the method makes of each rater's map when its posterior has seen it (`SegmentationMethod.reconstruct`).
+
+    Args:
+        method: trained; used as it is, on the device where its weights are.
+        images: B normalised images `(K, *spatial)` of one size.
+        labels: of each image, `(R, *spatial)`, uint8; R may differ from image to image.
+
+    Returns:
+        Of each image, label maps `(R, *spatial)`, uint8 on the CPU, IGNORE for absent raters; None for a method without
+        a posterior.
+    """
+    device = next(method.parameters()).device
+    most = max(len(maps) for maps in labels)
+    # As many images at once as their maps fill a batch of predictions: each map may need features of its own.
+    step = max(1, MAX_BATCH_PIXELS // max(1, most * images[0][0].numel()))
+    made: list[Tensor] = []
+    for start in range(0, len(images), step):
+        own = labels[start : start + step]
+        padded = own[0].new_full((len(own), most, *own[0].shape[1:]), IGNORE)  # raters that an image lacks are absent
+        for number, maps in enumerate(own):
+            padded[number, : len(maps)] = maps
+        with torch.inference_mode(), fast_precision(device):
+            maps_of_all = method.reconstruct(_stacked(images[start : start + step], device), padded.to(device))
+        if maps_of_all is None:
+            return None
+        made += [of_image[: len(maps)] for of_image, maps in zip(maps_of_all.cpu(), own, strict=True)]
+    return made
+
+
+def _stacked(images: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Images `(K, *spatial)` of one size as a batch, in the memory layout that is fast."""
+    batch = torch.stack(list(images)).to(device)
+    return batch.contiguous(memory_format=torch.channels_last) if batch.ndim == 4 else batch

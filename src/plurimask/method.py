@@ -50,6 +50,19 @@ class SegmentationMethod(nn.Module, abc.ABC):
     def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
         """The training objective on labels `(B, R, *spatial)`, uint8: the R >= 1 raters drawn for this step."""
 
+    def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor | None:
+        """Each rater's map as the method decodes it from the means of its own posterior, without a random draw.
+
+        Args:
+            images: `(B, K, *spatial)`, float32, normalised.
+            labels: `(B, R, *spatial)`, uint8; absent raters are maps of IGNORE.
+
+        Returns:
+            Label maps `(B, R, *spatial)`, uint8, IGNORE everywhere for absent raters; None (the default) for a method
+            without a posterior.
+        """
+        return None
+
     def parts(self) -> list[SegmentationMethod]:
         """The methods that are trained on their own, each with its own seed and share of the budget: this one alone."""
         return [self]

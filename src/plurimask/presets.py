@@ -118,6 +118,29 @@ _OF_THE_PAPER = {
 }
 """All methods of the Probabilistic U-Net paper are built around the same U-Net; the rest are their defaults."""
 
+_HIERARCHY = "hierarchical-probabilistic-unet"
+_HIERARCHICAL = {
+    "small": Preset(
+        "a laptop: narrow network of 7 scales, latents at the coarsest 4, 20 minutes",
+        {
+            "channels": (16, 32, 64, 96, 96, 96, 96),
+            "blocks_per_scale": 2,
+            "multiplier_rate": 5e-3,
+        },
+        {**_SMALL_TRAINING, "gradient_clip": 1e4},
+    ),
+    "lidc": Preset(
+        "the network and training of the Hierarchical Probabilistic U-Net paper on LIDC-IDRI",
+        {"channels": (24, 48, 96, 192, 192, 192, 192, 192)},
+        {
+            **_LIDC_TRAINING,
+            "schedule": "piecewise",
+            "drops": ((0.25, 0.5), (0.5, 0.25), (0.75, 0.125), (0.875, 0.0625)),
+            "final_learning_rate": 0.0,
+        },
+    ),
+}
+
 _SINGLE_NETWORKS = {
     "unet": {
         **_OF_THE_PAPER,
@@ -136,12 +159,13 @@ _SINGLE_NETWORKS = {
     "m-heads": _OF_THE_PAPER,
     "image2image-vae": _OF_THE_PAPER,
     "probabilistic-unet": _OF_THE_PAPER,
+    _HIERARCHY: _HIERARCHICAL,
 }
 
 
 def _ensemble(preset: str, num_members: int, summary: str) -> Preset:
     """U-Nets with a preset of theirs; members of other methods have the preset of that name too."""
-    settings = {name: presets[preset].method for name, presets in _SINGLE_NETWORKS.items()}
+    settings = {name: presets[preset].method for name, presets in _SINGLE_NETWORKS.items() if preset in presets}
     method = {"members": ("unet",) * num_members, "member_settings": settings}
     training = dict(_SINGLE_NETWORKS["unet"][preset].training)
     if "max_steps" in training:  # members share the budget

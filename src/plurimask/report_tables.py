@@ -81,6 +81,19 @@ _METRICS: tuple[tuple[str, str, str | None, str], ...] = (
         None,
         "The probability that a wrong label has a higher entropy than a right one. 1 is perfect, 0.5 chance.",
     ),
+    (
+        "reconstruction_iou",
+        "IoU of reconstructions",
+        None,
+        "Overlap of each rater's map with what the method makes of it when it may see it. 1 at most; there is none "
+        "for a method without a posterior.",
+    ),
+    (
+        "reconstruction_iou_marked",
+        "The same, marked maps",
+        None,
+        "Without the maps in which a rater marked nothing: those are easily reconstructed.",
+    ),
 )
 
 

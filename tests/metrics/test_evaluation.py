@@ -7,7 +7,7 @@ import torch
 
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
-from plurimask.metrics import evaluate_image, evaluate_images
+from plurimask.metrics import evaluate_image, evaluate_images, reconstruction_iou
 
 
 def random_batch(num_samples=6, batch_size=3, num_raters=4, num_classes=5, spatial=(7, 8)):
@@ -38,6 +38,7 @@ def test_a_row_equals_the_definitions(spatial):
         assert row["ece"] == pytest.approx(naive.calibration_error([(mean, raters)], classes, 15), abs=1e-12)
         total, count = naive.likelihood(mean, raters)
         assert row["nll"] == pytest.approx(total / count, rel=1e-6)
+        assert math.isnan(row["reconstruction_iou"]) and math.isnan(row["reconstruction_iou_marked"])
         assert row["num_raters"] == len(present)
         assert row["all_marked"] == all(set(rater.flatten()) & set(classes) for rater in present)
 
@@ -59,9 +60,23 @@ def test_all_marked():
     assert not marked([2])
 
 
+def test_reconstructions_add_their_figures_and_change_no_other():
+    samples, probabilities, labels = random_batch()
+    made = torch.randint(5, labels.shape, generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
+    without = evaluate_images(samples, probabilities, labels, [1, 2])
+    for index, evaluation in enumerate(evaluate_images(samples, probabilities, labels, [1, 2], made)):
+        assert evaluation.scores == {
+            **without[index].scores,
+            "reconstruction_iou": reconstruction_iou(made[index], labels[index], [1, 2]).iou,
+            "reconstruction_iou_marked": reconstruction_iou(made[index], labels[index], [1, 2]).marked,
+        }
+        assert 0 < evaluation.scores["reconstruction_iou"] < 1
+
+
 def test_nobody_present_gives_nan():
     samples, probabilities, labels = random_batch(batch_size=1)
-    scores = evaluate_image(samples[:, 0], probabilities[0], torch.full_like(labels[0], IGNORE), [1]).scores
+    nobody = torch.full_like(labels[0], IGNORE)
+    scores = evaluate_image(samples[:, 0], probabilities[0], nobody, [1], nobody).scores
     assert scores["num_raters"] == 0
     assert all(math.isnan(value) for key, value in scores.items() if key not in ("all_marked", "num_raters"))
 
@@ -78,6 +93,8 @@ def test_errors_say_what_is_wrong():
     samples, probabilities, labels = random_batch()
     with pytest.raises(InputError, match="images"):
         evaluate_images(samples[:, :2], probabilities, labels, [1])
+    with pytest.raises(InputError, match="one map for each rater of each image"):
+        evaluate_images(samples, probabilities, labels, [1], labels[:2])
     with pytest.raises(InputError, match="spatial shapes"):
         evaluate_images(samples, probabilities[..., :5], labels, [1])
     with pytest.raises(InputError, match="uint8"):

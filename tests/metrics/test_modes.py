@@ -131,9 +131,16 @@ def test_transport_with_weights_in_twelfths():
 def test_a_row_equals_the_enumeration(present):
     samples, label, generator = image(seed=7, present=present)
     mean = torch.randn(NUM_CLASSES, *label.shape, generator=generator).mul(2).softmax(0)
-    evaluation = evaluate_flipped_image(samples, mean, label, FLIPS)
+    made = samples[1]
+    evaluation = evaluate_flipped_image(samples, mean, label, FLIPS, made)
     modes, weights = every_mode(label)
     scores = evaluation.scores
+    own = naive.iou(made.numpy(), label.numpy(), COUNTED, (label != IGNORE).numpy())
+    assert scores["reconstruction_iou"] == pytest.approx(own)
+    assert scores["reconstruction_iou_marked"] == pytest.approx(own)
+    without = evaluate_flipped_image(samples, mean, label, FLIPS).scores
+    assert math.isnan(without["reconstruction_iou"])
+    assert math.isnan(without["reconstruction_iou_marked"])
     single = mean.argmax(0).to(torch.uint8)
     each = [overlap(single, mode[None], COUNTED) for mode in modes]
     assert scores["dice"] == pytest.approx(sum(float(w) * one.dice for w, one in zip(weights, each, strict=True)))
@@ -170,7 +177,7 @@ def test_images_without_such_a_class_are_left_out():
     samples, label, generator = image(present=(2, 5))
     mean = torch.randn(NUM_CLASSES, *label.shape, generator=generator).softmax(0)
     assert mode_spread(label, FLIPS) is None
-    evaluation = evaluate_flipped_image(samples, mean, label, FLIPS)
+    evaluation = evaluate_flipped_image(samples, mean, label, FLIPS, label)
     figures = [value for key, value in evaluation.scores.items() if key not in ("all_marked", "num_raters")]
     assert all(math.isnan(value) for value in figures)
     other, other_label, _ = image(seed=1)
@@ -226,6 +233,8 @@ def test_errors_say_what_is_wrong():
         mode_distances(samples[:, 1:], label, FLIPS)
     with pytest.raises(InputError, match="probabilities"):
         evaluate_flipped_image(samples, mean[:, 1:], label, FLIPS)
+    with pytest.raises(InputError, match="one map of the same size for each rater"):
+        evaluate_flipped_image(samples, mean, label, FLIPS, label[1:])
     with pytest.raises(InputError, match="uint8"):
         sample_modes(samples.long(), label, FLIPS)
     with pytest.raises(InputError, match="class 9, the twin of class 4"):

@@ -11,7 +11,18 @@ from plurimask.distribution import IGNORE
 from plurimask.metrics import CONVENTIONS, NUM_BINS, ErrorHistogram, SegmentationMetrics, evaluate_images
 
 CLASSES = [1, 2]
-MEANS = ("ged", "ged_unbiased", "ged_oracle", "hungarian_iou", "diversity", "rater_diversity", "dice", "iou")
+MEANS = (
+    "ged",
+    "ged_unbiased",
+    "ged_oracle",
+    "hungarian_iou",
+    "diversity",
+    "rater_diversity",
+    "dice",
+    "iou",
+    "reconstruction_iou",
+    "reconstruction_iou_marked",
+)
 
 
 def random_set(num_images=9):
@@ -27,8 +38,16 @@ def random_set(num_images=9):
     return samples, probabilities, labels
 
 
+def reconstructions_of(labels):
+    """Maps that are often right."""
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.randint(3, labels.shape, generator=generator, dtype=torch.uint8)
+    wrong = torch.rand(labels.shape, generator=generator) < 0.3
+    return torch.where(wrong | (labels == IGNORE), noise, labels)
+
+
 def evaluations_of(data):
-    return evaluate_images(*data, CLASSES)
+    return evaluate_images(*data, CLASSES, reconstructions_of(data[2]))
 
 
 def total(evaluations):
@@ -89,6 +108,8 @@ def test_values_have_their_ranges():
         "iou",
         "ece",
         "error_auroc",
+        "reconstruction_iou",
+        "reconstruction_iou_marked",
     ):
         assert 0 <= found[name] <= 1
     assert 0 <= found["ged"] <= 2 and found["nll"] >= 0
@@ -104,6 +125,19 @@ def test_what_does_not_exist_is_none_and_never_nan():
     assert one_rater["ged"] is not None and "subset_b" not in one_rater
     blind = total(evaluations_of((samples[:, 1:2], probabilities[1:2], labels[1:2])))
     assert blind["subset_b"]["num_images"] == 0 and blind["subset_b"]["ged"] is None
+
+
+def test_a_method_without_reconstructions_has_none_of_their_figures():
+    data = random_set()
+    without, expected = total(evaluate_images(*data, CLASSES)), total(evaluations_of(data))
+    for totals in (without, without["subset_b"]):
+        assert totals["reconstruction_iou"] is totals["reconstruction_iou_marked"] is None
+    assert without.keys() == expected.keys()
+    same = [name for name in without if "reconstruction" not in name and name != "subset_b"]
+    assert [without[name] for name in same] == [expected[name] for name in same]
+    # Images of methods with and without them together: the mean is over those that have them.
+    evaluations = evaluations_of(data)[:5] + evaluate_images(*data, CLASSES)[5:]
+    assert total(evaluations)["reconstruction_iou"] == pytest.approx(total(evaluations[:5])["reconstruction_iou"])
 
 
 @pytest.mark.parametrize("split", [4, 9, 5])

@@ -10,6 +10,7 @@ from plurimask.errors import InputError, unknown_name
 from plurimask.method import SegmentationMethod
 from plurimask.methods.dropout_unet import DropoutUNet
 from plurimask.methods.ensemble import Ensemble, EnsembleConfig
+from plurimask.methods.hierarchical_probabilistic_unet import HierarchicalProbabilisticUNet
 from plurimask.methods.image2image_vae import Image2ImageVAE
 from plurimask.methods.m_heads import MHeads
 from plurimask.methods.probabilistic_unet import ProbabilisticUNet
@@ -22,6 +23,7 @@ METHODS: dict[str, type[SegmentationMethod]] = {
     "m-heads": MHeads,
     "image2image-vae": Image2ImageVAE,
     "probabilistic-unet": ProbabilisticUNet,
+    "hierarchical-probabilistic-unet": HierarchicalProbabilisticUNet,
 }
 
 

@@ -22,7 +22,7 @@ from plurimask.distribution import Noise, RandomSource, SegmentationDistribution
 from plurimask.method import Loss, MethodConfig, SegmentationMethod
 from plurimask.nn.initialisation import Initialisation, initialise
 from plurimask.nn.latent import Gaussian, GaussianEncoder
-from plurimask.nn.losses import judgements, summed_cross_entropy, with_labels
+from plurimask.nn.losses import judgements, maps_of_raters, summed_cross_entropy, with_labels
 from plurimask.nn.precision import current_autocast
 from plurimask.nn.unet import Normalisation, Style, UNetFeatures, class_scores
 
@@ -122,3 +122,9 @@ class Image2ImageVAE(SegmentationMethod):
         kl = (raters.weight * posterior.kl(standard)).sum()
         terms = {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
         return Loss(reconstruction + self.config.beta * kl, terms)
+
+    def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
+        raters = judgements(labels)
+        seen = images[raters.image]
+        z = self.posterior(seen, raters.labels).mean
+        return maps_of_raters(self.scores_of(seen, z), raters, labels)

@@ -23,7 +23,7 @@ from plurimask.method import Loss, MethodConfig, SegmentationMethod
 from plurimask.nn.head import LatentHead
 from plurimask.nn.initialisation import Initialisation, initialise
 from plurimask.nn.latent import Gaussian, GaussianEncoder
-from plurimask.nn.losses import judgements, summed_cross_entropy, with_labels
+from plurimask.nn.losses import judgements, maps_of_raters, summed_cross_entropy, with_labels
 from plurimask.nn.unet import Normalisation, Style, UNetFeatures
 
 
@@ -105,3 +105,8 @@ class ProbabilisticUNet(SegmentationMethod):
         kl = (raters.weight * posterior.kl(prior)).sum()
         terms = {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
         return Loss(reconstruction + self.config.beta * kl, terms)
+
+    def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
+        raters = judgements(labels)
+        z = self.posterior(images[raters.image], raters.labels).mean
+        return maps_of_raters(self.head(self.head.project(self.unet(images)), z, raters.image), raters, labels)

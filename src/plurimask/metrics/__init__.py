@@ -19,6 +19,7 @@ from plurimask.metrics.energy_distance import (
 from plurimask.metrics.evaluation import ImageEvaluation, ImageScores, evaluate_image, evaluate_images
 from plurimask.metrics.hungarian import hungarian_iou
 from plurimask.metrics.overlap import Overlap, overlap
+from plurimask.metrics.reconstruction import ReconstructionIoU, reconstruction_iou
 from plurimask.metrics.shells import SegmentationMetrics, Totals
 from plurimask.metrics.uncertainty import (
     ErrorHistogram,
@@ -47,12 +48,15 @@ CONVENTIONS = (
     "over pairs of different samples, the quality that the prediction itself expects. mean_entropy: nats per pixel of "
     "the mean probabilities. error_auroc: the probability that a wrong label (the most likely class of the mean "
     "probabilities is not the rater's) has a higher entropy than a right one, over all pairs of a judged pixel and a "
-    "rater, pooled, in 1024 bins of the entropy. subset_b: images on which at least two raters are present and each "
-    "marked a counted class. Where classes flip at random, the raters are all modes with their exact probabilities: "
-    "expectations over raters are weighted by these, ged_oracle = mu / n, hungarian_iou is an optimal transport from "
-    "samples of equal weight, only the classes that flip and their twins count, and images of which the annotator "
-    "marked none of them are left out. null: the figure does not exist (ged_unbiased, ged_oracle and rater_diversity "
-    "need two raters, expected_dice two samples, error_auroc a wrong and a right label)."
+    "rater, pooled, in 1024 bins of the entropy. reconstruction_iou: IoU between a rater's map and the map decoded "
+    "from the means of the posterior that has seen it, mean over raters, then over images; reconstruction_iou_marked: "
+    "only maps that mark a counted class in a pixel that counts. subset_b: images on which at least two raters are "
+    "present and each marked a counted class. Where classes flip at random, the raters are all modes with their exact "
+    "probabilities: expectations over raters are weighted by these, ged_oracle = mu / n, hungarian_iou is an optimal "
+    "transport from samples of equal weight, reconstructions are of the annotator's own map, only the classes that "
+    "flip and their twins count, and images of which the annotator marked none of them are left out. null: the figure "
+    "does not exist (ged_unbiased, ged_oracle and rater_diversity need two raters, expected_dice two samples, "
+    "error_auroc a wrong and a right label, reconstruction_iou a method with a posterior)."
 )
 """What the figures mean, in words: stored beside them."""
 
@@ -69,6 +73,7 @@ __all__ = [
     "LogLikelihood",
     "ObjectScore",
     "Overlap",
+    "ReconstructionIoU",
     "SegmentationMetrics",
     "Totals",
     "calibration_bins",
@@ -91,4 +96,5 @@ __all__ = [
     "pairwise_distance",
     "rater_distance",
     "rater_votes",
+    "reconstruction_iou",
 ]

@@ -16,6 +16,7 @@ from plurimask.metrics.distance import judged
 from plurimask.metrics.energy_distance import energy_distance, image_distances
 from plurimask.metrics.hungarian import hungarian_iou
 from plurimask.metrics.overlap import overlap
+from plurimask.metrics.reconstruction import reconstruction_iou
 from plurimask.metrics.uncertainty import ErrorHistogram, bin_errors, expected_dice, mean_entropy
 
 
@@ -36,6 +37,10 @@ class ImageScores(TypedDict):
     """Mean Dice between two different samples; NaN for one sample."""
     mean_entropy: float
     """Nats per pixel of the mean probabilities."""
+    reconstruction_iou: float
+    """Mean IoU between a rater's map and its reconstruction; NaN for a method without a posterior."""
+    reconstruction_iou_marked: float
+    """The same over the maps that mark a counted class; NaN if there are none."""
     all_marked: bool
     """Whether every present rater marked some counted class; False if nobody is present."""
     num_raters: int
@@ -52,7 +57,11 @@ class ImageEvaluation(NamedTuple):
 
 
 def evaluate_image(
-    samples: Tensor, mean_probabilities: Tensor, labels: Tensor, counted_classes: Sequence[int]
+    samples: Tensor,
+    mean_probabilities: Tensor,
+    labels: Tensor,
+    counted_classes: Sequence[int],
+    reconstructions: Tensor | None = None,
 ) -> ImageEvaluation:
     """The figures of one image, by `CONVENTIONS`.
 
@@ -61,6 +70,7 @@ def evaluate_image(
         mean_probabilities: `(C, *spatial)`, 0 to 1; its most likely classes are the single prediction.
         labels: `(R, *spatial)`, uint8; absent raters are maps of IGNORE.
         counted_classes: the class indices that count, without the background.
+        reconstructions: of each rater's map, `(R, *spatial)`, uint8; None for a method that has none.
 
     Raises:
         InputError: if shapes do not fit each other, or a class is not below C.
@@ -74,6 +84,7 @@ def evaluate_image(
     calibration = calibration_bins(mean_probabilities, votes, counted_classes)
     likelihood = log_likelihood(mean_probabilities, votes)
     agreeing = votes.gather(0, label_map[None].long())[0]
+    reconstructed = reconstruction_iou(reconstructions, labels, counted_classes)
     raters, valid = judged(labels)
     counted = torch.tensor(list(counted_classes), dtype=raters.dtype, device=raters.device)
     scores: ImageScores = {
@@ -89,6 +100,8 @@ def evaluate_image(
         "nll": likelihood.mean(),
         "expected_dice": expected_dice(samples, counted_classes, valid),
         "mean_entropy": mean_entropy(uncertainty, valid),
+        "reconstruction_iou": reconstructed.iou,
+        "reconstruction_iou_marked": reconstructed.marked,
         "all_marked": len(raters) > 0 and bool(torch.isin(raters, counted).flatten(1).any(1).all()),
         "num_raters": len(raters),
     }
@@ -97,7 +110,11 @@ def evaluate_image(
 
 
 def evaluate_images(
-    samples: Tensor, mean_probabilities: Tensor, labels: Tensor, counted_classes: Sequence[int]
+    samples: Tensor,
+    mean_probabilities: Tensor,
+    labels: Tensor,
+    counted_classes: Sequence[int],
+    reconstructions: Tensor | None = None,
 ) -> list[ImageEvaluation]:
     """`evaluate_image` for each image of a batch.
 
@@ -106,6 +123,7 @@ def evaluate_images(
         mean_probabilities: `(B, C, *spatial)`.
         labels: `(B, R, *spatial)`, uint8.
         counted_classes: the class indices that count, without the background.
+        reconstructions: `(B, R, *spatial)`, uint8; None for a method that has none.
 
     Raises:
         InputError: if shapes do not fit each other, or a class is not below C.
@@ -113,8 +131,14 @@ def evaluate_images(
     sizes = (samples.shape[1] if samples.ndim > 1 else 0, len(mean_probabilities), len(labels))
     if len(set(sizes)) != 1:
         raise InputError(f"samples (N, B, ...), probabilities (B, ...) and labels (B, ...) have {sizes} images")
+    if reconstructions is not None and reconstructions.shape != labels.shape:
+        raise InputError(
+            f"reconstructions {tuple(reconstructions.shape)} and labels {tuple(labels.shape)} differ: there must be "
+            "one map for each rater of each image"
+        )
+    made = [None] * len(labels) if reconstructions is None else list(reconstructions)
     return [
-        evaluate_image(samples[:, index], mean_probabilities[index], labels[index], counted_classes)
+        evaluate_image(samples[:, index], mean_probabilities[index], labels[index], counted_classes, made[index])
         for index in range(len(labels))
     ]
 

@@ -20,22 +20,29 @@ from plurimask.metrics.modes import (
     weighted_energy_distance,
     weighted_hungarian_iou,
 )
+from plurimask.metrics.reconstruction import reconstruction_iou
 from plurimask.metrics.uncertainty import ErrorHistogram, bin_errors, expected_dice, mean_entropy, no_errors
 
 
 def evaluate_flipped_image(
-    samples: Tensor, mean_probabilities: Tensor, label: Tensor, flips: Sequence[Flip]
+    samples: Tensor,
+    mean_probabilities: Tensor,
+    label: Tensor,
+    flips: Sequence[Flip],
+    reconstruction: Tensor | None = None,
 ) -> ImageEvaluation:
     """The figures of one image against all its modes, each with its probability.
 
     `dice` and `iou` are expectations over the modes, of the most likely classes of the mean. Calibration,
-    log-likelihood and error detection compare the mean with the exact probabilities of the classes at each pixel.
+    log-likelihood and error detection compare the mean with the exact probabilities of the classes at each pixel. The
+    figures of reconstructions are of the annotator's own map, the mode in which nothing flips.
 
     Args:
         samples: `(N, *spatial)`, uint8.
         mean_probabilities: `(C, *spatial)`, 0 to 1, of all classes, twins among them.
         label: the annotator's map `(*spatial)`, uint8, in the classes before flipping.
         flips: K of them.
+        reconstruction: of the annotator's map, `(*spatial)`, uint8; None for a method that has none.
 
     Returns:
         All figures NaN and all sums 0 if the annotator marked none of the classes that flip: the published evaluation
@@ -54,6 +61,7 @@ def evaluate_flipped_image(
     dice, iou = expected_overlap(most_likely.to(torch.uint8), label, flips)
     calibration = _calibration(mean_probabilities, label, flips)
     likelihood = _likelihood(mean_probabilities, label, flips)
+    reconstructed = reconstruction_iou(None if reconstruction is None else reconstruction[None], label[None], counted)
     scores: ImageScores = {
         "ged": ged,
         "ged_unbiased": ged_unbiased,
@@ -67,6 +75,8 @@ def evaluate_flipped_image(
         "nll": likelihood.mean(),
         "expected_dice": expected_dice(samples, counted, label != IGNORE),
         "mean_entropy": mean_entropy(uncertainty, label != IGNORE),
+        "reconstruction_iou": reconstructed.iou,
+        "reconstruction_iou_marked": reconstructed.marked,
         "all_marked": False,
         "num_raters": 1,
     }
@@ -140,6 +150,8 @@ def _left_out(num_classes: int) -> ImageEvaluation:
         "nll": nan,
         "expected_dice": nan,
         "mean_entropy": nan,
+        "reconstruction_iou": nan,
+        "reconstruction_iou_marked": nan,
         "all_marked": False,
         "num_raters": 1,
     }

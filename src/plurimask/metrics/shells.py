@@ -14,7 +14,18 @@ from plurimask.metrics.calibration import NUM_BINS, CalibrationBins
 from plurimask.metrics.evaluation import ImageEvaluation, is_multiply_rated, is_undefined
 from plurimask.metrics.uncertainty import NUM_ENTROPY_BINS, ErrorHistogram
 
-MEANS = ("ged", "ged_unbiased", "ged_oracle", "hungarian_iou", "diversity", "rater_diversity", "dice", "iou")
+MEANS = (
+    "ged",
+    "ged_unbiased",
+    "ged_oracle",
+    "hungarian_iou",
+    "diversity",
+    "rater_diversity",
+    "dice",
+    "iou",
+    "reconstruction_iou",
+    "reconstruction_iou_marked",
+)
 """Figures of a data set that are means over the images for which they exist."""
 
 Totals: TypeAlias = dict[str, "float | int | Totals | None"]
@@ -80,11 +91,11 @@ class SegmentationMetrics(Metric):  # type: ignore[misc]
                     self.dice_values_b.append(value)
 
     def compute(self) -> Totals:
-        """`num_images, num_undefined, ged, ..., nll, error_auroc`; None where a figure does not exist.
+        """`num_images, num_undefined, ged, ..., nll, error_auroc, reconstruction_iou, reconstruction_iou_marked`.
 
-        `num_undefined` images have no pixel that all their raters judged; they are left out of the means. `subset_b`
-        has the same figures for the images that at least two raters marked, all of them; it is there if any image has
-        several raters.
+        None where a figure does not exist. `num_undefined` images have no pixel that all their raters judged; they are
+        left out of the means. `subset_b` has the same figures for the images that at least two raters marked, all of
+        them; it is there if any image has several raters.
         """
         totals = self._subset(0, self.dice_values)
         if float(self.num_multiply_rated) > 0:
@@ -106,10 +117,11 @@ class SegmentationMetrics(Metric):  # type: ignore[misc]
         return {
             "num_images": int(self.num_images[index]),
             "num_undefined": int(self.num_undefined[index]),
-            **{name: means[name] for name in MEANS if name != "iou"},
+            **{name: means[name] for name in MEANS[: MEANS.index("iou")]},
             "median_dice": float(dice.quantile(0.5)) if isinstance(dice, Tensor) and dice.numel() else None,
             "iou": means["iou"],
             "ece": None if math.isnan(ece) else ece,
             "nll": surprise / num_labels if num_labels else None,
             "error_auroc": None if math.isnan(auroc) else auroc,
+            **{name: means[name] for name in MEANS[MEANS.index("iou") + 1 :]},
         }

@@ -8,14 +8,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from plurimask.nn.unet import Decoder, UNetFeatures, Upsampling
+from plurimask.nn.convolution import CONVOLVE, CONVOLVE_TRANSPOSED, doubling_kernel
+from plurimask.nn.unet import Decoder, UNetFeatures, Upsampling, scale_sizes
 
-CONVOLVE = {2: functional.conv2d, 3: functional.conv3d}
-CONVOLVE_TRANSPOSED = {2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
-_AFTER_DOUBLING = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
-"""Which of a kernel's 3 weights a source pixel meets, at 4 places, once it has been doubled by nearest up-sampling."""
 _LEVELS = 2**16
 
 
@@ -38,7 +34,7 @@ def innermost_blocks(num_scales: int, num_encoder: int, num_decoder: int) -> Dro
 
 def mask_shapes(channels: Sequence[int], size: Sequence[int], sites: DropoutSites) -> list[tuple[int, ...]]:
     """`(F, *spatial)` of what is dropped at each site, in the order of the pass, for images of `size`."""
-    sizes = [tuple(math.ceil(length / 2**scale) for length in size) for scale in range(len(channels))]
+    sizes = scale_sizes(size, len(channels))
     before = [scale - 1 for scale in sites.encoder] + [scale + 1 for scale in reversed(sites.decoder)]
     return [(channels[scale], *sizes[scale]) for scale in before]
 
@@ -178,16 +174,6 @@ class _Joining(NamedTuple):
         if self.doubled is not None and all(2 * a == b for a, b in zip(coarse.shape[2:], size, strict=True)):
             return CONVOLVE_TRANSPOSED[coarse.ndim - 2](coarse, self.doubled, stride=2, padding=1)
         return CONVOLVE[coarse.ndim - 2](decoder.upsample(coarse, size), self.weight, padding=1)
-
-
-def doubling_kernel(weight: Tensor) -> Tensor:
-    """The weights `(in, out, 4, ...)` of the transposed convolution of stride 2 and padding 1 that does what nearest
-    up-sampling to the double and a convolution of weights `(out, in, 3, ...)` and padding 1 do.
-    """
-    places = _AFTER_DOUBLING.to(weight)
-    for axis in range(2, weight.ndim):
-        weight = (weight.movedim(axis, -1) @ places.mT).movedim(-1, axis)
-    return weight.transpose(0, 1)
 
 
 def _folded(block: nn.Module) -> list[_Convolution]:

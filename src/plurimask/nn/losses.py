@@ -1,4 +1,4 @@
-"""Likelihood terms on the labels of several raters."""
+"""Likelihood terms on the labels of several raters, and their maps put back in place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from plurimask.distribution import IGNORE
+from plurimask.distribution import IGNORE, most_likely
 
 
 class Judgements(NamedTuple):
@@ -20,6 +20,8 @@ class Judgements(NamedTuple):
     """`(P, *spatial)` uint8."""
     weight: Tensor
     """`(P,)` float32: 1 / (raters of the image * images with a rater): an average over raters, then over images."""
+    rater: Tensor
+    """`(P,)` long: which of its image's R raters drew each."""
 
 
 def judgements(labels: Tensor) -> Judgements:
@@ -28,13 +30,33 @@ def judgements(labels: Tensor) -> Judgements:
     image, rater = present.nonzero(as_tuple=True)
     per_image = present.sum(1)
     weight = 1 / (per_image[image] * (per_image > 0).sum())
-    return Judgements(image, labels[image, rater], weight.float())
+    return Judgements(image, labels[image, rater], weight.float(), rater)
+
+
+def maps_of_raters(logits: Tensor, raters: Judgements, labels: Tensor) -> Tensor:
+    """The most likely map of each present rater, put back where the rater's own map is.
+
+    Args:
+        logits: `(P, C, *spatial)`, one for each of the P judgements.
+        raters: the `judgements` of `labels`.
+        labels: `(B, R, *spatial)`, uint8.
+
+    Returns:
+        `(B, R, *spatial)`, uint8: IGNORE everywhere for absent raters.
+    """
+    maps = torch.full_like(labels, IGNORE)
+    maps[raters.image, raters.rater] = most_likely(logits.detach()[None])[0]
+    return maps
 
 
 def summed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """-log p(label map), nats summed over the judged pixels: `(P, C, *spatial)`, `(P, *spatial)` -> `(P,)`."""
-    pixels = functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORE, reduction="none")
-    return pixels.flatten(1).sum(1)
+    return pixel_cross_entropy(logits, labels).flatten(1).sum(1)
+
+
+def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """-log p(label) of each pixel in nats, 0 where nobody judged: logits `(P, C, *spatial)` -> `(P, *spatial)`."""
+    return functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORE, reduction="none")
 
 
 def one_hot(labels: Tensor, num_classes: int) -> Tensor:

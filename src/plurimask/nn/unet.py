@@ -5,6 +5,7 @@ Any input size: pooling rounds up and up-sampling goes to the skip connection's 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -12,12 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+from plurimask.nn.convolution import CONVOLUTION
+from plurimask.nn.residual import residual_blocks
+
 BATCH_NORM: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 Normalisation = Literal["none", "batch"]
 Pooling = Literal["average", "max"]
 Upsampling = Literal["linear", "nearest"]
+Blocks = Literal["plain", "residual"]
 
 POOL: dict[Pooling, dict[int, type[nn.Module]]] = {
     "average": {2: nn.AvgPool2d, 3: nn.AvgPool3d},
@@ -35,6 +39,10 @@ class Style(NamedTuple):
     """Between a convolution and its ReLU."""
     pooling: Pooling = "average"
     upsampling: Upsampling = "linear"
+    blocks: Blocks = "plain"
+    """What a scale is made of: 3x3 convolutions with ReLU, or residual blocks."""
+    convs_per_block: int = 3
+    """In a residual block."""
 
 
 PLAIN = Style()
@@ -43,7 +51,14 @@ PLAIN = Style()
 def conv_block(
     in_channels: int, out_channels: int, num_convs: int, style: Style = PLAIN, spatial_dims: int = 2
 ) -> nn.Sequential:
-    """`num_convs` times (3x3 convolution, batch norm if the style has it, ReLU)."""
+    """What one scale is made of: `num_convs` times (3x3 convolution, batch norm if the style has it, ReLU).
+
+    In a residual style it is `num_convs` residual blocks, which have no normalisation.
+    """
+    if style.blocks == "residual":
+        if style.normalisation != "none":
+            raise ValueError(f"residual blocks have no normalisation, but {style.normalisation!r} was asked for")
+        return residual_blocks(in_channels, out_channels, num_convs, style.convs_per_block, spatial_dims)
     layers: list[nn.Module] = []
     for channels in [in_channels, *[out_channels] * (num_convs - 1)]:
         layers.append(CONVOLUTION[spatial_dims](channels, out_channels, kernel_size=3, padding=1))
@@ -51,6 +66,11 @@ def conv_block(
             layers.append(BATCH_NORM[spatial_dims](out_channels, eps=BATCH_NORM_EPSILON, momentum=BATCH_NORM_MOMENTUM))
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
+
+
+def scale_sizes(size: Sequence[int], num_scales: int) -> list[tuple[int, ...]]:
+    """The sizes of an encoder's features for images of `size`, finest first: each half of the last, rounded up."""
+    return [tuple(math.ceil(length / 2**scale) for length in size) for scale in range(num_scales)]
 
 
 class Encoder(nn.Module):

@@ -72,7 +72,7 @@ class Adapter(lightning.LightningModule):
             self._require_finite(loss)
         self.method.after_step()
         if self.average is not None:
-            self.average.update_parameters(self.method)
+            self._follow(self.average)
         return {"loss": loss.total.detach(), **loss.terms, "gradient_norm": norm.detach()}
 
     def _descend(self, total: Tensor) -> Tensor:
@@ -86,6 +86,16 @@ class Adapter(lightning.LightningModule):
             raise self._diverged(f"the norm of the gradient became {float(norm)}")
         optimizer.step()
         return norm
+
+    def _follow(self, average: AveragedModel) -> None:
+        """Move the average of the weights; parameters of groups that want none are copied."""
+        average.update_parameters(self.method)
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        copied = {id(p) for group in optimizer.param_groups if not group.get("average", True) for p in group["params"]}
+        for mean, value in zip(average.module.parameters(), self.method.parameters(), strict=True):
+            if id(value) in copied:
+                mean.copy_(value)
 
     def _require_finite(self, loss: Loss) -> None:
         if not bool(torch.isfinite(loss.total)):

@@ -29,7 +29,7 @@ from plurimask.training.batches import TrainingData
 from plurimask.training.log import MetricsLog
 
 CHECKPOINT_SECONDS = 30.0
-VALIDATED = ("ged", "ged_unbiased", "hungarian_iou", "diversity", "dice", "iou", "ece", "nll")
+VALIDATED = ("ged", "ged_unbiased", "hungarian_iou", "diversity", "dice", "iou", "ece", "nll", "reconstruction_iou")
 
 
 @dataclass(frozen=True)
@@ -206,6 +206,7 @@ class RunKeeper(lightning.Callback):
             "validations": self.validations,
             "worse": self.worse,
             "best_ged": self.best_ged,
+            "log": self.history.pending,
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -223,7 +224,7 @@ class RunKeeper(lightning.Callback):
                 self.adapter.average.load_state_dict(state["average"])
             self._optimizer_state = state["optimizer"]
             self.adapter.step, self.elapsed, self.best_ged = state["step"], state["elapsed"], state["best_ged"]
-            self.validations, self.worse = state["validations"], state["worse"]
+            self.validations, self.worse, pending = state["validations"], state["worse"], state["log"]
         except Exception as error:
             raise InputError(
                 f"{self.job.last} cannot be continued from ({type(error).__name__}: {str(error).splitlines()[0]}): "
@@ -233,7 +234,7 @@ class RunKeeper(lightning.Callback):
         if due < self.validations:  # the budget has grown since
             self.validations, self.worse = due, 0
         self.stalled = self._has_stalled()
-        self.history.restore(self.job.metrics, self.adapter.step)
+        self.history.restore(self.job.metrics, self.adapter.step, pending)
 
     # ---- small things ---------------------------------------------------------------------------------------------
 

@@ -41,6 +41,11 @@ class MetricsLog:
         """The last value of a column."""
         return next((float(row[name]) for row in reversed(self.rows) if name in row), None)
 
+    @property
+    def pending(self) -> dict[str, Any]:
+        """The sums of a row that is not yet full, for a checkpoint."""
+        return {"sums": dict(self._sums), "num_summed": self._num_summed}
+
     def write(self, path: Path) -> None:
         """All rows as CSV, whole or not at all."""
         names = dict.fromkeys(name for row in self.rows for name in row)
@@ -50,8 +55,9 @@ class MetricsLog:
         writer.writerows(self.rows)
         replace_file(path, text.getvalue().encode())
 
-    def restore(self, path: Path, last_step: int) -> None:
-        """Take up the rows that were written up to a step."""
+    def restore(self, path: Path, last_step: int, pending: Mapping[str, Any]) -> None:
+        """Take up the rows that were written up to a step, and the row that was not yet full then."""
+        self._sums, self._num_summed = dict(pending["sums"]), int(pending["num_summed"])
         self.rows = [{**row, "step": int(row["step"])} for row in read_metrics(path) if row["step"] <= last_step]
 
 

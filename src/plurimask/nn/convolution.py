@@ -1,0 +1,22 @@
+"""Convolutions in 2 and 3 dimensions, and the one that follows an up-sampling to the double."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+CONVOLVE = {2: functional.conv2d, 3: functional.conv3d}
+CONVOLVE_TRANSPOSED = {2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
+
+
+def doubling_kernel(weight: Tensor) -> Tensor:
+    """The weights `(in, out, 4, ...)` of the transposed convolution of stride 2 and padding 1 that does what nearest
+    up-sampling to the double and a convolution of weights `(out, in, 3, ...)` and padding 1 do.
+    """
+    for axis in range(2, weight.ndim):
+        first, second, third = (weight.narrow(axis, place, 1) for place in range(3))
+        # Once doubled, the source pixel lies under one weight, under two, under two, and under one.
+        weight = torch.cat([third, second + third, first + second, first], dim=axis)
+    return weight.transpose(0, 1)
