@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 import matplotlib as mpl
@@ -222,6 +223,24 @@ def paint_join(axes: Axes, node: Node) -> None:
     write(axes, (node.x, node.y), node.text)
 
 
+def paint_block(axes: Axes, node: Node) -> None:
+    """The features of one scale."""
+    corner = (node.x - node.w / 2, node.y - node.h / 2)
+    axes.add_patch(Rectangle(corner, node.w, node.h, facecolor=tint(str(node.detail[0])), edgecolor=INK, linewidth=0.8))
+
+
+def paint_places(axes: Axes, node: Node) -> None:
+    """A draw of a map of latents: a grid of `detail[1]` x `detail[1]` values, as shades; its name at the upper right."""
+    colour, number = str(node.detail[0]), int(node.detail[1])
+    left, low, shades = node.x - node.w / 2, node.y - node.h / 2, Random(number)
+    w, h = node.w / number, node.h / number
+    for place in range(number * number):
+        corner = (left + place % number * w, low + place // number * h)
+        axes.add_patch(Rectangle(corner, w, h, facecolor=tint(colour, shades.uniform(0.1, 1)), lw=0))
+    axes.add_patch(Rectangle((left, low), node.w, node.h, facecolor="none", edgecolor=INK, linewidth=0.8))
+    write(axes, (left + node.w + 0.05, node.y + 0.02), node.text, ha="left", va="bottom")
+
+
 PAINTERS: dict[str, Callable[[Axes, Node], None]] = {
     "region": paint_region,
     "box": paint_box,
@@ -235,6 +254,8 @@ PAINTERS: dict[str, Callable[[Axes, Node], None]] = {
     "icon": paint_icon,
     "dot": paint_dot,
     "join": paint_join,
+    "block": paint_block,
+    "places": paint_places,
 }
 
 
@@ -521,6 +542,146 @@ def image2image_vae_panels() -> tuple[Panel, ...]:
     )
 
 
+LEVELS = 4
+"""Of the drawn hierarchy, z_1 the coarsest."""
+RUNGS = (3.5, 3.0, 2.36, 1.72, 1.08, 0.44)
+"""Heights of its scales, finest first; the last four have latents."""
+RISE = 0.32
+"""From a scale with latents to where they join the features."""
+
+
+class Core(NamedTuple):
+    """A U-Net drawn as a ladder: an encoder that goes down, a decoder that goes up, Gaussians beside the decoder.
+
+    The nodes of "p" are "p e0" ... (encoder, finest first), "p d0" ... (decoder), "p 1" ... (Gaussians, coarsest first)
+    and "p join 1" ... (where latents join the features).
+    """
+
+    name: str
+    encoder: float
+    decoder: float
+    gaussian: float
+    colour: str
+    """The three columns, and how the Gaussians look."""
+    finest: int
+    """The last scale that the decoder goes to."""
+    draws: int
+
+    def joins(self) -> range:
+        """Levels whose latents the decoder goes on with."""
+        return range(1, LEVELS + (self.finest < len(RUNGS) - LEVELS))
+
+    def nodes(self) -> dict[str, Node]:
+        name, last, nodes = self.name, len(RUNGS) - 1, dict[str, Node]()
+        for scale, y in enumerate(RUNGS):
+            width = 0.5 * 0.88**scale
+            nodes[f"{name} e{scale}"] = Node("block", self.encoder, y, width, BLOCK, detail=(SKY,))
+            if self.finest <= scale < last:
+                nodes[f"{name} d{scale}"] = Node("block", self.decoder, y, width, BLOCK, detail=(GREEN,))
+        nodes[f"{name} d{last}"] = Node("dot", self.decoder, RUNGS[last], 0, 0)
+        for level in range(1, LEVELS + 1):
+            y = RUNGS[last + 1 - level]
+            nodes[f"{name} {level}"] = Node("gaussian", self.gaussian, y, 0.5, 0.26, "", (self.colour, self.draws))
+            if level in self.joins():
+                nodes[f"{name} join {level}"] = Node("join", self.decoder, y + RISE, 0.15, 0.15, "c")
+        return nodes
+
+    def links(self) -> list[Link]:
+        name, last = self.name, len(RUNGS) - 1
+        to_decoder = ("right", "left") if self.encoder < self.decoder else ("left", "right")
+        to_gaussian = ("right", "left") if self.decoder < self.gaussian else ("left", "right")
+        links = [Link(f"{name} e{scale}.bottom", f"{name} e{scale + 1}.top") for scale in range(last)]
+        for scale in range(last, self.finest - 1, -1):
+            ends = (f"{name} {part}{scale}.{side}" for part, side in zip("ed", to_decoder, strict=True))
+            links.append(Link(*ends, dashed=scale < last))
+            level, below, above = last + 1 - scale, f"{name} d{scale}.top", f"{name} d{scale - 1}.bottom"
+            if level <= LEVELS:
+                links.append(Link(f"{name} d{scale}.{to_gaussian[0]}", f"{name} {level}.{to_gaussian[1]}"))
+            if level in self.joins():
+                links += [Link(below, f"{name} join {level}.bottom"), Link(f"{name} join {level}.top", above)]
+            elif scale > self.finest:
+                links.append(Link(below, above))
+        return links
+
+
+def latents(x: float, colour: str, names: tuple[str, ...]) -> dict[str, Node]:
+    """Draws "z 1" ... over the Gaussians at x, with twice as many places along each side from level to level."""
+    heights = RUNGS[: -LEVELS - 1 : -1]
+    return {
+        f"z {level}": Node("places", x, y + RISE, 0.24, 0.24, name, (colour, 2 ** (level - 1)))
+        for level, (y, name) in enumerate(zip(heights, names, strict=True), 1)
+    }
+
+
+def hierarchical_probabilistic_unet_panels() -> tuple[Panel, ...]:
+    levels, top = range(1, LEVELS + 1), RUNGS[0]
+    sizes = [f"{2**level} x {2**level}" for level in range(LEVELS)]
+    core = Core("p", 1.45, 2.95, 4.1, ORANGE, 0, 4)
+    sampling = {
+        "once": once(0.72, 2.3, 0.05, 3.92),
+        "again": again(2.4, 5.8, 0.05, 3.92, "again for each sample"),
+        "image": image(top),
+        **core.nodes(),
+        **latents(4.1, ORANGE, tuple(f"$z_{level}$: {size} places" for level, size in zip(levels, sizes, strict=True))),
+        "scores": box(4.6, top, "1x1 conv,\nsoftmax"),
+        "masks": masks(6.35, 2.2, 2.4, "", (0, 1, 3, -1, 2)),
+    }
+    prior, posterior = Core("p", 5.72, 4.92, 4.22, ORANGE, 0, 0), Core("q", 1.2, 1.95, 2.65, PURPLE, 2, 1)
+    training = {
+        "again": again(0.62, 5.3, 0.05, 3.92, "again for each rater"),
+        "once": once(5.36, 6.1, 0.05, 3.92, "once per\nimage"),
+        "image": image(top),
+        "map": rater(0.37, 2.62, "map $y$"),
+        "concat": Node("join", 0.78, top, 0.15, 0.15, "c"),
+        "its image": image(top)._replace(x=6.46),
+        **prior.nodes(),
+        **posterior.nodes(),
+        **latents(2.65, PURPLE, tuple(f"$z_{level}$" for level in levels)),
+        **{f"kl {level}": loss(3.44, RUNGS[-level], f"KL$_{level}$", 0.5)._replace(h=0.28) for level in levels},
+        "scores": box(4.2, top, "1x1\nconv", 0.48),
+        "loss": loss(3.3, top, "$L$: cross entropy\nof hard pixels", 0.98),
+        "target": rater(3.3, top - 0.5, "")._replace(w=0.3, h=0.3),
+        "geco": loss(2.12, top, "$\\lambda\\,($average$(L) - \\kappa n)$\n$+ \\sum_l$ KL$_l$", 1.12),
+    }
+    flow = [Link("image.right", "p e0.left"), *core.links(), Link("p d0.right", "scores.left")]
+    flow.append(Link("scores.right", "masks.left", bend="hvh"))
+    learning = [
+        Link("image.right", "concat.left"),
+        Link("map.right", "concat.bottom", bend="hv"),
+        Link("concat.right", "q e0.left"),
+        Link("its image.left", "p e0.right"),
+        *prior.links(),
+        *posterior.links(),
+        Link("p d0.left", "scores.right"),
+        Link("scores.left", "loss.right"),
+        Link("target.top", "loss.bottom"),
+        Link("loss.left", "geco.right"),
+    ]
+    for level in levels:
+        flow += [Link(f"p {level}.top", f"z {level}.bottom"), Link(f"z {level}.left", f"p join {level}.right")]
+        learning += [Link(f"q {level}.top", f"z {level}.bottom"), Link(f"z {level}.right", f"p join {level}.left")]
+        learning += [Link(f"{name} {level}.{side}", f"kl {level}.{at}") for name, side, at in (("q", "right", "left"), ("p", "left", "right"))]
+        if level in posterior.joins():
+            learning.append(Link(f"z {level}.left", f"q join {level}.right"))
+    given = "$p(z_l \\mid z_{<l}, x)$"
+    said = [
+        (1.45, 0.2, "prior core's encoder"),
+        (2.95, 0.2, "its decoder"),
+        (4.1, 0.2, given),
+        (3.75, 3.0, "stitching decoder"),
+        (5.3, 0.3, "c: joined\nas channels"),
+    ]
+    told = [
+        (1.5, 0.2, "posterior core"),
+        (2.65, 0.2, "$q(z_l \\mid z_{<l}, x, y)$"),
+        (4.22, 0.2, given),
+        (5.3, 0.2, "prior core"),
+        (3.95, 3.0, "the same map $y$"),
+        (2.12, 3.12, "$\\lambda$ grows while\naverage$(L) > \\kappa n$"),
+    ]
+    return (Panel(SAMPLE, 4.2, sampling, flow, said), Panel(TRAIN, 4.2, training, learning, told))
+
+
 PANELS: dict[str, Callable[[], tuple[Panel, ...]]] = {
     "unet": unet_panels,
     "probabilistic-unet": probabilistic_unet_panels,
@@ -528,6 +689,7 @@ PANELS: dict[str, Callable[[], tuple[Panel, ...]]] = {
     "ensemble": ensemble_panels,
     "m-heads": m_heads_panels,
     "image2image-vae": image2image_vae_panels,
+    "hierarchical-probabilistic-unet": hierarchical_probabilistic_unet_panels,
 }
 
 

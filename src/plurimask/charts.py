@@ -51,14 +51,14 @@ def _draw_losses(axes: Axes, rows: Sequence[dict[str, float]]) -> None:
     colours = dict(zip(terms, (PALETTE[k % len(PALETTE)] for k in (4, 5, 2, 6, 0, 1)), strict=False))
     drawn = []
     for name in (["loss"] if "loss" in names else []) + terms:
-        steps, values = _column(rows, name)
+        steps, values = series(rows, name)
         if not len(values) or (name != "loss" and len(terms) == 1):
             continue
         colour = colours.get(name, INK)
         if len(values) > 60:
             axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.25)
         axes.plot(
-            *_smoothed(steps, values),
+            *smoothed(steps, values),
             color=colour,
             linewidth=2.6 if name == "loss" else 1.3,
             label=name.replace("_", " "),
@@ -75,7 +75,7 @@ def _draw_losses(axes: Axes, rows: Sequence[dict[str, float]]) -> None:
 
 
 def _draw_ged(axes: Axes, rows: Sequence[dict[str, float]], oracle: float | None) -> None:
-    steps, values = _column(rows, "val_ged")
+    steps, values = series(rows, "val_ged")
     if not len(values):
         say(axes, "nothing was validated")
         return
@@ -188,14 +188,14 @@ def agreement(rater_diversity: Sequence[float], diversity: Sequence[float]) -> F
     return figure
 
 
-def _column(rows: Sequence[dict[str, float]], name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def series(rows: Sequence[dict[str, float]], name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Steps and the finite values of one column."""
     pairs = [(row["step"], row[name]) for row in rows if math.isfinite(row.get(name, math.nan))]
     steps, values = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
     return steps, values
 
 
-def _smoothed(steps: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+def smoothed(steps: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
     """Running means over a fortieth of the curve, where there are more than 60 points."""
     width = max(1, len(values) // 40) if len(values) > 60 else 1
     kernel = np.full(width, 1 / width)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from plurimask.charts import SMALL, TEXT, _column, _smoothed, say, style
+from plurimask.charts import SMALL, TEXT, say, series, smoothed, style
 from plurimask.drawing import FAINT, INK, PALETTE
 
 Rows: TypeAlias = Sequence[dict[str, float]]
@@ -44,9 +44,9 @@ def hierarchy_training(rows: Rows, kappa: float | None = None, scale_names: Sequ
         scale_names: of the levels, coarse to fine.
     """
     term, title = "reconstruction_per_pixel", "reconstruction, nats per hard pixel"
-    if not len(_column(rows, term)[1]):
+    if not len(series(rows, term)[1]):
         term, title, kappa = "reconstruction", "reconstruction, nats", None
-    columns = [term, "kl", *(["lambda"] if len(_column(rows, "lambda")[1]) else [])]
+    columns = [term, "kl", *(["lambda"] if len(series(rows, "lambda")[1]) else [])]
     figure = Figure(figsize=(3.3 * len(columns), 2.9), facecolor="white", layout="constrained")
     panels = dict(zip(columns, figure.subplots(1, len(columns)), strict=True))
     minutes = max((row.get("minutes", 0.0) for row in rows), default=0.0)
@@ -112,7 +112,7 @@ def level_kl_of_variants(rows_by_name: Mapping[str, Rows], scale_names: Sequence
 def level_columns(rows: Rows) -> list[str]:
     """The columns `kl_0`, `kl_1` ... that have values, from coarse to fine."""
     found = {name for row in rows for name in row if name.startswith("kl_") and name[3:].isdigit()}
-    return sorted((name for name in found if len(_column(rows, name)[1])), key=lambda name: int(name[3:]))
+    return sorted((name for name in found if len(series(rows, name)[1])), key=lambda name: int(name[3:]))
 
 
 def _draw_levels(axes: Axes, rows: Rows, scale_names: Sequence[str]) -> dict[str, Line2D]:
@@ -141,18 +141,18 @@ def _level_limits(panels: Sequence[Axes]) -> None:
 
 def _draw_curve(axes: Axes, rows: Rows, column: str, colour: str, least: float = -math.inf) -> Line2D | None:
     """Running means over the values of a column, none below `least`; None where there are no values."""
-    steps, values = _column(rows, column)
+    steps, values = series(rows, column)
     if not len(values):
         return None
     if len(values) > _MANY_POINTS:
         axes.plot(steps, np.maximum(values, least), color=colour, linewidth=0.5, alpha=0.25)
-    along, means = _smoothed(steps, values)
+    along, means = smoothed(steps, values)
     (line,) = axes.plot(along, np.maximum(means, least), color=colour, linewidth=1.5)
     return line
 
 
 def _at_the_end(rows: Rows, column: str) -> float:
-    steps, values = _column(rows, column)
+    steps, values = series(rows, column)
     return float(values[steps >= _END * steps.max()].mean())
 
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from plurimask.charts import SMALL
 from plurimask.distribution import IGNORE
 from plurimask.drawing import INK, PALETTE, SAMPLE_COLOUR, Colours, display_image, rgb, stripes, thinned
-from plurimask.latent_figures import _around
-from plurimask.panels import MARGIN, Classes, Page, draw_map, outline, show
+from plurimask.panels import MARGIN, Classes, Page, around, draw_map, outline, show
 
 ADDED_COLOUR, REMOVED_COLOUR = PALETTE[3], PALETTE[6]
 """Of pixels that a change adds to the one counted class of binary data, and of those that it takes away."""
@@ -40,7 +39,7 @@ class View:
         for some in maps:
             if some is not None and classes.has_background:
                 marked |= np.isin(some, classes.counted).reshape(-1, *self.shape).any(0)
-        self.rows, self.columns = _around(marked)
+        self.rows, self.columns = around(marked)
         self.whole = display_image(image)
         self.picture: Colours = np.moveaxis(self.cut(np.moveaxis(self.whole, -1, 0)), 0, -1)
         self.ratio: float = min(_TALLEST, self.shape[0] / self.shape[1])

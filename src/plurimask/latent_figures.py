@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from plurimask.charts import SMALL, TEXT, style
 from plurimask.drawing import INK, PALETTE, SAMPLE_COLOUR, Colours, display_image
-from plurimask.panels import Classes
+from plurimask.panels import Classes, around
 
 _FARTHEST = 1.8
 """Posteriors farther out than so many times the shown range are drawn at the edge."""
@@ -102,7 +102,7 @@ def _draw_mosaic(axes: Axes, plane: LatentPlane, classes: Classes) -> bool:
     """Each map at its place; whether only a part of the image is shown."""
     places, half = np.asarray(plane.positions, np.float64), 0.47 * (plane.positions[1] - plane.positions[0])
     marked: NDArray[np.bool_] = np.any(np.isin(plane.grid, classes.counted), axis=(0, 1))
-    rows, columns = _around(marked) if classes.are_outlined else (slice(None), slice(None))
+    rows, columns = around(marked) if classes.are_outlined else (slice(None), slice(None))
     picture = display_image(plane.image)[rows, columns]
     for (row, column), labels in _maps(plane):
         x, y = places[column], places[row]
@@ -123,22 +123,6 @@ def _draw_mosaic(axes: Axes, plane: LatentPlane, classes: Classes) -> bool:
 def _maps(plane: LatentPlane) -> list[tuple[tuple[int, int], NDArray[Any]]]:
     num = len(plane.positions)
     return [((row, column), plane.grid[row, column]) for row in range(num) for column in range(num)]
-
-
-def _around(marked: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Rows and columns of the part of an image around what is marked, in its shape; all of it if that is big."""
-    if not marked.any():
-        return slice(None), slice(None)
-    places = [np.flatnonzero(marked.any(1)), np.flatnonzero(marked.any(0))]
-    share = max((np.ptp(some) + 1) / length for some, length in zip(places, marked.shape, strict=True)) * 1.3
-    if (share := max(share, 0.25)) > 0.75:
-        return slice(None), slice(None)
-    sides = [math.ceil(share * length) for length in marked.shape]
-    starts = [
-        int(min(max(0, (some[0] + some[-1] + 1 - side) // 2), length - side))
-        for some, side, length in zip(places, sides, marked.shape, strict=True)
-    ]
-    return slice(starts[0], starts[0] + sides[0]), slice(starts[1], starts[1] + sides[1])
 
 
 def _outline_at(axes: Axes, mask: NDArray[np.bool_], edges: tuple[float, float, float, float], colour: Any) -> None:

@@ -185,3 +185,19 @@ def outline(axes: Axes, mask: NDArray[np.bool_], colour: Any, opacity: float = 1
     columns, rows = np.arange(-1, width + 1), np.arange(-1, height + 1)
     axes.contour(columns, rows, np.pad(mask, 1), levels=[0.5], colors=[colour], linewidths=0.9, alpha=opacity)
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+
+
+def around(marked: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns of the part of an image around what is marked, in its shape; all of it if that is big."""
+    if not marked.any():
+        return slice(None), slice(None)
+    places = [np.flatnonzero(marked.any(1)), np.flatnonzero(marked.any(0))]
+    share = max((np.ptp(some) + 1) / length for some, length in zip(places, marked.shape, strict=True)) * 1.3
+    if (share := max(share, 0.25)) > 0.75:
+        return slice(None), slice(None)
+    sides = [math.ceil(share * length) for length in marked.shape]
+    starts = [
+        int(min(max(0, (some[0] + some[-1] + 1 - side) // 2), length - side))
+        for some, side, length in zip(places, sides, marked.shape, strict=True)
+    ]
+    return slice(starts[0], starts[0] + sides[0]), slice(starts[1], starts[1] + sides[1])

@@ -24,6 +24,8 @@ from plurimask.report_tables import class_table, metric_table, rater_table, run_
 from plurimask.run import Run
 
 DPI = 110
+SECTIONS = ("latents", "scales", "coarse-to-fine", "reconstruction", "levels", "modes", "flips")
+"""Figures that have a section of their own."""
 
 
 def write_report(
@@ -94,7 +96,7 @@ def build_report(content: ReportContent) -> str:
         curve=figures.pop("training", None),
         grids=[figures.pop(name) for name in ("spread", "best", "worst") if name in figures],
         errors=figures.pop("errors", None),
-        sections=[figures.pop(name) for name in ("latents", "modes", "flips") if name in figures],
+        sections=[figures.pop(name) for name in SECTIONS if name in figures],
         charts=figures,
         extra=[(title, text, figure and _picture(title, text, figure)) for title, text, figure in content.extra],
         conventions=CONVENTIONS,

@@ -18,6 +18,7 @@ from plurimask.latent_figures import LatentPlane
 from plurimask.metrics import rater_distance
 from plurimask.metrics.modes import mode_spread
 from plurimask.mode_figures import ModeStrip
+from plurimask.report_hierarchy import Scales, draw_scales
 from plurimask.report_samples import drawn_rows, latent_plane, strip_of_modes
 from plurimask.run import Run, RunRecord, find_split
 from plurimask.training.log import read_metrics
@@ -54,6 +55,8 @@ class ReportContent:
     """The images of `spread`, for errors and uncertainty."""
     plane: LatentPlane | None = None
     """Two latents of one image, where the method has latents."""
+    scales: Scales | None = None
+    """One image by the scales of its latents, where the method has several."""
     modes: ModeStrip | None = None
     """One image in several modes, where classes flip."""
     extra: Sequence[Extra] = ()
@@ -101,6 +104,7 @@ def collect_report(
         worst=[drawn[number][0] for number in worst],
         errors=[drawn[number][1] for number in spread],
         plane=latent_plane(run, view, spread[len(spread) // 2], sampling.seed),
+        scales=draw_scales(run, view, spread[len(spread) // 2], sampling.seed),
         modes=strip_of_modes(run, view, sampling.seed),
     )
 

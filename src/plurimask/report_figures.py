@@ -10,9 +10,12 @@ from matplotlib.figure import Figure
 
 from plurimask.evaluate import flip_frequencies as frequencies_of
 from plurimask.figures import agreement, ged_per_image, reliability_diagram, samples_grid, training_curve
+from plurimask.hierarchy_charts import hierarchy_training, level_columns
+from plurimask.hierarchy_figures import coarse_to_fine, reconstruction_ladder, scale_samples
 from plurimask.latent_figures import latent_walk
 from plurimask.mode_figures import flip_frequencies, mode_strip
 from plurimask.report_content import ReportContent
+from plurimask.report_hierarchy import Scales
 from plurimask.uncertainty_figures import error_maps, referral_curve, referral_score
 
 
@@ -26,7 +29,7 @@ class ReportFigure(NamedTuple):
 
 def report_figures(content: ReportContent) -> dict[str, ReportFigure]:
     """All figures that the content has data for: `training`, `spread`, `best`, `worst`, `errors`, `reliability`, `ged`,
-    `referral`, `agreement`, `latents`, `modes`, `flips`.
+    `referral`, `agreement`, `latents`, `scales`, `coarse-to-fine`, `reconstruction`, `levels`, `modes`, `flips`.
     """
     return {**dict(_images(content)), **dict(_charts(content)), **dict(_of_the_method(content))}
 
@@ -80,6 +83,8 @@ def _of_the_method(content: ReportContent) -> Iterator[tuple[str, ReportFigure]]
             "widest. On the right the prior's ellipses of one and two sigmas, and the posterior of each rater's map."
         )
         yield "latents", ReportFigure("A walk over the latent plane", text, latent_walk(content.plane))
+    if content.scales is not None:
+        yield from _of_the_scales(content.scales, content)
     if content.modes is not None:
         text = "Samples of one image, one of each mode that was drawn, with the classes that flipped in it."
         yield "modes", ReportFigure("Modes of one image", text, mode_strip(content.modes))
@@ -90,3 +95,19 @@ def _of_the_method(content: ReportContent) -> Iterator[tuple[str, ReportFigure]]
         figure = flip_frequencies([flip.probability for flip in about.flips], sampled, list(flips))
         text = "The share of the samples' pixels of a class that show its twin, against the true probability."
         yield "flips", ReportFigure("Frequency of each flip", text, figure)
+
+
+def _of_the_scales(scales: Scales, content: ReportContent) -> Iterator[tuple[str, ReportFigure]]:
+    text = "Samples with some scales of the latents drawn and the others at the mean of the prior."
+    yield "scales", ReportFigure("Global, local and full variation", text, scale_samples(scales.samples))
+    text = "Draws that grow from the mean of the prior, one scale after the other. Marked is what a scale changed."
+    yield "coarse-to-fine", ReportFigure("From coarse to fine", text, coarse_to_fine(scales.samples))
+    if scales.ladder is not None:
+        text = "Each rater's map decoded from the means of its posterior at more and more scales."
+        figure = reconstruction_ladder(scales.ladder)
+        yield "reconstruction", ReportFigure("Reconstructions by scale", text, figure)
+    if level_columns(content.history):
+        kappa = content.record.config.get("kappa")
+        figure = hierarchy_training(content.history, kappa, scales.samples.scale_names)
+        text = "Reconstruction, the KL term of each scale, and the multiplier that weighs the first against the second."
+        yield "levels", ReportFigure("Training: the terms of each scale", text, figure)

@@ -65,7 +65,7 @@ def drawn_rows(
         for position, name in enumerate(names):
             number = next(numbers)
             example = view.preprocessing.view(stored.pop(number))
-            image, raters = example.image.numpy(), _shown_raters(example, sampling.seed).numpy()
+            image, raters = example.image.numpy(), shown_raters(example, sampling.seed).numpy()
             own, mean, entropy, information = (part[position].cpu().numpy() for part in maps)
             caption = captions[number]
             yield (
@@ -74,7 +74,7 @@ def drawn_rows(
             )
 
 
-def _shown_raters(example: Example, seed: int) -> Tensor:
+def shown_raters(example: Example, seed: int) -> Tensor:
     """`(R, H, W)`: of an image whose classes flip, as many draws as make their frequencies plain."""
     if not example.flips:
         return example.labels
@@ -102,7 +102,7 @@ def latent_plane(run: Run, view: ExampleView, number: int, seed: int) -> LatentP
         maps = [most_likely(prediction.decode(row[:, None].to(device)))[:, 0].cpu() for row in latents]
         posteriors = []
         if isinstance(run.method, LatentMethod):
-            raters = _shown_raters(view.preprocessing.example(example), seed)[:NUM_POSTERIORS]
+            raters = shown_raters(view.preprocessing.example(example), seed)[:NUM_POSTERIORS]
             posterior = run.method.posterior(images.expand(len(raters), -1, -1, -1), raters.to(device))
             for middle, log_sigma in zip(posterior.mean.cpu(), posterior.log_sigma.cpu(), strict=True):
                 posteriors.append((middle[axes].numpy(), log_sigma[axes].exp().numpy()))

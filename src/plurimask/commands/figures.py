@@ -16,6 +16,9 @@ DESCRIPTION = (
     "Write the figures of a run's report as files: samples, latents, modes, errors, calibration, referral, training."
 )
 
+SECONDS_PER_FRAME = 0.7
+"""Of an animation."""
+
 
 @dataclass(frozen=True)
 class FiguresOptions:
@@ -42,6 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     refuse_existing(options.out, "files", options.overwrite)
 
     from plurimask.figures import save_figure
+    from plurimask.hierarchy_animation import coarse_to_fine_frames, kind_frames, save_animation
     from plurimask.inference import Sampling
     from plurimask.report_content import collect_report
     from plurimask.report_figures import report_figures
@@ -55,5 +59,9 @@ def main(arguments: Sequence[str]) -> int:
         figures = report_figures(content)
         for name, figure in figures.items():
             save_figure(figure.figure, options.out / f"{name}.{options.format}")
+        if content.scales is not None:
+            samples = content.scales.samples
+            save_animation(coarse_to_fine_frames(samples), options.out / "coarse-to-fine.gif", SECONDS_PER_FRAME)
+            save_animation(kind_frames(samples), options.out / "scales.gif", SECONDS_PER_FRAME)
     say.print(f"Wrote {', '.join(figures)} to {options.out}")
     return 0

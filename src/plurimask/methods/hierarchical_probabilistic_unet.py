@@ -95,11 +95,14 @@ class HierarchicalSegmentation(SegmentationDistribution):
         """Standard normal noise of each level -> draws from the prior, `(N, B, d, *spatial)` each."""
         return self._decode(len(noise[0]), lambda level, prior: _drawn(prior, noise[level]))[1]
 
-    def decode(self, latents: Sequence[Tensor | None], generator: RandomSource = None) -> Tensor:
+    def decode(
+        self, latents: Sequence[Tensor | None], generator: RandomSource = None, at_mean: Collection[int] = ()
+    ) -> Tensor:
         """Latents of each level `(N, B, d, *spatial)` -> logits `(N, B, C, *spatial)`.
 
         Where a level's are None (levels that are missing at the end are None too), they are drawn from the prior given
-        those before. At least one level must be given, for the number of samples.
+        those before, or are its mean for the levels `at_mean`. At least one level must be given, for the number of
+        samples.
         """
         given = dict(enumerate(latents))
         counts = {len(own) for own in given.values() if own is not None}
@@ -108,7 +111,7 @@ class HierarchicalSegmentation(SegmentationDistribution):
                 f"latents of {len(latents)} levels with {sorted(counts)} samples: expected at most "
                 f"{len(self.latent_shapes)} levels, at least one of them given, all with the same number of samples"
             )
-        noise = self.draw_noise(counts.pop(), generator)
+        noise = self.draw_noise(counts.pop(), generator, at_mean)
 
         def choose(level: int, prior: Gaussian) -> Tensor:
             own = given.get(level)

@@ -95,7 +95,7 @@ class Adapter(lightning.LightningModule):
         copied = {id(p) for group in optimizer.param_groups if not group.get("average", True) for p in group["params"]}
         for mean, value in zip(average.module.parameters(), self.method.parameters(), strict=True):
             if id(value) in copied:
-                mean.copy_(value)
+                mean.data.copy_(value.detach())
 
     def _require_finite(self, loss: Loss) -> None:
         if not bool(torch.isfinite(loss.total)):
