@@ -117,10 +117,12 @@ def paint_encoder(axes: Axes, node: Node) -> None:
 
 
 def paint_gaussian(axes: Axes, node: Node) -> None:
-    """A Gaussian over latents as rings; its draws as dots."""
+    """A Gaussian over latents as rings; its draws as dots. "outlined" in `detail`: seen on a ground of its colour."""
     colour = str(node.detail[0])
     for share, size in ((0.18, 1.0), (0.36, 0.68), (0.6, 0.36)):
         axes.add_patch(Ellipse((node.x, node.y), size * node.w, size * node.h, facecolor=tint(colour, share), lw=0))
+    if "outlined" in node.detail:
+        axes.add_patch(Ellipse((node.x, node.y), node.w, node.h, facecolor="none", edgecolor=colour, linewidth=0.8))
     dots = [(-0.14, 0.12), (0.2, 0.2), (0.07, -0.17), (-0.28, -0.08)][: int(node.detail[1])]
     for across, along in dots:
         axes.plot(node.x + across * node.w, node.y + along * node.h, "o", color=INK, markersize=2.6)
@@ -230,13 +232,14 @@ def paint_block(axes: Axes, node: Node) -> None:
 
 
 def paint_places(axes: Axes, node: Node) -> None:
-    """A draw of a map of latents: a grid of `detail[1]` x `detail[1]` values, as shades; its name at the upper right."""
+    """A map of latents: a grid of `detail[1]` x `detail[1]` values, as shades; its name at the upper right."""
     colour, number = str(node.detail[0]), int(node.detail[1])
-    left, low, shades = node.x - node.w / 2, node.y - node.h / 2, Random(number)
-    w, h = node.w / number, node.h / number
-    for place in range(number * number):
-        corner = (left + place % number * w, low + place // number * h)
-        axes.add_patch(Rectangle(corner, w, h, facecolor=tint(colour, shades.uniform(0.1, 1)), lw=0))
+    left, low, size, count = node.x - node.w / 2, node.y - node.h / 2, node.w / number, number * number
+    shades = [0.1 + 0.9 * (place + 0.5) / count for place in range(count)]
+    Random(0).shuffle(shades)
+    for place, shade in enumerate(shades):
+        corner = (left + place % number * size, low + place // number * size)
+        axes.add_patch(Rectangle(corner, size, size, facecolor=tint(colour, shade), lw=0))
     axes.add_patch(Rectangle((left, low), node.w, node.h, facecolor="none", edgecolor=INK, linewidth=0.8))
     write(axes, (left + node.w + 0.05, node.y + 0.02), node.text, ha="left", va="bottom")
 
@@ -544,9 +547,9 @@ def image2image_vae_panels() -> tuple[Panel, ...]:
 
 LEVELS = 4
 """Of the drawn hierarchy, z_1 the coarsest."""
-RUNGS = (3.5, 3.0, 2.36, 1.72, 1.08, 0.44)
+RUNGS = (3.66, 3.16, 2.48, 1.8, 1.12, 0.44)
 """Heights of its scales, finest first; the last four have latents."""
-RISE = 0.32
+RISE = 0.35
 """From a scale with latents to where they join the features."""
 
 
@@ -581,7 +584,9 @@ class Core(NamedTuple):
         nodes[f"{name} d{last}"] = Node("dot", self.decoder, RUNGS[last], 0, 0)
         for level in range(1, LEVELS + 1):
             y = RUNGS[last + 1 - level]
-            nodes[f"{name} {level}"] = Node("gaussian", self.gaussian, y, 0.5, 0.26, "", (self.colour, self.draws))
+            nodes[f"{name} {level}"] = Node(
+                "gaussian", self.gaussian, y, 0.5, 0.26, "", (self.colour, self.draws, "outlined")
+            )
             if level in self.joins():
                 nodes[f"{name} join {level}"] = Node("join", self.decoder, y + RISE, 0.15, 0.15, "c")
         return nodes
@@ -592,11 +597,13 @@ class Core(NamedTuple):
         to_gaussian = ("right", "left") if self.decoder < self.gaussian else ("left", "right")
         links = [Link(f"{name} e{scale}.bottom", f"{name} e{scale + 1}.top") for scale in range(last)]
         for scale in range(last, self.finest - 1, -1):
-            ends = (f"{name} {part}{scale}.{side}" for part, side in zip("ed", to_decoder, strict=True))
-            links.append(Link(*ends, dashed=scale < last))
             level, below, above = last + 1 - scale, f"{name} d{scale}.top", f"{name} d{scale - 1}.bottom"
+            features = f"{name} e{scale}.{to_decoder[0]}"
+            if scale < last:
+                links.append(Link(features, f"{name} d{scale}.{to_decoder[1]}", dashed=True))
+                features = f"{name} d{scale}.{to_gaussian[0]}"
             if level <= LEVELS:
-                links.append(Link(f"{name} d{scale}.{to_gaussian[0]}", f"{name} {level}.{to_gaussian[1]}"))
+                links.append(Link(features, f"{name} {level}.{to_gaussian[1]}"))
             if level in self.joins():
                 links += [Link(below, f"{name} join {level}.bottom"), Link(f"{name} join {level}.top", above)]
             elif scale > self.finest:
@@ -615,33 +622,36 @@ def latents(x: float, colour: str, names: tuple[str, ...]) -> dict[str, Node]:
 
 def hierarchical_probabilistic_unet_panels() -> tuple[Panel, ...]:
     levels, top = range(1, LEVELS + 1), RUNGS[0]
-    sizes = [f"{2**level} x {2**level}" for level in range(LEVELS)]
+    names = [
+        "$z_1$: one place",
+        *(f"$z_{level}$: {2 ** (level - 1)} x {2 ** (level - 1)} places" for level in levels[1:]),
+    ]
     core = Core("p", 1.45, 2.95, 4.1, ORANGE, 0, 4)
     sampling = {
-        "once": once(0.72, 2.3, 0.05, 3.92),
-        "again": again(2.4, 5.8, 0.05, 3.92, "again for each sample"),
+        "once": once(0.72, 2.3, 0.05, 4.08),
+        "again": again(2.4, 5.8, 0.05, 4.08, "again for each sample"),
         "image": image(top),
         **core.nodes(),
-        **latents(4.1, ORANGE, tuple(f"$z_{level}$: {size} places" for level, size in zip(levels, sizes, strict=True))),
+        **latents(4.1, ORANGE, tuple(names)),
         "scores": box(4.6, top, "1x1 conv,\nsoftmax"),
         "masks": masks(6.35, 2.2, 2.4, "", (0, 1, 3, -1, 2)),
     }
-    prior, posterior = Core("p", 5.72, 4.92, 4.22, ORANGE, 0, 0), Core("q", 1.2, 1.95, 2.65, PURPLE, 2, 1)
+    prior, posterior = Core("p", 5.72, 4.92, 4.22, ORANGE, 0, 0), Core("q", 1.26, 1.98, 2.68, PURPLE, 2, 1)
     training = {
-        "again": again(0.62, 5.3, 0.05, 3.92, "again for each rater"),
-        "once": once(5.36, 6.1, 0.05, 3.92, "once per\nimage"),
+        "again": again(0.68, 5.3, 0.05, 4.08, "again for each rater"),
+        "once": once(5.36, 6.1, 0.05, 4.08, "once per\nimage"),
         "image": image(top),
-        "map": rater(0.37, 2.62, "map $y$"),
-        "concat": Node("join", 0.78, top, 0.15, 0.15, "c"),
+        "map": rater(0.37, 2.78, "map $y$"),
+        "concat": Node("join", 0.83, top, 0.15, 0.15, "c"),
         "its image": image(top)._replace(x=6.46),
         **prior.nodes(),
         **posterior.nodes(),
-        **latents(2.65, PURPLE, tuple(f"$z_{level}$" for level in levels)),
+        **latents(2.68, PURPLE, tuple(f"$z_{level}$" for level in levels)),
         **{f"kl {level}": loss(3.44, RUNGS[-level], f"KL$_{level}$", 0.5)._replace(h=0.28) for level in levels},
         "scores": box(4.2, top, "1x1\nconv", 0.48),
         "loss": loss(3.3, top, "$L$: cross entropy\nof hard pixels", 0.98),
         "target": rater(3.3, top - 0.5, "")._replace(w=0.3, h=0.3),
-        "geco": loss(2.12, top, "$\\lambda\\,($average$(L) - \\kappa n)$\n$+ \\sum_l$ KL$_l$", 1.12),
+        "geco": loss(2.15, top, "$\\lambda\\,($average$(L) - \\kappa n)$\n$+\\,$KL$_1 + \\ldots +$ KL$_4$", 1.1),
     }
     flow = [Link("image.right", "p e0.left"), *core.links(), Link("p d0.right", "scores.left")]
     flow.append(Link("scores.right", "masks.left", bend="hvh"))
@@ -660,7 +670,7 @@ def hierarchical_probabilistic_unet_panels() -> tuple[Panel, ...]:
     for level in levels:
         flow += [Link(f"p {level}.top", f"z {level}.bottom"), Link(f"z {level}.left", f"p join {level}.right")]
         learning += [Link(f"q {level}.top", f"z {level}.bottom"), Link(f"z {level}.right", f"p join {level}.left")]
-        learning += [Link(f"{name} {level}.{side}", f"kl {level}.{at}") for name, side, at in (("q", "right", "left"), ("p", "left", "right"))]
+        learning += [Link(f"q {level}.right", f"kl {level}.left"), Link(f"p {level}.left", f"kl {level}.right")]
         if level in posterior.joins():
             learning.append(Link(f"z {level}.left", f"q join {level}.right"))
     given = "$p(z_l \\mid z_{<l}, x)$"
@@ -668,18 +678,20 @@ def hierarchical_probabilistic_unet_panels() -> tuple[Panel, ...]:
         (1.45, 0.2, "prior core's encoder"),
         (2.95, 0.2, "its decoder"),
         (4.1, 0.2, given),
-        (3.75, 3.0, "stitching decoder"),
+        (3.75, 3.16, "stitching decoder"),
         (5.3, 0.3, "c: joined\nas channels"),
     ]
     told = [
-        (1.5, 0.2, "posterior core"),
-        (2.65, 0.2, "$q(z_l \\mid z_{<l}, x, y)$"),
-        (4.22, 0.2, given),
-        (5.3, 0.2, "prior core"),
-        (3.95, 3.0, "the same map $y$"),
-        (2.12, 3.12, "$\\lambda$ grows while\naverage$(L) > \\kappa n$"),
+        (1.6, 0.2, "posterior core"),
+        (2.68, 0.2, "$q(z_l \\mid z_{<l}, x, y)$"),
+        (4.12, 0.2, given),
+        (4.92, 0.2, "prior core"),
+        (5.73, 0.2, "its encoder"),
+        (3.68, RUNGS[-1] + RISE + 0.07, "drawn from $q$, for both"),
+        (3.95, 3.16, "the same map $y$"),
+        (2.15, 3.3, "$\\lambda$ grows while\naverage$(L) > \\kappa n$"),
     ]
-    return (Panel(SAMPLE, 4.2, sampling, flow, said), Panel(TRAIN, 4.2, training, learning, told))
+    return (Panel(SAMPLE, 4.36, sampling, flow, said), Panel(TRAIN, 4.4, training, learning, told))
 
 
 PANELS: dict[str, Callable[[], tuple[Panel, ...]]] = {

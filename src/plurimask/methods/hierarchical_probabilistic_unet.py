@@ -200,8 +200,11 @@ class HierarchicalProbabilisticUNet(SegmentationMethod):
         features = self.prior_core.encoder(images)
         return Encoding(features[-1], self.prior_core.shares(features), self.stitching_decoder.shares(features))
 
-    def decode(self, encoding: Encoding, image: Tensor, choose: Choice) -> tuple[Tensor, list[Level]]:
-        """P passes from the latents of `choose` to class scores `(P, C, *spatial)`, for the images `(P,)`."""
+    def decode(self, encoding: Encoding, image: Tensor | None, choose: Choice) -> tuple[Tensor, list[Level]]:
+        """P passes from the latents of `choose` to class scores `(P, C, *spatial)`, for the images `(P,)`.
+
+        If `image` is None there is one pass for each image.
+        """
         x, levels = self.prior_core.descend(encoding.coarsest, encoding.core, image, choose)
         return self.stitching_decoder(x, encoding.stitching, image), levels
 
@@ -227,7 +230,8 @@ class HierarchicalProbabilisticUNet(SegmentationMethod):
 
         posterior = self.posterior(images[raters.image], raters.labels, draw)
         # Teacher forcing: the prior of each level is that given the posterior's latents of the levels before.
-        logits, prior = self.decode(self.encode(images), raters.image, lambda level, _: posterior[level].latents)
+        image = None if labels.shape[1] == 1 and len(raters.image) == len(images) else raters.image
+        logits, prior = self.decode(self.encode(images), image, lambda level, _: posterior[level].latents)
         kls = [
             (raters.weight * ours.gaussian.kl(theirs.gaussian)).sum()
             for ours, theirs in zip(posterior, prior, strict=True)

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from plurimask.nn.joining import DecoderScale, Share, shares_of
+from plurimask.nn.joining import DecoderScale, Share, of_images, shares_of
 from plurimask.nn.latent import Gaussian, GaussianMap
 from plurimask.nn.unet import Encoder, Style, class_scores
 
@@ -61,16 +61,16 @@ class HierarchicalCore(nn.Module):
         return shares_of(self.decoder, features[-2::-1])
 
     def descend(
-        self, coarsest: Tensor, shares: Sequence[Share], image: Tensor, choose: Choice
+        self, coarsest: Tensor, shares: Sequence[Share], image: Tensor | None, choose: Choice
     ) -> tuple[Tensor, list[Level]]:
         """From the coarsest features `(B, F, *spatial)` to those of the last latent scale, its latents joined to them.
 
         Args:
             coarsest, shares: of the B images.
-            image: `(P,)`, the image that each of the P passes is for.
+            image: `(P,)`, the image that each of the P passes is for; None: one pass for each image.
             choose: the latents of each pass.
         """
-        x, levels = coarsest[image], list[Level]()
+        x, levels = of_images(coarsest, image), list[Level]()
         for number, dim in enumerate(self.latent_dims):
             if number:
                 x = self.decoder[number - 1](x, shares[number - 1], image)
@@ -83,8 +83,7 @@ class HierarchicalCore(nn.Module):
     def forward(self, inputs: Tensor, choose: Choice) -> list[Level]:
         """One pass for each of the inputs `(P, in_channels, *spatial)`."""
         features = self.encoder(inputs)
-        image = torch.arange(len(inputs), device=inputs.device)
-        return self.descend(features[-1], self.shares(features), image, choose)[1]
+        return self.descend(features[-1], self.shares(features), None, choose)[1]
 
 
 class StitchingDecoder(nn.Module):
@@ -107,7 +106,7 @@ class StitchingDecoder(nn.Module):
         """The shares of the core's encoder's features, finest first, in the scales of this decoder."""
         return shares_of(self.decoder, features[: self.num_finer][::-1])
 
-    def forward(self, x: Tensor, shares: Sequence[Share], image: Tensor) -> Tensor:
+    def forward(self, x: Tensor, shares: Sequence[Share], image: Tensor | None) -> Tensor:
         """Features of the last latent scale -> class scores `(P, C, *spatial)`."""
         for scale, share in zip(self.decoder, shares, strict=True):
             x = scale(x, share, image)

@@ -85,8 +85,11 @@ class DecoderScale(nn.Module):
             return self.first.of_skip(skip.relu()), self.shortcut.of_skip(skip)
         return (self.first.of_skip(skip),)
 
-    def forward(self, coarse: Tensor, share: Share, image: Tensor) -> Tensor:
-        """Coarse features `(P, F, *coarse)` and the shares of the images `(P,)` that they belong to."""
+    def forward(self, coarse: Tensor, share: Share, image: Tensor | None) -> Tensor:
+        """Coarse features `(P, F, *coarse)` and the shares of the images `(P,)` that they belong to.
+
+        If `image` is None there is one map for each image.
+        """
         size = share[0].shape[2:]
         if not self.is_residual:
             joined = _add(self.first.of_coarse(coarse, size), share[0], image)
@@ -98,9 +101,14 @@ class DecoderScale(nn.Module):
         return features
 
 
-def _add(features: Tensor, share: Tensor, image: Tensor) -> Tensor:
+def of_images(features: Tensor, image: Tensor | None) -> Tensor:
+    """Of features `(B, F, *spatial)`, those of the images `(P,)`: `(P, F, *spatial)`, or as they are if that is None."""
+    return features if image is None else features.index_select(0, image)
+
+
+def _add(features: Tensor, share: Tensor, image: Tensor | None) -> Tensor:
     """Features `(P, F, *spatial)` plus the share of the image that each belongs to."""
-    return features + (share if len(share) == 1 else share[image])
+    return features + (share if len(share) == 1 else of_images(share, image))
 
 
 def shares_of(scales: Iterable[nn.Module], skips: Iterable[Tensor]) -> list[Share]:
