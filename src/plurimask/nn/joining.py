@@ -102,7 +102,7 @@ class DecoderScale(nn.Module):
 
 
 def of_images(features: Tensor, image: Tensor | None) -> Tensor:
-    """Of features `(B, F, *spatial)`, those of the images `(P,)`: `(P, F, *spatial)`, or as they are if that is None."""
+    """Of features `(B, F, *spatial)` those of the images `(P,)`: `(P, F, *spatial)`; as they are if that is None."""
     return features if image is None else features.index_select(0, image)
 
 
