@@ -215,6 +215,13 @@ def test_levels_that_are_not_given_are_drawn_given_the_others(images: Tensor) ->
             prediction.decode([latents[0], latents[1][:2]])
 
 
+def test_the_first_samples_are_the_same_however_many_are_drawn(images: Tensor) -> None:
+    prediction = small()(images)
+    few, many = (prediction.draw_noise(number, seeded()) for number in (16, 48))
+    assert all(torch.equal(one, other[:16]) for one, other in zip(few, many, strict=True))
+    assert all(abs(float(own.std()) - 1) < 0.2 for own in many)
+
+
 def test_levels_held_at_the_prior_mean_do_not_vary(images: Tensor) -> None:
     with torch.no_grad():
         method = small().eval()

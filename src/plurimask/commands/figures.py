@@ -59,9 +59,11 @@ def main(arguments: Sequence[str]) -> int:
         figures = report_figures(content)
         for name, figure in figures.items():
             save_figure(figure.figure, options.out / f"{name}.{options.format}")
+        animations = {}
         if content.scales is not None:
             samples = content.scales.samples
-            save_animation(coarse_to_fine_frames(samples), options.out / "coarse-to-fine.gif", SECONDS_PER_FRAME)
-            save_animation(kind_frames(samples), options.out / "scales.gif", SECONDS_PER_FRAME)
-    say.print(f"Wrote {', '.join(figures)} to {options.out}")
+            animations = {"coarse-to-fine.gif": coarse_to_fine_frames(samples), "scales.gif": kind_frames(samples)}
+        for name, frames in animations.items():
+            save_animation(frames, options.out / name, SECONDS_PER_FRAME)
+    say.print(f"Wrote {', '.join([*figures, *animations])} to {options.out}")
     return 0

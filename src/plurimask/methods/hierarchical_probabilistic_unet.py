@@ -19,6 +19,7 @@ Kohl et al., "A Hierarchical Probabilistic U-Net for Modeling Multi-Scale Ambigu
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Sequence
 from typing import Any, Literal, NamedTuple
@@ -79,7 +80,14 @@ class HierarchicalSegmentation(SegmentationDistribution):
         batch_size, shapes = len(self.encoding.coarsest), self.latent_shapes
         if not set(at_mean) <= set(range(len(shapes))):
             raise ValueError(f"levels {sorted(at_mean)} at the mean: there are {len(shapes)}, 0 (coarsest) and on")
-        noise = [normal_noise(num_samples, batch_size, shape, generator) for shape in shapes]
+        # One draw for all levels, so that the first samples are the same however many are drawn.
+        counts = [math.prod(shape) for shape in shapes]
+        together = normal_noise(num_samples, batch_size, (sum(counts),), generator)
+        ends = itertools.accumulate(counts)
+        noise = [
+            together[..., end - count : end].reshape(num_samples, batch_size, *shape)
+            for end, count, shape in zip(ends, counts, shapes, strict=True)
+        ]
         return tuple(torch.zeros_like(own) if level in at_mean else own for level, own in enumerate(noise))
 
     def sample(self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = ()) -> Tensor:
