@@ -63,7 +63,14 @@ def test_a_plain_scale_is_convolutions_over_joined_maps() -> None:
     coarse, skip = torch.randn(len(IMAGE), F, 4, 3), torch.randn(B, S, 8, 6)
     want = scale.rest(scale.first.joined(joined_maps(coarse, skip)).relu())
     torch.testing.assert_close(scale(coarse, scale.share(skip), IMAGE), want, atol=1e-5, rtol=1e-5)
-    assert sum(isinstance(layer, nn.Conv2d) for layer in scale.modules()) == 3
+
+
+@pytest.mark.parametrize("num_blocks", [1, 2, 4])
+def test_a_scale_has_as_many_blocks_as_asked_for(num_blocks: int) -> None:
+    plain, residual = (DecoderScale(F, S, num_blocks, Style(blocks=kind)) for kind in ("plain", "residual"))
+    assert sum(isinstance(layer, nn.Conv2d) for layer in plain.modules()) == num_blocks
+    in_a_block = 3 + 1  # three 3x3 and the one that widens; the first block has a shortcut besides
+    assert sum(isinstance(layer, nn.Conv2d) for layer in residual.modules()) == num_blocks * in_a_block + 1
 
 
 def test_a_residual_block_is_pre_activated_and_half_as_wide_inside() -> None:

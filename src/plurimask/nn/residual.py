@@ -39,5 +39,5 @@ def residual_blocks(
     in_channels: int, out_channels: int, num_blocks: int, convs_per_block: int = 3, spatial_dims: int = 2
 ) -> nn.Sequential:
     """`num_blocks` residual blocks, of which the first changes the number of channels."""
-    widths = [in_channels, *[out_channels] * (num_blocks - 1)]
+    widths = [in_channels, *[out_channels] * num_blocks][:num_blocks]
     return nn.Sequential(*(ResidualBlock(width, out_channels, convs_per_block, spatial_dims) for width in widths))

@@ -60,7 +60,7 @@ def conv_block(
             raise ValueError(f"residual blocks have no normalisation, but {style.normalisation!r} was asked for")
         return residual_blocks(in_channels, out_channels, num_convs, style.convs_per_block, spatial_dims)
     layers: list[nn.Module] = []
-    for channels in [in_channels, *[out_channels] * (num_convs - 1)]:
+    for channels in [in_channels, *[out_channels] * num_convs][:num_convs]:
         layers.append(CONVOLUTION[spatial_dims](channels, out_channels, kernel_size=3, padding=1))
         if style.normalisation == "batch":
             layers.append(BATCH_NORM[spatial_dims](out_channels, eps=BATCH_NORM_EPSILON, momentum=BATCH_NORM_MOMENTUM))
