@@ -1,6 +1,8 @@
 """Five seeds, 300 steps each on LIDC-IDRI crops: no NaN, and no collapse of the latent space.
 
     python benchmarks/stability.py --out benchmarks/results/stability.json
+    python benchmarks/stability.py --method hierarchical-probabilistic-unet \
+        --out benchmarks/results/stability_hierarchical.json
 
 A run has collapsed if its KL term is below 0.5 nats at the end, or its samples do not differ. Exits with code 1 then.
 """
@@ -20,6 +22,7 @@ from plurimask.training.log import read_metrics
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--method", default="probabilistic-unet")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--out", type=Path)
@@ -29,13 +32,14 @@ def main() -> None:
     rows = []
     for seed in range(options.seeds):
         with tempfile.TemporaryDirectory() as folder:
-            train_run(Plan("probabilistic-unet", "small", settings, seed), source, Path(folder) / "run")
+            train_run(Plan(options.method, "small", settings, seed), source, Path(folder) / "run")
             history = read_metrics(Path(folder) / "run" / "metrics.csv")
         last = [row for row in history if "kl" in row][-1]
         validated = [row for row in history if "val_ged" in row][-1]
-        rows.append({"seed": seed, "kl": last["kl"], **{k: validated[f"val_{k}"] for k in ("ged", "diversity")}})
+        terms = {name: last[name] for name in ("kl", "reconstruction", "lambda") if name in last}
+        rows.append({"seed": seed, **terms, **{k: validated[f"val_{k}"] for k in ("ged", "diversity")}})
         print(rows[-1], flush=True)
-    config = {"method": "probabilistic-unet", "preset": "small", **settings, "data": "LIDC-IDRI, 64 x 64 centre crops"}
+    config = {"method": options.method, "preset": "small", **settings, "data": "LIDC-IDRI, 64 x 64 centre crops"}
     write(options.out, record("stability", config, {"seeds": rows}))
     if any(row["kl"] < 0.5 or row["diversity"] <= 0 for row in rows):
         sys.exit("a run collapsed")
