@@ -29,7 +29,8 @@ from plurimask.run import Plan
 from plurimask.training.log import read_metrics
 
 NAME = "hierarchical-probabilistic-unet"
-SETTINGS: dict[str, Any] = {"center_crop": 64, "num_validations": 4}
+SETTINGS: dict[str, Any] = {"center_crop": 64, "num_validations": 4, "multiplier_rate": 8e-3}
+"""Lambda moves faster than in the preset, for there are fewer steps."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "residual-4-scales-geco": {},
     "plain-convolutions": {"blocks": "plain"},
@@ -49,7 +50,7 @@ def level_kls(rows: list[dict[str, float]], part: tuple[float, float]) -> list[f
 
 
 def main() -> None:
-    parser = arguments(__doc__, 8, [])
+    parser = arguments(__doc__, 9, [])
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
     options = parser.parse_args()
     source, settings = open_data(data_folder() / "lidc"), {**SETTINGS, "max_minutes": options.minutes_per_method}

@@ -57,8 +57,8 @@ SETTINGS: dict[str, Any] = {
     # The law goes by grey levels: flips change neither these nor the sharpness of a rim.
     "augmentation": {"flip_vertical": 0.5, "rotation": 0.0, "scale": (1.0, 1.0), "gamma_probability": 0.0},
 }
-OWN_SETTINGS: dict[str, dict[str, Any]] = {HIERARCHICAL: {"objective": "elbo"}}
-"""By method, on top of those. Both methods maximise the same bound, with beta 1."""
+OWN_SETTINGS: dict[str, dict[str, Any]] = {}
+"""By method, on top of those."""
 
 GED_SAMPLES, SHOWN_SAMPLES = 16, 7
 MAX_FREQUENCY_ERROR, MAX_CORRELATION, LEAST_MODES = 0.1, 0.1, 0.8
