@@ -263,13 +263,17 @@ def test_ctrl_c_saves_and_says_where(lesion_folder: Path, tmp_path: Path) -> Non
     assert torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["step"] < 400
 
 
-def test_two_processes_train_one_model(lesion_folder: Path, tmp_path: Path) -> None:
-    arguments = "--method probabilistic-unet --channels 6 8 --batch-size 2 --max-steps 6 --num-validations 2"
+@pytest.mark.parametrize(
+    ("method", "own"),
+    [("probabilistic-unet", "--channels 6 8"), ("hierarchical-probabilistic-unet", "--channels 6 8 --latent-dims 1")],
+)
+def test_two_processes_train_one_model(lesion_folder: Path, tmp_path: Path, method: str, own: str) -> None:
+    arguments = f"--method {method} {own} --batch-size 2 --max-steps 6 --num-validations 2"
     more = ["--devices", "2", "--accelerator", "cpu", "--out", str(tmp_path / "run")]
     done = subprocess.run(
         [*COMMAND, str(lesion_folder), *arguments.split(), *more], capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
-    assert read_record(tmp_path / "run").method == "probabilistic-unet"
+    assert read_record(tmp_path / "run").method == method
     assert sum(row["val_ged"] != "" for row in metrics(tmp_path / "run")) == 2
     assert load_run(tmp_path / "run").method(torch.zeros(1, 1, 20, 14)).sample(2).shape == (2, 1, 20, 14)

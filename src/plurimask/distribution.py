@@ -24,6 +24,8 @@ IGNORE = 255
 MAX_CHUNK_ELEMENTS = 2**24
 """Samples are decoded in chunks of at most this many logits (64 MB of float32), so that memory is bounded."""
 
+_NORMAL_GROUP = 16
+
 Noise: TypeAlias = Tensor | tuple[Tensor, ...]
 
 
@@ -40,12 +42,17 @@ RandomSource: TypeAlias = torch.Generator | Generators | None
 
 
 def normal_noise(num_samples: int, batch_size: int, shape: Sequence[int], source: RandomSource = None) -> Tensor:
-    """Standard normal draws `(N, B, *shape)`, float32 on the CPU: a seed means the same on every device."""
+    """Standard normal draws `(N, B, *shape)`, float32 on the CPU: a seed means the same on every device.
+
+    The first samples are the same however many are drawn.
+    """
+    # torch draws numbers in groups of 16, and others where the last group is not full.
+    whole = -(-num_samples // _NORMAL_GROUP) * _NORMAL_GROUP
     if not isinstance(source, Generators):
-        return torch.randn(num_samples, batch_size, *shape, generator=source)
+        return torch.randn(whole, batch_size, *shape, generator=source)[:num_samples]
     if len(source.images) != batch_size:
         raise ValueError(f"{len(source.images)} generators for a batch of {batch_size} images: give one per image")
-    return torch.stack([torch.randn(num_samples, *shape, generator=one) for one in source.images], dim=1)
+    return torch.stack([torch.randn(whole, *shape, generator=one)[:num_samples] for one in source.images], dim=1)
 
 
 def shared_generator(source: RandomSource) -> torch.Generator | None:

@@ -123,10 +123,10 @@ _HIERARCHICAL = {
     "small": Preset(
         "a laptop: narrow network, one block a scale, 20 minutes",
         {
-            "channels": (16, 32, 64, 96, 96, 96, 96, 96),
+            "channels": (16, 32, 64, 96, 96, 96, 96),
             "blocks_per_scale": 1,
             # Fewer steps than lambda was published for: a milder constraint, on more pixels, that is met sooner.
-            "kappa": 0.12,
+            "kappa": 0.07,
             "hard_pixel_share": 0.08,
             "multiplier_rate": 6e-3,
         },
@@ -140,6 +140,7 @@ _HIERARCHICAL = {
             "schedule": "piecewise",
             "drops": ((0.25, 0.5), (0.5, 0.25), (0.75, 0.125), (0.875, 0.0625)),
             "final_learning_rate": 0.0,
+            "gradient_clip": 1e6,  # none was published; lambda, up to 50 and more, multiplies the gradient
         },
     ),
 }
@@ -167,7 +168,7 @@ _SINGLE_NETWORKS = {
 
 
 def _ensemble(preset: str, num_members: int, summary: str) -> Preset:
-    """U-Nets with a preset of theirs; members of other methods have the preset of that name too."""
+    """U-Nets with a preset of theirs; members of other methods have the preset of that name too, where there is one."""
     settings = {name: presets[preset].method for name, presets in _SINGLE_NETWORKS.items() if preset in presets}
     method = {"members": ("unet",) * num_members, "member_settings": settings}
     training = dict(_SINGLE_NETWORKS["unet"][preset].training)

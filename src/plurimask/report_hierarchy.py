@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from plurimask.distribution import IGNORE, RandomSource, most_likely
+from plurimask.distribution import IGNORE, Noise, RandomSource, most_likely
 from plurimask.evaluate import ExampleView
 from plurimask.hierarchy_figures import ReconstructionLadder, ScaleSamples
 from plurimask.inference import fast_precision, generator_of
@@ -35,7 +35,7 @@ class ScalePrediction(Protocol):
 
     def sample(self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = ()) -> Tensor: ...
 
-    def logits(self, noise: tuple[Tensor, ...]) -> Tensor: ...
+    def logit_chunks(self, noise: Noise) -> Iterator[Tensor]: ...
 
     def decode(
         self, latents: Sequence[Tensor | None], generator: RandomSource = None, at_mean: Collection[int] = ()
@@ -89,10 +89,10 @@ def draw_scales(run: Run, view: ExampleView, number: int, seed: int) -> Scales |
         )
         if not len(present):
             return Scales(samples, None)
-        # One batch item a rater: the posterior has an image for each map.
         assert isinstance(run.method, ScaleMethod)
-        levels = run.method.posterior(images.expand(len(present), *images.shape[1:]), present.to(device))
-        rebuilt = _ladder(prediction, [level.latents for level in levels]).cpu()
+        posteriors = [run.method.posterior(images, rater[None].to(device)) for rater in present]
+        means = [torch.cat([level.latents for level in levels]) for levels in zip(*posteriors, strict=True)]
+        rebuilt = _ladder(prediction, means).cpu()
     iou = [
         [_iou(own[None], rater[None], view.counted_classes) for own, rater in zip(row, present, strict=True)]
         for row in rebuilt
@@ -126,7 +126,7 @@ def _steps(prediction: ScalePrediction, num_levels: int, seed: int) -> Tensor:
     maps = []
     for drawn in range(num_levels + 1):
         noise = prediction.draw_noise(NUM_DRAWS, generator_of(seed, "scales"), range(drawn, num_levels))
-        maps.append(most_likely(prediction.logits(noise))[:, 0])
+        maps.append(torch.cat([most_likely(chunk)[:, 0] for chunk in prediction.logit_chunks(noise)]))
     return torch.stack(maps)
 
 
@@ -134,7 +134,7 @@ def _ladder(prediction: ScalePrediction, means: Sequence[Tensor]) -> Tensor:
     """`(L + 1, R, H, W)`: decoded from the posterior means `(R, d, *spatial)` of the l coarsest levels alone."""
     num_levels, num_raters = len(means), len(means[0])
     noise = prediction.draw_noise(num_raters, at_mean=range(num_levels))
-    maps = [most_likely(prediction.logits(noise))[:, 0]]
+    maps = [torch.cat([most_likely(chunk)[:, 0] for chunk in prediction.logit_chunks(noise)])]
     for given in range(1, num_levels + 1):
         latents = [mean[:, None] for mean in means[:given]]
         maps.append(most_likely(prediction.decode(latents, at_mean=range(given, num_levels)))[:, 0])

@@ -65,9 +65,11 @@ def test_a_step_without_labels_leaves_the_average() -> None:
     constraint(torch.tensor(0.0), torch.tensor(0.0))
     assert int(constraint.num_averaged) == 0
     constraint(torch.tensor(7.0), torch.tensor(SELECTED))
-    constraint(torch.tensor(0.0), torch.tensor(0.0))
+    constraint(torch.tensor(0.0), torch.tensor(0.0)).backward()
     assert float(constraint.average) == 7.0
     assert int(constraint.num_averaged) == 1
+    assert constraint.log_multiplier.grad is not None
+    assert float(constraint.log_multiplier.grad) == 0
 
 
 def _average_of_two_processes(rank: int, rendezvous: str, out: str) -> None:

@@ -101,3 +101,5 @@ def test_a_residual_unet_takes_any_size_and_is_traceable() -> None:
 def test_residual_blocks_with_batch_norm_are_refused() -> None:
     with pytest.raises(ValueError, match="no normalisation"):
         UNetFeatures(1, (4, 6), 1, Style("batch", blocks="residual"))
+    with pytest.raises(ValueError, match="no normalisation"):
+        DecoderScale(F, S, 2, Style("batch"))

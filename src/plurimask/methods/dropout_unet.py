@@ -17,7 +17,7 @@ alike: each sample is one network.
 from __future__ import annotations
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from plurimask.distribution import Noise, RandomSource, SegmentationDistribution, shared_generator
@@ -65,7 +65,7 @@ class DropoutSegmentation(SegmentationDistribution):
 
 
 class DropoutUNetConfig(MethodConfig):
-    channels: tuple[int, ...] = Field(
+    channels: tuple[PositiveInt, ...] = Field(
         (32, 64, 128, 192), min_length=2, description="channels of each scale, finest first"
     )
     convs_per_scale: int = Field(3, ge=1, description="3x3 convolutions at each scale, on each side")

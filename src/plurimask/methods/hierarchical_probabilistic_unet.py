@@ -21,14 +21,22 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
-from plurimask.distribution import Noise, RandomSource, SegmentationDistribution, most_likely, normal_noise
+from plurimask.distribution import (
+    MAX_CHUNK_ELEMENTS,
+    Noise,
+    RandomSource,
+    SegmentationDistribution,
+    most_likely,
+    normal_noise,
+    take,
+)
 from plurimask.method import Loss, MethodConfig, SegmentationMethod
 from plurimask.nn.geco import ConstrainedReconstruction, hard_pixels
 from plurimask.nn.hierarchy import Choice, HierarchicalCore, Level, StitchingDecoder, its_mean
@@ -101,7 +109,15 @@ class HierarchicalSegmentation(SegmentationDistribution):
 
     def latents(self, noise: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Standard normal noise of each level -> draws from the prior, `(N, B, d, *spatial)` each."""
-        return self._decode(len(noise[0]), lambda level, prior: _drawn(prior, noise[level]))[1]
+        count, core = len(noise[0]), self.method.prior_core
+        with self.autocast():
+            _, levels = core.descend(
+                self.encoding.coarsest,
+                self.encoding.core,
+                self._image(count),
+                lambda level, prior: _drawn(prior, noise[level]),
+            )
+        return tuple(_by_sample(level.latents, count) for level in levels)
 
     def decode(
         self, latents: Sequence[Tensor | None], generator: RandomSource = None, at_mean: Collection[int] = ()
@@ -112,33 +128,37 @@ class HierarchicalSegmentation(SegmentationDistribution):
         those before, or are its mean for the levels `at_mean`. At least one level must be given, for the number of
         samples.
         """
-        given = dict(enumerate(latents))
-        counts = {len(own) for own in given.values() if own is not None}
+        given = {level: own for level, own in enumerate(latents) if own is not None}
+        counts = {len(own) for own in given.values()}
         if len(counts) != 1 or len(latents) > len(self.latent_shapes):
             raise ValueError(
                 f"latents of {len(latents)} levels with {sorted(counts)} samples: expected at most "
                 f"{len(self.latent_shapes)} levels, at least one of them given, all with the same number of samples"
             )
         noise = self.draw_noise(counts.pop(), generator, at_mean)
-
-        def choose(level: int, prior: Gaussian) -> Tensor:
-            own = given.get(level)
-            return _drawn(prior, noise[level]) if own is None else own.flatten(0, 1).to(prior.mean)
-
-        return self._decode(len(noise[0]), choose)[0]
+        step = max(1, MAX_CHUNK_ELEMENTS // self.draw_elements)
+        chunks = []
+        for start in range(0, len(noise[0]), step):
+            part = slice(start, start + step)
+            chunks.append(self._decode(take(noise, part), {level: own[part] for level, own in given.items()}))
+        return torch.cat(chunks)
 
     def logits(self, noise: Noise) -> Tensor:
-        assert isinstance(noise, tuple)
-        return self._decode(len(noise[0]), lambda level, prior: _drawn(prior, noise[level]))[0]
+        return self._decode(noise, {})
 
-    def _decode(self, num_samples: int, choose: Choice) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Logits and latents of N samples of each image, sample by sample."""
-        batch_size = len(self.encoding.coarsest)
-        image = torch.arange(batch_size, device=self.encoding.coarsest.device).repeat(num_samples)
+    def _decode(self, noise: Noise, given: Mapping[int, Tensor]) -> Tensor:
+        """Logits of N samples: the levels that are given, the others drawn by their noise."""
+
+        def choose(level: int, prior: Gaussian) -> Tensor:
+            return given[level].flatten(0, 1).to(prior.mean) if level in given else _drawn(prior, noise[level])
+
         with self.autocast():
-            scores, levels = self.method.decode(self.encoding, image, choose)
-        latents = tuple(_by_sample(level.latents, num_samples) for level in levels)
-        return _by_sample(scores.float(), num_samples), latents
+            scores, _ = self.method.decode(self.encoding, self._image(len(noise[0])), choose)
+        return _by_sample(scores.float(), len(noise[0]))
+
+    def _image(self, num_samples: int) -> Tensor:
+        """Which image each of N samples of all images is for, sample by sample."""
+        return torch.arange(len(self.encoding.coarsest), device=self.encoding.coarsest.device).repeat(num_samples)
 
 
 def _by_sample(joined: Tensor, num_samples: int) -> Tensor:
@@ -152,7 +172,7 @@ def _drawn(gaussian: Gaussian, noise: Tensor) -> Tensor:
 
 
 class HierarchicalProbabilisticUNetConfig(MethodConfig):
-    channels: tuple[int, ...] = Field(
+    channels: tuple[PositiveInt, ...] = Field(
         (24, 48, 96, 192, 192, 192, 192, 192), min_length=2, description="channels of each scale, finest first"
     )
     latent_dims: tuple[int, ...] = Field(
@@ -165,14 +185,17 @@ class HierarchicalProbabilisticUNetConfig(MethodConfig):
     kappa: float = Field(0.05, gt=0, description="geco: nats that a selected pixel may cost")
     hard_pixel_share: float = Field(0.02, gt=0, le=1, description="geco: share of a batch's pixels that are selected")
     multiplier_rate: float = Field(1e-4, gt=0, description="geco: learning rate of log lambda")
-    beta: float = Field(1.0, ge=0, description="elbo: weight of the KL terms")
+    beta: float = Field(1.0, ge=0, description="weight of the KL terms; with geco, lambda makes up for it")
     initialisation: Initialisation = Field("orthogonal", description="initial weights")
 
     @model_validator(mode="after")
     def _has_latents(self) -> HierarchicalProbabilisticUNetConfig:
         dims, scales = self.latent_dims, len(self.channels)
         if len(dims) > scales:
-            raise ValueError(f"latent_dims {dims} are for {len(dims)} scales, but channels has {scales}")
+            raise ValueError(
+                f"latent_dims {dims} are for {len(dims)} scales, but channels has {scales}: give channels for more "
+                f"scales, or latent_dims for at most {scales}"
+            )
         if min(dims) < 0 or dims[-1] == 0:
             raise ValueError(f"latent_dims {dims}: expected no negative number, and the last, the finest, above 0")
         return self
@@ -257,7 +280,7 @@ class HierarchicalProbabilisticUNet(SegmentationMethod):
         terms["reconstruction"] = reconstruction.detach()
         terms["reconstruction_per_pixel"] = (reconstruction / num_selected.clamp(min=1)).detach()
         terms["lambda"] = self.constraint.multiplier
-        return Loss(constrained + kl, terms)
+        return Loss(constrained + self.config.beta * kl, terms)
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         if self.constraint is None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from plurimask.distribution import Noise, RandomSource, SegmentationDistribution, normal_noise
@@ -69,7 +69,7 @@ class TiledLatentSegmentation(SegmentationDistribution):
 
 
 class Image2ImageVAEConfig(MethodConfig):
-    channels: tuple[int, ...] = Field(
+    channels: tuple[PositiveInt, ...] = Field(
         (32, 64, 128, 192), min_length=2, description="channels of each scale, finest first"
     )
     convs_per_scale: int = Field(3, ge=1, description="3x3 convolutions at each scale of each network")

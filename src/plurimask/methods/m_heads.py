@@ -14,7 +14,7 @@ paper's f_comb, so that the two differ by what chooses a map and not by the capa
 from __future__ import annotations
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from plurimask.distribution import (
@@ -54,7 +54,7 @@ class MultipleHypotheses(SegmentationDistribution):
 
 
 class MHeadsConfig(MethodConfig):
-    channels: tuple[int, ...] = Field(
+    channels: tuple[PositiveInt, ...] = Field(
         (32, 64, 128, 192), min_length=2, description="channels of each scale, finest first"
     )
     convs_per_scale: int = Field(3, ge=1, description="3x3 convolutions at each scale, on each side")

@@ -14,7 +14,7 @@ layers are by default those of the Probabilistic U-Net (see `nn/unet.py`), so th
 from __future__ import annotations
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from plurimask.distribution import MixtureSegmentation, Noise, RandomSource, SegmentationDistribution
@@ -45,7 +45,7 @@ class PixelwiseSegmentation(SegmentationDistribution):
 
 
 class UNetConfig(MethodConfig):
-    channels: tuple[int, ...] = Field(
+    channels: tuple[PositiveInt, ...] = Field(
         (32, 64, 128, 192), min_length=2, description="channels of each scale, finest first"
     )
     convs_per_scale: int = Field(3, ge=1, description="3x3 convolutions at each scale, on each side")

@@ -55,8 +55,8 @@ class ConstrainedReconstruction(nn.Module):
         """
         average = self._averaged(reconstruction.detach(), (num_selected > 0).to(reconstruction))
         straight_through = average + (reconstruction - reconstruction.detach())
-        u = self.log_multiplier
-        return (2 * u.detach() - u).exp() * (straight_through - self.kappa * num_selected)
+        u, is_there = self.log_multiplier, num_selected > 0  # a step without labels says nothing about the constraint
+        return (2 * u.detach() - u).exp() * (straight_through - self.kappa * num_selected) * is_there
 
     def _averaged(self, value: Tensor, is_there: Tensor) -> Tensor:
         """The moving average with one more value, of all processes together; it is kept in training."""

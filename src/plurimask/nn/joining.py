@@ -65,6 +65,8 @@ class DecoderScale(nn.Module):
         self, coarse_channels: int, channels: int, num_blocks: int, style: Style = PLAIN, spatial_dims: int = 2
     ) -> None:
         super().__init__()
+        if style.normalisation != "none":
+            raise ValueError(f"a scale in halves has no normalisation, but {style.normalisation!r} was asked for")
         conv = CONVOLUTION[spatial_dims]
         self.is_residual = style.blocks == "residual"
         inner = half_width(channels) if self.is_residual else channels
