@@ -89,6 +89,17 @@ def test_a_residual_block_is_pre_activated_and_half_as_wide_inside() -> None:
     torch.testing.assert_close(same(negative), negative)  # the shortcut is the identity, and goes past the ReLU
 
 
+def test_what_is_darker_than_the_mean_reaches_the_first_convolution() -> None:
+    torch.manual_seed(0)
+    on_images, within = ResidualBlock(2, 4, on_images=True), ResidualBlock(2, 4)
+    dark, darker = -torch.rand(1, 2, 6, 7), -torch.rand(1, 2, 6, 7)
+    assert not torch.equal(on_images(dark) - on_images.shortcut(dark), on_images(darker) - on_images.shortcut(darker))
+    torch.testing.assert_close(within(dark) - within.shortcut(dark), within(darker) - within.shortcut(darker))
+    network = UNetFeatures(1, (4, 6), 2, Style(blocks="residual"))
+    blocks = [block.on_images for block in network.modules() if isinstance(block, ResidualBlock)]
+    assert blocks == [True] + [False] * 5
+
+
 def test_a_residual_unet_takes_any_size_and_is_traceable() -> None:
     network = UNetFeatures(2, (6, 8, 10), 2, Style(upsampling="nearest", blocks="residual"))
     traced = torch.fx.symbolic_trace(network)

@@ -13,10 +13,20 @@ class ResidualBlock(nn.Module):
     The residual is ReLU, `num_convs` 3x3 convolutions of half as many channels with ReLUs between them, and a 1x1
     convolution to all channels. The shortcut is a 1x1 convolution where the number of channels changes, else the
     identity (Kohl et al., "A Hierarchical Probabilistic U-Net", 2019, appendix).
+
+    `on_images`: the residual begins without a ReLU, which would cut off all that is darker than the mean.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, num_convs: int = 3, spatial_dims: int = 2) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_convs: int = 3,
+        spatial_dims: int = 2,
+        on_images: bool = False,
+    ) -> None:
         super().__init__()
+        self.on_images = on_images
         conv, inner = CONVOLUTION[spatial_dims], half_width(out_channels)
         self.convs = nn.Sequential(conv(in_channels, inner, kernel_size=3, padding=1))
         for _ in range(num_convs - 1):
@@ -26,7 +36,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = conv(in_channels, out_channels, kernel_size=1) if changes else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.shortcut(x) + self.widen(self.convs(x.relu()))
+        out: Tensor = self.shortcut(x) + self.widen(self.convs(x if self.on_images else x.relu()))
         return out
 
 
@@ -36,8 +46,18 @@ def half_width(channels: int) -> int:
 
 
 def residual_blocks(
-    in_channels: int, out_channels: int, num_blocks: int, convs_per_block: int = 3, spatial_dims: int = 2
+    in_channels: int,
+    out_channels: int,
+    num_blocks: int,
+    convs_per_block: int = 3,
+    spatial_dims: int = 2,
+    on_images: bool = False,
 ) -> nn.Sequential:
-    """`num_blocks` residual blocks, of which the first changes the number of channels."""
+    """`num_blocks` residual blocks, of which the first changes the number of channels and may be the one on images."""
     widths = [in_channels, *[out_channels] * num_blocks][:num_blocks]
-    return nn.Sequential(*(ResidualBlock(width, out_channels, convs_per_block, spatial_dims) for width in widths))
+    return nn.Sequential(
+        *(
+            ResidualBlock(width, out_channels, convs_per_block, spatial_dims, on_images and number == 0)
+            for number, width in enumerate(widths)
+        )
+    )

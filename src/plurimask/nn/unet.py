@@ -49,16 +49,21 @@ PLAIN = Style()
 
 
 def conv_block(
-    in_channels: int, out_channels: int, num_convs: int, style: Style = PLAIN, spatial_dims: int = 2
+    in_channels: int,
+    out_channels: int,
+    num_convs: int,
+    style: Style = PLAIN,
+    spatial_dims: int = 2,
+    on_images: bool = False,
 ) -> nn.Sequential:
     """What one scale is made of: `num_convs` times (3x3 convolution, batch norm if the style has it, ReLU).
 
-    In a residual style it is `num_convs` residual blocks, which have no normalisation.
+    In a residual style it is `num_convs` residual blocks, which have no normalisation; `on_images` is for their first.
     """
     if style.blocks == "residual":
         if style.normalisation != "none":
             raise ValueError(f"residual blocks have no normalisation, but {style.normalisation!r} was asked for")
-        return residual_blocks(in_channels, out_channels, num_convs, style.convs_per_block, spatial_dims)
+        return residual_blocks(in_channels, out_channels, num_convs, style.convs_per_block, spatial_dims, on_images)
     layers: list[nn.Module] = []
     for channels in [in_channels, *[out_channels] * num_convs][:num_convs]:
         layers.append(CONVOLUTION[spatial_dims](channels, out_channels, kernel_size=3, padding=1))
@@ -86,8 +91,8 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            conv_block(before, after, num_convs, style, spatial_dims)
-            for before, after in zip([in_channels, *channels[:-1]], channels, strict=True)
+            conv_block(before, after, num_convs, style, spatial_dims, on_images=scale == 0)
+            for scale, (before, after) in enumerate(zip([in_channels, *channels[:-1]], channels, strict=True))
         )
         self.pool = POOL[style.pooling][spatial_dims](kernel_size=2, ceil_mode=True)
 
