@@ -103,8 +103,8 @@ def resolve(plan: Plan) -> tuple[dict[str, Any], TrainingConfig]:
         target = own if name in config.model_fields else training
         target[name] = _merged(target.get(name), value)
     try:
-        config(**own)
-        return own, TrainingConfig(**training)
+        checked = config(**own)
+        return {name: getattr(checked, name) for name in own}, TrainingConfig(**training)
     except ValidationError as error:
         raise InputError(_first_mistake(error)) from error
 
