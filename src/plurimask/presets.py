@@ -126,7 +126,7 @@ _HIERARCHICAL = {
             "channels": (16, 32, 64, 96, 96, 96, 96),
             "blocks_per_scale": 1,
             # Fewer steps than lambda was published for: a milder constraint, on more pixels, that is met sooner.
-            "kappa": 0.07,
+            "kappa": 0.1,
             "hard_pixel_share": 0.08,
             "multiplier_rate": 6e-3,
         },
