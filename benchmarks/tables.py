@@ -218,11 +218,12 @@ def many_objects() -> list[str]:
     if record is None:
         return []
     config, results = record["config"], record["results"]
+    own = config["own"]["hierarchical-probabilistic-unet"]
     titles = {
         "frequency_error": "error of the cells' frequencies",
         "mean_absolute_correlation": "mean absolute correlation of two cells",
         "distinct_modes": "distinct combinations",
-        "distinct_modes_share": "of those of the law",
+        "distinct_modes_share": "as a share of those of the law",
         "constant_objects": "cells that never vary",
         "clear_share": "cells drawn whole or not at all",
         "ged_of_16": "GED of 16 samples",
@@ -245,7 +246,9 @@ def many_objects() -> list[str]:
         prose(f"""Each cell counts with a probability that can be seen, independently of the others: 4,096 combinations.
             Two cells that are independent have a mean absolute correlation of {results["chance_correlation"]:.3f} among
             {config["samples"]:,} samples by chance. A guess of 1/2 for every cell would err by 0.15 in its
-            frequencies. A share of the combinations above 1 means that samples vary more than the readers do."""),
+            frequencies. A share of the combinations above 1 means that samples vary more than the readers do. The
+            plain Probabilistic U-Net has 6 latents for the whole image and beta 1; the hierarchical one has a map of
+            latents at each of four scales and is trained by the ELBO with beta {own["beta"]:g}."""),
     ]
 
 
