@@ -156,10 +156,10 @@ def _sample_figures(compared: Compared, about: DataDescription) -> Iterator[Name
         rows = []
         for result, run in zip(compared.results, compared.runs, strict=True):
             prepared = [(example.name, run.record.preprocessing.image(example.image))]
-            mixture = next(predict_images(run.method, prepared, compared.sampling)).mixture
+            statistics = next(predict_images(run.method, prepared, compared.sampling)).statistics
             score = result.rows[number]["ged"]
             caption = "" if math.isnan(score) else f"GED {score:.3f}"
-            mean, entropy = mixture.mean()[0].cpu().numpy(), mixture.entropy()[0].cpu().numpy()
+            mean, entropy = statistics.mean()[0].cpu().numpy(), statistics.entropy()[0].cpu().numpy()
             samples = result.shown[number]
             rows.append(GridRow(result.name, seen.image.numpy(), labels, samples, mean, entropy, caption))
         yield (

@@ -162,7 +162,7 @@ def _seconds_per_image(run: Run, view: ExampleView, sampling: Sampling) -> float
     for _ in range(TIMED_REPEATS):
         start = time.perf_counter()
         for predicted in predict_images(run.method, images, sampling):
-            predicted.mixture.entropy().cpu()  # waits for the device
+            predicted.statistics.entropy().cpu()  # waits for the device
         times.append(time.perf_counter() - start)
     return min(times) / len(images)
 

@@ -102,9 +102,9 @@ def compare_with_truth(run: Run, source: DataSource) -> TruthComparison:
     )
     shares: list[NDArray[np.float32]] = []
     errors: list[float] = []
-    for _, samples, mixture in predict_images(run.method, prepared, Sampling(TRUTH_SAMPLES)):
+    for _, samples, statistics in predict_images(run.method, prepared, Sampling(TRUTH_SAMPLES)):
         shares.append((samples == 0).flatten(2).all(2).float().mean(0).cpu().numpy())
-        for mean in mixture.mean()[:, 1].cpu().numpy():
+        for mean in statistics.mean()[:, 1].cpu().numpy():
             known = world.truth(len(errors)).mean()
             errors.append(np.abs(mean - known)[known > 0].mean())
     known_shares = np.array([world.truth(index).empty_probability for index in range(len(world))])

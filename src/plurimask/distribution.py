@@ -103,6 +103,11 @@ class SegmentationDistribution(abc.ABC):
         """All that can be drawn, with exact weights, where that is a finite number of maps; None where it is not."""
         return None
 
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether mean, entropy, mutual information, variance and log_prob need no draws."""
+        return False
+
     def mean(self, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
         """Class probabilities `(B, C, *spatial)`: the mean over draws of the softmax."""
         return self.freeze(num_samples, generator).mean()
@@ -181,6 +186,10 @@ class MixtureSegmentation(SegmentationDistribution):
 
     def components(self) -> MixtureSegmentation:
         return self
+
+    @property
+    def has_closed_form(self) -> bool:
+        return True
 
     def sample(self, num_samples: int, generator: RandomSource = None) -> Tensor:
         maps = self.statistics.maps

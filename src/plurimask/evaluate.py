@@ -94,8 +94,8 @@ def evaluate(
             yield example.name, example.image
 
     for predicted in predict_images(method, images(), sampling):
-        samples, mean = predicted.samples.cpu(), predicted.mixture.mean().cpu()
-        entropy = predicted.mixture.entropy().cpu()
+        samples, mean = predicted.samples.cpu(), predicted.statistics.mean().cpu()
+        entropy = predicted.statistics.entropy().cpu()
         seen = [examples.pop(name) for name in predicted.names]
         made = reconstruct_images(method, [one.image for one in seen], [one.labels for one in seen])
         for number, example in enumerate(seen):

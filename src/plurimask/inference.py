@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from plurimask.distribution import IGNORE, Generators, MixtureSegmentation
+from plurimask.distribution import IGNORE, Generators, SegmentationDistribution
 from plurimask.errors import InputError
 from plurimask.method import SegmentationMethod
 
@@ -38,8 +38,9 @@ class PredictedBatch(NamedTuple):
     names: list[str]
     samples: Tensor
     """`(N, B, *spatial)`, uint8: in the order drawn."""
-    mixture: MixtureSegmentation
-    """The same draws, or the components of a finite mixture, for every statistic."""
+    statistics: SegmentationDistribution
+    """For every statistic, which it gives without further draws: the prediction itself where it has closed forms, else
+    the same draws as a mixture, or the components of a finite one."""
 
 
 def default_device() -> torch.device:
@@ -111,7 +112,7 @@ def _predict(
         samples = mixture.statistics.maps
         if mixture.num_components != sampling.num_samples:  # heads or members: as many of them as were asked for
             samples = mixture.sample(sampling.num_samples, generators_of(sampling.seed, names))
-    return PredictedBatch(names, samples, mixture)
+    return PredictedBatch(names, samples, prediction if prediction.has_closed_form else mixture)
 
 
 def reconstruct_images(

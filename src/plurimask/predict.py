@@ -68,8 +68,8 @@ def predict(
             shown[name] = images[number]
             yield name, preprocessing.image(shown[name])
 
-    for names, samples, mixture in predict_images(method, prepared(), sampling):
-        mean, information, variance = mixture.mean(), mixture.mutual_information(), mixture.variance()
+    for names, samples, statistics in predict_images(method, prepared(), sampling):
+        mean, information, variance = statistics.mean(), statistics.mutual_information(), statistics.variance()
         for number, name in enumerate(names):
             image = shown.pop(name)
             cut, size = preprocessing.cut(image), (image.shape[-2], image.shape[-1])

@@ -60,8 +60,8 @@ def drawn_rows(
             yield stored[number].name, view.preprocessing.image(stored[number].image)
 
     numbers = iter(chosen)
-    for names, samples, mixture in predict_images(run.method, images(), sampling):
-        maps = (samples.transpose(0, 1), mixture.mean(), mixture.entropy(), mixture.mutual_information())
+    for names, samples, statistics in predict_images(run.method, images(), sampling):
+        maps = (samples.transpose(0, 1), statistics.mean(), statistics.entropy(), statistics.mutual_information())
         for position, name in enumerate(names):
             number = next(numbers)
             example = view.preprocessing.view(stored.pop(number))
