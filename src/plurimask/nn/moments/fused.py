@@ -1,0 +1,141 @@
+"""The moments of activations and maxima as one function each, forward and backward, with few passes over memory.
+
+Elementwise formulas of a dozen operations are bound by memory when each operation reads and writes whole feature maps.
+Compiled (`torch.compile`) they are one pass. Where nothing compiles they run block by block, so that what is between
+two operations stays in the cache. Gradients are closed forms too, and recompute what the forward had in between:
+nothing but the inputs is kept for them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from plurimask.nn.moments.gaussian import (
+    larger_gradients,
+    larger_moments,
+    leaky_gradients,
+    leaky_moments,
+    leaky_moments_in_place,
+)
+
+BLOCK = 2**17
+"""Elements: some blocks of float32 fit into a processor's second-level caches."""
+
+Formula: TypeAlias = Callable[..., tuple[Tensor, ...]]
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether `torch.compile` has what it needs for a device: Triton for a GPU, a C++ compiler for a processor."""
+    if device.type == "cuda":
+        return importlib.util.find_spec("triton") is not None
+    return any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
+
+
+def fused_leaky(mean: Tensor, variance: Tensor, slope: float, compiled: bool = False) -> tuple[Tensor, Tensor]:
+    """`leaky_moments` as one differentiable function; mean and variance come back in their own precision."""
+    moments: tuple[Tensor, Tensor] = _Leaky.apply(mean, variance, slope, compiled)  # type: ignore[no-untyped-call]
+    return moments
+
+
+def fused_larger(
+    first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], compiled: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`larger_moments` of (mean, variance) and (mean, variance) as one differentiable function."""
+    moments: tuple[Tensor, Tensor] = _Larger.apply(*first, *second, compiled)  # type: ignore[no-untyped-call]
+    return moments
+
+
+class _Leaky(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, variance: Tensor, slope: float, compiled: bool) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(mean, variance)
+        ctx.slope, ctx.compiled = slope, compiled
+        formula = leaky_moments if compiled else leaky_moments_in_place
+        return _apply(formula, [mean, variance], 2, (slope,), compiled)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_mean: Tensor, of_variance: Tensor) -> tuple[Tensor | None, ...]:
+        inputs = [*ctx.saved_tensors, of_mean, of_variance]
+        return (*_apply(leaky_gradients, inputs, 2, (ctx.slope,), ctx.compiled), None, None)
+
+
+class _Larger(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, mean1: Tensor, variance1: Tensor, mean2: Tensor, variance2: Tensor, compiled: bool
+    ) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(mean1, variance1, mean2, variance2)
+        ctx.compiled = compiled
+        return _apply(larger_moments, [mean1, variance1, mean2, variance2], 2, (), compiled)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_mean: Tensor, of_variance: Tensor) -> tuple[Tensor | None, ...]:
+        inputs = [*ctx.saved_tensors, of_mean, of_variance]
+        return (*_apply(_larger_gradients, inputs, 4, (), ctx.compiled), None)
+
+
+def _larger_gradients(
+    mean1: Tensor, variance1: Tensor, mean2: Tensor, variance2: Tensor, of_mean: Tensor, of_variance: Tensor
+) -> tuple[Tensor, ...]:
+    return larger_gradients((mean1, mean2), (variance1, variance2), of_mean, of_variance)
+
+
+def _apply(
+    formula: Formula, inputs: Sequence[Tensor], num_outputs: int, constants: tuple[Any, ...], compiled: bool
+) -> tuple[Tensor, ...]:
+    """An elementwise formula of tensors of one shape, computed in float32 (float64 stays), in the first one's precision
+    and memory layout.
+    """
+    like = torch.empty_like(inputs[0])  # dense, in the order of the input's strides
+    aligned = [one if one.stride() == like.stride() else torch.empty_like(like).copy_(one) for one in inputs]
+    flat = [one.as_strided((one.numel(),), (1,)) for one in aligned]
+    with torch.autocast(like.device.type, enabled=False):
+        if compiled:
+            results = _compiled(formula)(*flat, *constants)
+        elif like.device.type != "cpu" or like.numel() <= BLOCK:
+            results = _converting(formula)(*flat, *constants)
+        else:
+            results = _in_blocks(formula, flat, num_outputs, constants)
+    return tuple(result.as_strided(like.shape, like.stride()) for result in results)
+
+
+def _in_blocks(
+    formula: Formula, inputs: Sequence[Tensor], num_outputs: int, constants: tuple[Any, ...]
+) -> tuple[Tensor, ...]:
+    """Of flat tensors, a block of memory at a time."""
+    outputs = tuple(torch.empty_like(inputs[0]) for _ in range(num_outputs))
+    for start in range(0, len(inputs[0]), BLOCK):
+        block = slice(start, start + BLOCK)
+        values = formula(*(_precise(one[block]) for one in inputs), *constants)
+        for output, value in zip(outputs, values, strict=True):
+            output[block] = value
+    return outputs
+
+
+def _precise(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _converting(formula: Formula) -> Formula:
+    """The formula on the inputs made precise, its results in the precision of the first input."""
+
+    def converted(*arguments: Any) -> tuple[Tensor, ...]:
+        values = [_precise(one) if isinstance(one, Tensor) else one for one in arguments]
+        return tuple(result.to(arguments[0].dtype) for result in formula(*values))
+
+    return converted
+
+
+@cache
+def _compiled(formula: Formula) -> Formula:
+    return torch.compile(_converting(formula), dynamic=True)

@@ -1,0 +1,195 @@
+"""Moments after pooling and resizing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from plurimask.nn.moments.activation import is_compiled
+from plurimask.nn.moments.fused import fused_larger
+from plurimask.nn.moments.moments import Moments, Propagation
+
+_AVERAGE: dict[int, Any] = {2: functional.avg_pool2d, 3: functional.avg_pool3d}
+_LINEAR = ("linear", "bilinear", "trilinear")
+_FAR = 20.0
+"""Standard deviations: a value so far below another is never the larger one, to the last digit."""
+
+
+# ---- averages: exact ----------------------------------------------------------------------------------------------
+
+
+def average_pool(x: Moments, window: dict[str, Any], how: Propagation) -> Moments:
+    """The mean of n values has 1 / n^2 of the sum of their variances; at the border n may be smaller.
+
+    `window` is what `avg_pool2d` or `avg_pool3d` takes.
+    """
+    pool = _AVERAGE[x.mean.ndim - 2]
+    ones = torch.ones_like(x.mean[:1, :1], dtype=torch.float32)
+    # Of ones, the sum is how many values there are, and the mean that number over the divisor.
+    divisor = pool(ones, **{**window, "divisor_override": 1}) / pool(ones, **window)
+    mean, variance = pool(x.mean, **window), pool(x.variance, **window)
+    return Moments(mean, variance / divisor.to(variance.dtype)).raised(how.floor)
+
+
+def global_average_pool(x: Moments, how: Propagation) -> Moments:
+    """The mean over all places: `(B, F, *spatial)` -> `(B, F, 1, ...)`."""
+    dims = tuple(range(2, x.mean.ndim))
+    count = math.prod(x.mean.shape[2:])
+    mean, variance = x.mean.mean(dims, keepdim=True), x.variance.mean(dims, keepdim=True) / count
+    return Moments(mean, variance).raised(how.floor)
+
+
+# ---- the largest of a window --------------------------------------------------------------------------------------
+
+
+class Window(NamedTuple):
+    """Of a max-pool, a number for each axis."""
+
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    ceil_mode: bool
+
+
+def max_pool(x: Moments, window: Window, how: Propagation) -> Moments:
+    """The largest of each window, by the exact largest of two again and again (Clark 1961; `Propagation.max_pool`).
+
+    What is approximated: the larger of two Gaussians, taken on as if it were Gaussian too. The tests bound the error.
+
+    Raises:
+        ValueError: "symmetric", and the window has not two places along each of two axes.
+    """
+    if how.max_pool == "pairwise":
+        for axis in reversed(range(len(window.kernel_size))):
+            x = _largest(_taps(x, window, axis), how)
+        return x.raised(how.floor)
+    if window.kernel_size != (2, 2):
+        raise ValueError(f"max_pool='symmetric' is for windows of 2 x 2, not {window.kernel_size}: use 'pairwise'")
+    four = [one for row in _taps(x, window, 0) for one in _taps(row, window, 1)]
+    pairings = [_largest([_larger(four[0], four[k], how), _larger(*_others(four, k), how)], how) for k in (1, 2, 3)]
+    means, variances = zip(*pairings, strict=True)
+    return Moments(sum(means[1:], means[0]) / 3, sum(variances[1:], variances[0]) / 3).raised(how.floor)
+
+
+def _others(four: Sequence[Moments], partner: int) -> tuple[Moments, Moments]:
+    first, second = (one for number, one in enumerate(four) if number not in (0, partner))
+    return first, second
+
+
+def _largest(values: Sequence[Moments], how: Propagation) -> Moments:
+    largest = values[0]
+    for value in values[1:]:
+        largest = _larger(largest, value, how)
+    return largest
+
+
+def _larger(one: Moments, other: Moments, how: Propagation) -> Moments:
+    """The larger of two; where the second is shorter along some axis, the rest of the first has no rival."""
+    for axis in range(2, one.mean.ndim):
+        common, length = other.mean.shape[axis], one.mean.shape[axis]
+        if common < length:
+            alone = one.moved(lambda values, a=axis, c=common, n=length: values.narrow(a, c, n - c))  # type: ignore[misc]
+            rivals = one.moved(lambda values, a=axis, c=common: values.narrow(a, 0, c))  # type: ignore[misc]
+            both = _larger(rivals, other, how)
+            return Moments(*(torch.cat(parts, axis) for parts in zip(both, alone, strict=True)))
+    return Moments(*fused_larger((one.mean, one.variance), (other.mean, other.variance), is_compiled(how, one)))
+
+
+def _taps(x: Moments, window: Window, axis: int) -> list[Moments]:
+    """For each place of the window along an axis, the values that lie under it, one for each window.
+
+    Under the last places fewer windows have values where windows reach beyond the end.
+    """
+    size, step, pad, apart = (part[axis] for part in window[:4])
+    length = x.mean.shape[axis + 2]
+    reach = length + 2 * pad - apart * (size - 1) - 1
+    count = (-(-reach // step) if window.ceil_mode else reach // step) + 1
+    if (count - 1) * step >= length + pad:  # the last window would begin beyond the end
+        count -= 1
+    after = (count - 1) * step + apart * (size - 1) + 1 - pad - length
+    if pad or (after > 0 and (size, apart) != (step, 1)):
+        x, pad, after = _padded(x, axis, pad, max(0, after)), 0, 0
+    starts = [place * apart for place in range(size)]
+    end = (count - 1) * step + 1
+    return [
+        x.moved(lambda values, s=start: _every(values, axis + 2, s, min(s + end, values.shape[axis + 2]), step))  # type: ignore[misc]
+        for start in starts
+        if start < x.mean.shape[axis + 2]
+    ]
+
+
+def _every(values: Tensor, dim: int, start: int, end: int, step: int) -> Tensor:
+    index = [slice(None)] * values.ndim
+    index[dim] = slice(start, end, step)
+    return values[tuple(index)]
+
+
+def _padded(x: Moments, axis: int, before: int, after: int) -> Moments:
+    """With sure values in front and behind that are never the largest."""
+    mean, variance = x.mean.detach(), x.variance.detach()
+    low = float(mean.amin() - _FAR * variance.amax().sqrt() - 1e-6 * mean.abs().amax())
+    sides = [0, 0] * (x.mean.ndim - 3 - axis) + [before, after]
+    return Moments(functional.pad(x.mean, sides, value=low), functional.pad(x.variance, sides, value=0.0))
+
+
+# ---- resizing: exact ----------------------------------------------------------------------------------------------
+
+
+class Resizing(NamedTuple):
+    """What `interpolate` takes. One of size and scale_factor is given."""
+
+    size: Any = None
+    scale_factor: Any = None
+    mode: str = "nearest"
+    align_corners: bool | None = None
+    recompute_scale_factor: bool | None = None
+    antialias: bool = False
+
+
+def resize(x: Moments, to: Resizing, how: Propagation) -> Moments:
+    """To another size. Linear interpolation is a weighted sum: the variances take the squares of the weights.
+
+    (Published code interpolates the variances with the weights themselves, which is up to twice too much along each
+    axis.) Nearest copies both. Each pixel is exact; that neighbours share sources is neglected.
+
+    Raises:
+        ValueError: another mode, or antialias.
+    """
+    if to.antialias or to.mode not in ("nearest", "nearest-exact", *_LINEAR):
+        kind = "antialias" if to.antialias else f"mode={to.mode!r}"
+        raise ValueError(f"interpolate with {kind} has no moments here: use nearest, bilinear or trilinear")
+    mean = functional.interpolate(x.mean, **to._asdict())
+    if to.mode not in _LINEAR:
+        return Moments(mean, functional.interpolate(x.variance, **to._asdict()))
+    variance = x.variance
+    factors = to.scale_factor if isinstance(to.scale_factor, Sequence) else [to.scale_factor] * (mean.ndim - 2)
+    for axis, factor in enumerate(factors):
+        lengths = (x.mean.shape[axis + 2], mean.shape[axis + 2])
+        if lengths[0] != lengths[1]:
+            given = None if to.recompute_scale_factor else factor
+            variance = _interpolated(variance, axis + 2, lengths, bool(to.align_corners), given)
+    return Moments(mean, variance).raised(how.floor)
+
+
+def _interpolated(
+    variance: Tensor, dim: int, lengths: tuple[int, int], align_corners: bool, factor: float | None
+) -> Tensor:
+    """Along one axis, with the squares of the weights of linear interpolation."""
+    before, after = lengths
+    places = torch.arange(after, device=variance.device, dtype=torch.float64)
+    if align_corners:
+        source = places * ((before - 1) / max(1, after - 1))
+    else:
+        source = ((places + 0.5) * (1 / factor if factor else before / after) - 0.5).clamp(min=0)
+    lower = source.long().clamp(max=before - 1)
+    share = (source - lower).clamp(max=1).to(variance.dtype).view(-1, *[1] * (variance.ndim - 1 - dim))
+    upper = (lower + 1).clamp(max=before - 1)
+    share = torch.where((upper == lower).view(share.shape), 0, share)
+    near, far = variance.index_select(dim, lower), variance.index_select(dim, upper)
+    return near * (1 - share).square() + far * share.square()

@@ -1,0 +1,237 @@
+"""Which rule each layer, function and tensor method has: the vocabulary of networks that can propagate moments."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from plurimask.nn.moments import affine
+from plurimask.nn.moments.activation import dropout, leaky_relu, prelu, softmax
+from plurimask.nn.moments.moments import Moments, Propagation, joined, scaled, sum_of
+from plurimask.nn.moments.pooling import Resizing, Window, average_pool, global_average_pool, max_pool, resize
+
+LayerRule: TypeAlias = Callable[[Any, Moments, Propagation], Moments]
+FunctionRule: TypeAlias = Callable[..., Any]
+
+
+def _same(value: Any, dims: int) -> tuple[int, ...]:
+    return tuple(value) if isinstance(value, list | tuple) else (value,) * dims
+
+
+def _max_pool(x: Moments, kernel_size: Any, *rest: Any, how: Propagation, **named: Any) -> Moments:
+    names = ("stride", "padding", "dilation", "ceil_mode", "return_indices")
+    given = {**dict(zip(names, rest, strict=False)), **named}
+    if given.get("return_indices"):
+        raise ValueError("a max-pool that returns indices has no moments")
+    dims = x.mean.ndim - 2
+    stride = given.get("stride")
+    window = Window(
+        _same(kernel_size, dims),
+        _same(kernel_size if stride is None or stride == [] else stride, dims),
+        _same(given.get("padding", 0), dims),
+        _same(given.get("dilation", 1), dims),
+        bool(given.get("ceil_mode", False)),
+    )
+    return max_pool(x, window, how)
+
+
+def _max_pool_layer(layer: Any, x: Moments, how: Propagation) -> Moments:
+    names = ("stride", "padding", "dilation", "ceil_mode", "return_indices")
+    return _max_pool(x, layer.kernel_size, how=how, **{name: getattr(layer, name) for name in names})
+
+
+def _average_pool(x: Moments, kernel_size: Any, *rest: Any, how: Propagation, **named: Any) -> Moments:
+    names = ("stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
+    return average_pool(x, {"kernel_size": kernel_size, **dict(zip(names, rest, strict=False)), **named}, how)
+
+
+def _average_pool_layer(layer: Any, x: Moments, how: Propagation) -> Moments:
+    names = ("stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
+    return _average_pool(x, layer.kernel_size, how=how, **{name: getattr(layer, name) for name in names})
+
+
+def _adaptive_average(x: Moments, output_size: Any, how: Propagation) -> Moments:
+    if any(size != 1 for size in _same(output_size, x.mean.ndim - 2)):
+        raise ValueError(f"an adaptive average pool to {output_size} has no rule: only the global one, to 1")
+    return global_average_pool(x, how)
+
+
+def _resize(x: Moments, *rest: Any, how: Propagation, **named: Any) -> Moments:
+    return resize(x, Resizing(*rest, **named), how)
+
+
+def _upsample(layer: nn.Upsample, x: Moments, how: Propagation) -> Moments:
+    given = {name: getattr(layer, name) for name in ("size", "scale_factor", "mode", "align_corners")}
+    return resize(x, Resizing(**given, recompute_scale_factor=layer.recompute_scale_factor), how)
+
+
+def _dropout_layer(layer: Any, x: Moments, how: Propagation) -> Moments:
+    return dropout(x, layer.p, layer.training)
+
+
+def _dropout(x: Moments, p: float = 0.5, training: bool = True, inplace: bool = False, *, how: Propagation) -> Moments:
+    return dropout(x, p, training)
+
+
+def _relu(x: Moments, inplace: bool = False, *, how: Propagation) -> Moments:
+    return leaky_relu(x, 0.0, how)
+
+
+def _leaky_relu(x: Moments, negative_slope: float = 0.01, inplace: bool = False, *, how: Propagation) -> Moments:
+    return leaky_relu(x, negative_slope, how)
+
+
+def _softmax(x: Moments, dim: int, *rest: Any, how: Propagation, **named: Any) -> Moments:
+    return softmax(x, dim)
+
+
+def _softmax_layer(layer: nn.Softmax, x: Moments, how: Propagation) -> Moments:
+    if layer.dim is None:
+        raise ValueError("softmax without a dim: give the dimension of the classes, 1")
+    return softmax(x, layer.dim)
+
+
+def _add(x: Any, other: Any, *, alpha: float = 1, how: Propagation) -> Moments:
+    if not isinstance(x, Moments):
+        x, other = scaled(other, alpha), x
+    elif isinstance(other, Moments):
+        return (
+            scaled(x, 2.0) if other is x and alpha == 1 else sum_of([x, scaled(other, alpha) if alpha != 1 else other])
+        )
+    else:
+        other = alpha * other
+    return Moments(x.mean + other, x.variance.expand_as(x.mean + other))
+
+
+def _subtract(x: Any, other: Any, *, alpha: float = 1, how: Propagation) -> Moments:
+    return _add(x, other, alpha=-alpha, how=how)
+
+
+def _multiply(x: Any, other: Any, *, how: Propagation) -> Moments:
+    x, factor = (x, other) if isinstance(x, Moments) else (other, x)
+    if isinstance(factor, Moments):
+        raise ValueError("a product of two uncertain tensors has no rule: only one with a number or a sure tensor")
+    return scaled(x, factor)
+
+
+def _divide(x: Moments, other: Any, *, how: Propagation) -> Moments:
+    if not isinstance(x, Moments) or isinstance(other, Moments):
+        raise ValueError("a division by an uncertain tensor has no rule")
+    return scaled(x, 1 / other)
+
+
+def _cat(tensors: Any, dim: int = 0, *, how: Propagation) -> Moments:
+    sure = [Moments(one, torch.zeros_like(one)) if isinstance(one, Tensor) else one for one in tensors]
+    return joined(sure, dim)
+
+
+def _mean(x: Moments, dim: Any, keepdim: bool = False, *, how: Propagation) -> Moments:
+    dims = (dim,) if isinstance(dim, int) else tuple(dim)
+    count = 1
+    for one in dims:
+        count *= x.mean.shape[one]
+    return Moments(x.mean.mean(dims, keepdim), x.variance.mean(dims, keepdim) / count).raised(how.floor)
+
+
+def _pad(x: Moments, pad: Any, mode: str = "constant", value: float | None = None, *, how: Propagation) -> Moments:
+    of_variance = 0.0 if mode == "constant" else None
+    return Moments(functional.pad(x.mean, pad, mode, value), functional.pad(x.variance, pad, mode, of_variance))
+
+
+def _moving(function: Callable[..., Tensor]) -> FunctionRule:
+    """The rule of a function that only moves, repeats or leaves out values."""
+
+    def rule(x: Moments, *rest: Any, how: Propagation, **named: Any) -> Moments:
+        return x.moved(lambda values: function(values, *rest, **named))
+
+    return rule
+
+
+def _unchanged(layer: nn.Module, x: Moments, how: Propagation) -> Moments:
+    return x
+
+
+LAYER_RULES: Mapping[type[nn.Module], LayerRule] = {
+    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), affine.convolution),
+    **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), affine.transposed_convolution),
+    nn.Linear: affine.linear,
+    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), affine.batch_norm),
+    nn.GroupNorm: affine.group_norm,
+    **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), affine.instance_norm),
+    nn.ReLU: lambda layer, x, how: leaky_relu(x, 0.0, how),
+    nn.LeakyReLU: lambda layer, x, how: leaky_relu(x, layer.negative_slope, how),
+    nn.PReLU: prelu,
+    **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), _dropout_layer),
+    **dict.fromkeys((nn.MaxPool2d, nn.MaxPool3d), _max_pool_layer),
+    **dict.fromkeys((nn.AvgPool2d, nn.AvgPool3d), _average_pool_layer),
+    **dict.fromkeys(
+        (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+        lambda layer, x, how: _adaptive_average(x, layer.output_size, how),
+    ),
+    **dict.fromkeys((nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d), _upsample),
+    nn.Softmax: _softmax_layer,
+    nn.Softmax2d: lambda layer, x, how: softmax(x, -3),
+    nn.Identity: _unchanged,
+    nn.Flatten: lambda layer, x, how: x.moved(layer),
+}
+"""The rule of each kind of layer: (layer, moments, how) -> moments."""
+
+METHOD_RULES: Mapping[str, FunctionRule] = {
+    **dict.fromkeys(("relu", "relu_"), _relu),
+    **dict.fromkeys(("add", "add_"), _add),
+    **dict.fromkeys(("sub", "sub_"), _subtract),
+    **dict.fromkeys(("mul", "mul_"), _multiply),
+    **dict.fromkeys(("div", "div_"), _divide),
+    "softmax": _softmax,
+    "mean": _mean,
+    **{
+        name: _moving(getattr(Tensor, name))
+        for name in (
+            "clone",
+            "contiguous",
+            "expand",
+            "flatten",
+            "flip",
+            "narrow",
+            "permute",
+            "reshape",
+            "squeeze",
+            "transpose",
+        )
+    },
+    **{name: _moving(getattr(Tensor, name)) for name in ("unflatten", "unsqueeze", "view", "float", "to")},
+}
+"""The rule of each method of a tensor, by its name."""
+
+FUNCTION_RULES: Mapping[Callable[..., Any], FunctionRule] = {
+    **dict.fromkeys((functional.relu, functional.relu_, torch.relu, torch.relu_), _relu),
+    **dict.fromkeys((functional.leaky_relu, functional.leaky_relu_), _leaky_relu),
+    **dict.fromkeys((functional.dropout, functional.dropout2d, functional.dropout3d), _dropout),
+    **dict.fromkeys((functional.max_pool2d, functional.max_pool3d), _max_pool),
+    **dict.fromkeys((functional.avg_pool2d, functional.avg_pool3d), _average_pool),
+    **dict.fromkeys(
+        (functional.adaptive_avg_pool1d, functional.adaptive_avg_pool2d, functional.adaptive_avg_pool3d),
+        _adaptive_average,
+    ),
+    **dict.fromkeys((functional.interpolate, functional.upsample), _resize),
+    **dict.fromkeys((functional.softmax, torch.softmax), _softmax),
+    functional.pad: _pad,
+    **dict.fromkeys((torch.cat, torch.concat), _cat),
+    **dict.fromkeys((operator.add, operator.iadd, torch.add), _add),
+    **dict.fromkeys((operator.sub, operator.isub, torch.sub), _subtract),
+    **dict.fromkeys((operator.mul, operator.imul, torch.mul), _multiply),
+    **dict.fromkeys((operator.truediv, torch.div), _divide),
+    torch.mean: _mean,
+    **{function: _moving(function) for function in (torch.flatten, torch.reshape, torch.permute, torch.squeeze)},
+    **{function: _moving(function) for function in (torch.unsqueeze, torch.transpose, torch.flip, operator.getitem)},
+}
+"""The rule of each function; the first argument is the moments, or a list of them."""
+
+PLAIN_METHODS = ("size", "dim", "numel")
+PLAIN_ATTRIBUTES = ("shape", "ndim", "dtype", "device")
+"""What is asked of a tensor's form, not of its values: answered by the mean's."""
