@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plurimask.data import DataReport, DataSource, check_data, open_data
+from plurimask.data import DataReport, DataSource, check_data, open_data, open_images
 from plurimask.metrics.distance import rater_distance
 
 DATA = Path(os.environ.get("PLURIMASK_DATA") or Path(__file__).parents[3] / "shared" / "data")
@@ -84,3 +84,20 @@ def test_camvid() -> None:
     assert split.class_shares[3] == pytest.approx(0.296, abs=1e-3) and split.ignored_share == pytest.approx(
         0.0171, abs=1e-3
     )
+
+
+def test_yeast() -> None:
+    source = opened("yeast")
+    about = source.description
+    assert about.layout == "trapped yeast" and about.class_names == ("background", "trap", "cell")
+    assert about.encoding.endswith("left out: test 4 of 5.")
+    assert {split: examples.names for split, examples in source.splits.items()} == {"test": ("35",)}
+    example = source.splits["test"][0]
+    assert example.image.shape == (1, 576, 576) and example.labels.shape == (1, 576, 576)
+    assert abs(float(example.image.mean())) < 1e-5 and abs(float(example.image.std()) - 1) < 1e-5
+    # Two traps that do not overlap, of 30950 and 31096 pixels, and no cell.
+    assert example.labels.flatten().bincount().tolist() == [576 * 576 - 62046, 62046]
+    split = report_on(source, "test").splits["test"]
+    assert split.class_shares == pytest.approx((0.8130, 0.1870, 0), abs=1e-4)
+    images = open_images(DATA / "yeast" / "test", about.channel_names)
+    assert images.names == ("1", "2", "12", "35", "37") and images[3].equal(example.image)

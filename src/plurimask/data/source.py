@@ -16,6 +16,7 @@ from plurimask.data.flipping import NONE, law_of, parse_flips, with_flips, witho
 from plurimask.data.folder import is_folder_layout, read_folder
 from plurimask.data.lidc_crops import is_lidc_crops, read_lidc_crops
 from plurimask.data.split import Selection, apply_split, draw_split, group_names
+from plurimask.data.yeast import is_yeast, open_yeast
 from plurimask.errors import InputError
 
 WHOLE = "all"
@@ -26,7 +27,8 @@ _SPELLINGS = {"train": ("train",), "val": ("val", "validation"), "test": ("test"
 
 _LOOKED_FOR = (
     "[SPLIT/]images/ with [SPLIT/]masks/ (SPLIT: train, val, test), train.npz with val.npz, one .npz file, "
-    "SPLIT/images/ with SPLIT/gt/ (LIDC crops), and leftImg8bit/ with gtFine/ (Cityscapes)"
+    "SPLIT/images/ with SPLIT/gt/ (LIDC crops), leftImg8bit/ with gtFine/ (Cityscapes), and [SPLIT/]inputs/ with "
+    "[SPLIT/]instances/ and [SPLIT/]classes/ (trapped yeast)"
 )
 
 DEFAULT_FLIPS: dict[str, tuple[str, ...]] = {cityscapes.LAYOUT: ("street",)}
@@ -126,6 +128,10 @@ def _find(path: Path, expected: DataDescription | None) -> Found:
         return open_layout(read_folder({UNSPLIT: path}, declared), declared, expected)
     if is_lidc_crops(path):
         return open_layout(read_lidc_crops({UNSPLIT: path}), declared, expected)
+    if any(is_yeast(folder) for folder in folders.values()):
+        return open_yeast(folders, expected)
+    if is_yeast(path):
+        return open_yeast({UNSPLIT: path}, expected)
     files = _npz_files(path)
     if files:
         return open_arrays(files, declared, expected)

@@ -15,6 +15,7 @@ from plurimask.data.files import channel_shape, contents, find_images, refuse_re
 from plurimask.data.folder import IMAGES, MASKS, find_channels
 from plurimask.data.images import SUFFIXES, read_image
 from plurimask.data.source import split_folders
+from plurimask.data.yeast import CHANNEL_NAMES, find_inputs, has_inputs, read_input
 from plurimask.errors import InputError
 
 
@@ -50,6 +51,19 @@ class ImageFiles(ImageSet):
         return torch.from_numpy(np.concatenate(channels).astype(np.float32))
 
 
+class YeastInputs(ImageSet):
+    """Images of trapped yeast in the files of their authors, of one channel."""
+
+    def __init__(self, folder: Path, channel_names: Sequence[str]) -> None:
+        found = find_inputs(folder)
+        if len(channel_names) != len(CHANNEL_NAMES):
+            raise _wrong_channels(str(folder), len(CHANNEL_NAMES), channel_names)
+        self.names, self.paths = tuple(found), tuple(found.values())
+
+    def __getitem__(self, index: int) -> Tensor:
+        return torch.from_numpy(read_input(self.paths[index]))
+
+
 class ImageArray(ImageSet):
     """Images in one array `(N, K, H, W)`."""
 
@@ -63,8 +77,8 @@ class ImageArray(ImageSet):
 def open_images(path: Path | str, channel_names: Sequence[str]) -> ImageSet:
     """The images at `path`, each with the channels `channel_names` in this order.
 
-    `path` is an image file, an `.npz` with the key `images`, a folder with `images/` or with one folder per channel, or
-    a folder of image files (and sub-folders of them).
+    `path` is an image file, an `.npz` with the key `images`, a folder with `images/` or with one folder per channel, a
+    folder of trapped yeast (`inputs/K.pt`), or a folder of image files (and sub-folders of them).
 
     Raises:
         InputError: there are no images, or they have other channels.
@@ -83,6 +97,8 @@ def open_images(path: Path | str, channel_names: Sequence[str]) -> ImageSet:
     names = tuple(channel_names)
     if (path / IMAGES).is_dir() or all((path / name).is_dir() for name in names):
         return ImageFiles(find_channels(path, names), channel_names)
+    if has_inputs(path):
+        return YeastInputs(path, channel_names)
     splits = [folder.name for folder in split_folders(path).values()]
     if splits:
         raise InputError(
@@ -96,8 +112,8 @@ def open_images(path: Path | str, channel_names: Sequence[str]) -> ImageSet:
     found = find_images(path)
     if not found:
         raise InputError(
-            f"{path}: no images found: looked for {', '.join(SUFFIXES)} files, {IMAGES}/ and the channel folders "
-            f"{', '.join(names)}; found {contents(path)}: give a folder of images"
+            f"{path}: no images found: looked for {', '.join(SUFFIXES)} files, {IMAGES}/, inputs/ of .pt files and the "
+            f"channel folders {', '.join(names)}; found {contents(path)}: give a folder of images"
         )
     return ImageFiles({name: (file,) for name, file in found.items()}, channel_names)
 
