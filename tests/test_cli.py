@@ -44,10 +44,18 @@ def test_evaluate_writes_json_and_a_row_per_image(
 ) -> None:
     arguments = ["evaluate", str(run), str(lesion_folder), "--samples", "5"]
     assert main([*arguments, "--out", str(tmp_path / "e.json")]) == 0
-    assert "ged_oracle" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "ged_oracle" in printed
     content = json.loads((tmp_path / "e.json").read_text())
+    assert list(content["class_iou"]) == ["background", "foreground"] == list(content["subset_b"]["class_dice"])
+    row = next(line for line in printed.splitlines() if "foreground" in line)
+    assert f"{content['class_dice']['foreground']:.4f}" in row
+    assert f"{content['class_iou']['foreground']:.4f}" in row
+    assert f"{content['mean_class_iou']:.4f}" in printed
+    assert "error_auroc_spread" in printed
     names = "num_images num_samples ged ged_unbiased ged_oracle hungarian_iou diversity rater_diversity dice "
-    assert set((names + "median_dice iou ece nll conventions subset_b").split()) <= set(content)
+    names += "median_dice iou mean_class_iou ece nll error_auroc ause conventions subset_b"
+    assert set(names.split()) <= set(content)
     assert content["num_images"] == 5
     assert content["num_samples"] == 5
     assert len((tmp_path / "e.csv").read_text().splitlines()) == 6

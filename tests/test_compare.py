@@ -44,13 +44,23 @@ def test_table_figures_and_page_are_written(done: Path) -> None:
         assert row["curve"][-1][0] == 4
         assert row["curve"][-1][1] == pytest.approx(row["ged"])
         assert (row["reconstruction_iou"] is None) == (row["method"] != "probabilistic-unet")
+        assert (row["error_auroc_spread"] is None) == (row["method"] == "unet")
+        assert row["class_iou"] == alone["class_iou"]
+        assert list(row["class_iou"]) == ["background", "foreground"]
+        assert row["mean_class_iou"] == row["IoU of foreground"] == alone["class_iou"]["foreground"]
+        assert alone["subset_b"]["class_dice"].keys() == alone["class_dice"].keys()
     table = (done / "table.md").read_text()
     assert table.count("\n| ") == 3
     assert table.splitlines()[0].count("IoU of reconstructions") == 2
+    assert "| IoU | mean class Dice | mean class IoU | IoU of background | IoU of foreground |" in table
     page = (done / "index.html").read_text()
     assert page.count("<img") >= 5 + 3  # an image a row, and the figures
     assert "http://" not in page.replace("http://www.w3.org", "")
-    assert {path.name for path in (done / "figures").glob("*.png")} >= {"ged-against-samples.png", "ged-boxplots.png"}
+    assert {path.name for path in (done / "figures").glob("*.png")} >= {
+        "ged-against-samples.png",
+        "ged-boxplots.png",
+        "sparsification.png",
+    }
 
 
 def test_the_same_command_again_trains_and_evaluates_nothing(
@@ -65,6 +75,20 @@ def test_the_same_command_again_trains_and_evaluates_nothing(
     monkeypatch.setattr("plurimask.compare.measure", refuse)
     assert compare(lesion_folder, done, "--methods", "unet", "m-heads", "probabilistic-unet") == 0
     assert (done / "table.json").read_text() == table
+
+
+def test_what_an_older_version_stored_is_measured_again(done: Path, lesion_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cmp"
+    shutil.copytree(done, out)
+    path = out / "evaluations" / "unet.npz"
+    with np.load(path) as arrays:
+        kept = {name: arrays[name] for name in arrays.files}
+    errors = kept.pop("errors")
+    assert errors.shape == (3, 2, 1024)
+    np.savez_compressed(path, **kept)
+    assert compare(lesion_folder, out, "--methods", "unet") == 0
+    with np.load(path) as arrays:
+        np.testing.assert_array_equal(arrays["errors"], errors)
 
 
 def test_a_comparison_continues_where_it_stopped(
@@ -155,6 +179,17 @@ def test_the_best_is_bold_where_there_is_a_better() -> None:
     assert "| b | **0.2500** | - |" in text
     assert "| a | 0.5000 | 0.1000 |" in text
     assert "**" not in markdown_table([{"method": "a", "ged": 0.5}])
+
+
+def test_classes_have_columns_behind_their_mean() -> None:
+    rows = [
+        {"method": name, "mean_class_iou": 0.5, "ece": 0.25, "IoU of a b": value, "IoU of c": None, "other_one": 1.0}
+        for name, value in (("x", 0.5), ("y", 0.75))
+    ]
+    text = markdown_table(rows)
+    assert text.splitlines()[0] == "| method | mean class IoU | IoU of a b | calibration error | other one |"
+    assert "| y | **0.5000** | **0.7500** | **0.2500** | 1.00 |" in text
+    assert "| x | **0.5000** | 0.5000 |" in text
 
 
 def test_reconstructions_have_columns_where_some_method_has_them() -> None:

@@ -16,9 +16,10 @@ from plurimask.comparison_figures import (
     method_marks,
     reliability_of_methods,
     score_boxplots,
+    sparsification_of_methods,
 )
 from plurimask.figures import figure_bytes
-from plurimask.metrics import CalibrationBins
+from plurimask.metrics import CalibrationBins, ErrorHistogram, sparsification
 
 TEN = tuple(f"method-{number}" for number in range(10))
 
@@ -102,3 +103,31 @@ def test_reliability_pools_the_classes_and_says_the_error() -> None:
     line = figure.axes[0].lines[1]
     assert np.asarray(line.get_xydata()).tolist() == [[0.75, 0.5]]
     assert is_drawn(figure) and is_drawn(reliability_of_methods(dict.fromkeys(TEN, make_bins(0.2, 0.2))))
+
+
+def make_errors(right: list[float], wrong: list[float]) -> ErrorHistogram:
+    counts = torch.zeros(2, 1024, dtype=torch.float64)
+    counts[:, 500 : 500 + len(right)] = torch.tensor([right, wrong], dtype=torch.float64)
+    return ErrorHistogram(*counts)
+
+
+def test_sparsification_has_each_method_s_own_oracle() -> None:
+    silent = ErrorHistogram(*torch.zeros(2, 1024, dtype=torch.float64))
+    silent.right[0], silent.wrong[0] = 90, 10
+    errors = {
+        "good": make_errors([50, 30, 10], [0, 2, 8]),
+        "flawless": make_errors([9, 9], [0, 0]),
+        "equal_$x": silent,
+    }
+    figure = sparsification_of_methods(errors)
+    curve = sparsification(errors["good"])
+    oracle, own, _, flat = figure.axes[0].lines
+    np.testing.assert_allclose(np.asarray(own.get_ydata()), curve.error)
+    np.testing.assert_allclose(np.asarray(oracle.get_ydata()), curve.oracle)
+    np.testing.assert_allclose(np.asarray(flat.get_ydata()), 0.1)
+    assert oracle.get_linestyle() == "--" and oracle.get_color() == own.get_color()
+    assert flat.get_color() == method_marks(errors)["equal_$x"].colour  # not that of the one without errors
+    assert legend(figure) == [f"good ({curve.ause():.3f})", "equal_$x (zero everywhere)", "oracle: wrong first"]
+    assert is_drawn(figure) and figure.get_figwidth() == COLUMN
+    assert is_drawn(sparsification_of_methods(dict.fromkeys(TEN, errors["good"])))
+    assert words(sparsification_of_methods({"flawless": errors["flawless"]})) == ["no label is wrong"]

@@ -14,11 +14,12 @@ from plurimask.data.example import Example, ExampleSet
 from plurimask.data.lesions import lesion_source
 from plurimask.data.preprocessing import Preprocessing, draw_raters, random_crop, stack_padded
 from plurimask.distribution import IGNORE
-from plurimask.evaluate import ExampleView, evaluate
+from plurimask.evaluate import ExampleView, evaluate, named_classes
 from plurimask.flips import Flip
 from plurimask.inference import Sampling, generators_of, predict_images, reconstruct_images
 from plurimask.methods import build_method
-from plurimask.metrics import reconstruction_iou
+from plurimask.metrics import class_overlap, rater_votes, reconstruction_iou
+from plurimask.metrics.error_detection import bin_errors
 from plurimask.predict import readings
 
 
@@ -51,6 +52,47 @@ def test_a_deterministic_method_has_no_diversity(view: ExampleView) -> None:
     totals = evaluate(method("unet"), view, Sampling(5)).totals
     assert totals["diversity"] == 0
     assert totals["ged_oracle"] == pytest.approx(float(totals["rater_diversity"]) * (1 / 5 + 1 / 4))  # type: ignore[arg-type]
+
+
+def test_errors_are_counted_by_what_the_draws_say(view: ExampleView) -> None:
+    """Mutual information and spread are those of the draws; classes are counted over all images."""
+    network, sampling = method("probabilistic-unet"), Sampling(4, batch_size=3)
+    evaluation = evaluate(network, view, sampling)
+    seen = [view.preprocessing.example(view.examples[index]) for index in view.indices]
+    expected, classes, start = torch.zeros(3, 2, 1024, dtype=torch.float64), torch.zeros(3, 2, dtype=torch.float64), 0
+    for _, _, statistics in predict_images(network, [(one.name, one.image) for one in seen], sampling):
+        spread = statistics.variance().sqrt().mean(1)
+        for number, maps in enumerate(zip(statistics.entropy(), statistics.mutual_information(), spread, strict=True)):
+            votes = rater_votes(seen[start + number].labels, 2)
+            best = statistics.mean()[number].argmax(0)
+            right = votes.gather(0, best[None])[0]
+            expected += torch.stack([torch.stack(list(bin_errors(one, right, votes.sum(0) - right))) for one in maps])
+            classes += torch.stack(list(class_overlap(best, votes)))
+        start += len(spread)
+    assert start == 7
+    assert torch.equal(evaluation.errors.stacked(), expected)
+    totals = evaluation.totals
+    found = [totals[f"error_auroc{part}"] for part in ("", "_information", "_spread")]
+    assert found == [one.auroc() for one in evaluation.errors]
+    assert len(set(found)) == 3
+    iou = (classes[0] / (classes[1] + classes[2] - classes[0])).tolist()
+    assert totals["class_iou"] == pytest.approx(iou)
+    assert totals["mean_class_iou"] == pytest.approx(iou[1])
+    single = evaluate(method("unet"), view, Sampling(2)).totals
+    assert single["error_auroc_information"] is single["error_auroc_spread"] is None
+    assert single["error_auroc"] is not None
+    assert single["ause"] is not None
+
+
+def test_classes_are_named_in_subsets_too() -> None:
+    totals = {"dice": 0.5, "class_iou": [0.25, None], "subset_b": {"class_iou": [0.5, 0.75], "iou": None}}
+    assert named_classes(totals, ["ground", "tree"]) == {
+        "dice": 0.5,
+        "class_iou": {"ground": 0.25, "tree": None},
+        "subset_b": {"class_iou": {"ground": 0.5, "tree": 0.75}, "iou": None},
+    }
+    with pytest.raises(ValueError, match="shorter"):
+        named_classes(totals, ["ground", "tree", "sky"])
 
 
 def test_draws_depend_on_seed_and_name_alone() -> None:

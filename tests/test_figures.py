@@ -22,9 +22,10 @@ from plurimask.figures import (
     reliability_diagram,
     samples_grid,
     save_figure,
+    sparsification_curves,
     training_curve,
 )
-from plurimask.metrics import CalibrationBins
+from plurimask.metrics import CalibrationBins, ErrorHistogram, ErrorHistograms, sparsification
 
 HEIGHT, WIDTH = 34, 46
 BINARY = ("background", "a $lesion")
@@ -176,6 +177,27 @@ def test_reliability_diagram_without_pixels() -> None:
     assert is_drawn(reliability_diagram(CalibrationBins(nothing, nothing, nothing)))
 
 
+def test_sparsification_draws_every_uncertainty_that_says_something() -> None:
+    counts = torch.zeros(3, 2, 1024, dtype=torch.float64)
+    counts[0, :, 700:703] = torch.tensor([[50.0, 30.0, 10.0], [0.0, 2.0, 8.0]])
+    counts[1, :, 600:602] = torch.tensor([[60.0, 30.0], [5.0, 5.0]])
+    counts[2, :, 0] = torch.tensor([90.0, 10.0])  # zero everywhere
+    errors = ErrorHistograms.from_stacked(counts)
+    figure = sparsification_curves(errors)
+    oracle, entropy, information, random = (np.asarray(line.get_ydata()) for line in figure.axes[0].get_lines())
+    curve = sparsification(errors.entropy)
+    np.testing.assert_allclose(oracle, curve.oracle)
+    np.testing.assert_allclose(entropy, curve.error)
+    np.testing.assert_allclose(information, sparsification(errors.mutual_information).error)
+    np.testing.assert_allclose(random, 0.1)
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts[:2] == ["oracle: wrong first", f"entropy ({curve.ause():.3f})"]
+    assert texts[2].startswith("mutual information") and texts[3] == "at random"
+    assert is_drawn(figure)
+    nothing = ErrorHistograms(*(ErrorHistogram(one.right, 0 * one.wrong) for one in errors))
+    assert [text.get_text() for text in sparsification_curves(nothing).axes[0].texts] == ["no label is wrong"]
+
+
 def test_ged_per_image_leaves_out_what_does_not_exist() -> None:
     figure = ged_per_image([0.5, math.nan, 0.25], [0.1, 0.2, math.nan])
     offsets = figure.axes[0].collections[1].get_offsets()
@@ -204,3 +226,12 @@ def test_figures_leave_nothing_with_pyplot() -> None:
 
     assert is_drawn(overview(make_row(2, 2), BINARY)) and is_drawn(ged_per_image([0.5]))
     assert pyplot.get_fignums() == []
+
+
+def test_sparsification_ends_where_no_error_is_left() -> None:
+    counts = torch.zeros(3, 2, 1024, dtype=torch.float64)
+    counts[:, 0, 500], counts[:, 1, 700] = 83, 17  # the first 17 % removed are all that is wrong
+    errors = ErrorHistograms.from_stacked(counts)
+    assert sparsification_curves(errors).axes[0].get_xlim() == (0, pytest.approx(0.3))
+    flat = ErrorHistograms.from_stacked(counts.flip(1))  # only errors are left in the end
+    assert sparsification_curves(flat).axes[0].get_xlim() == (0, 1)

@@ -16,6 +16,7 @@ from plurimask.distribution import IGNORE, Generators, SegmentationDistribution,
 from plurimask.errors import InputError
 from plurimask.method import SegmentationMethod
 from plurimask.methods import METHODS, build_method
+from plurimask.nn.dirichlet import Dirichlet
 from plurimask.presets import PRESETS
 
 N, B, R, K, C, H, W = 6, 2, 4, 3, 5, 21, 14
@@ -35,6 +36,7 @@ TINY: dict[str, dict[str, Any]] = {
     "image2image-vae": {"channels": (7, 9)},
     "probabilistic-unet": {"channels": (7, 9), "latent_dim": 4},
     "hierarchical-probabilistic-unet": {"channels": (7, 9, 8), "latent_dims": (2, 1), "blocks_per_scale": 1},
+    "lightweight-probabilistic": {"channels": (7, 9), "pooling": "max", "normalisation": "batch"},
 }
 FALLING_TERM: dict[str, str] = {
     "unet": "cross_entropy",
@@ -44,6 +46,7 @@ FALLING_TERM: dict[str, str] = {
     "image2image-vae": "reconstruction",
     "probabilistic-unet": "reconstruction",
     "hierarchical-probabilistic-unet": "reconstruction",
+    "lightweight-probabilistic": "cross_entropy",
 }
 """The term that must fall on a tiny batch, where the total need not."""
 
@@ -184,16 +187,22 @@ def test_raters_of_one_step_count_alike(method: SegmentationMethod, images: Tens
 
 @pytest.fixture
 def scored(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Tensor]]:
-    """The logits that any cross entropy was given."""
+    """The predictions of pixels that any likelihood was given: logits, or the means of Dirichlets."""
     seen: list[Tensor] = []
-    original = nn.functional.cross_entropy
+    cross_entropy, log_density = nn.functional.cross_entropy, Dirichlet.log_density
 
     def spy(logits: Tensor, *args: Any, **settings: Any) -> Tensor:
         logits.retain_grad()
         seen.append(logits)
-        return original(logits, *args, **settings)
+        return cross_entropy(logits, *args, **settings)
+
+    def spy_on_density(dirichlet: Dirichlet, log_targets: Tensor) -> Tensor:
+        dirichlet.log_mean.retain_grad()
+        seen.append(dirichlet.log_mean)
+        return log_density(dirichlet, log_targets)
 
     monkeypatch.setattr(nn.functional, "cross_entropy", spy)
+    monkeypatch.setattr(Dirichlet, "log_density", spy_on_density)
     yield seen
 
 

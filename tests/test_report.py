@@ -20,6 +20,7 @@ from plurimask.inference import Sampling
 from plurimask.methods import build_method
 from plurimask.report import build_report, write_report
 from plurimask.report_content import collect_report, evenly_spread
+from plurimask.report_figures import report_figures
 from plurimask.run import Run, RunRecord, load_run
 from plurimask.settings import TrainingConfig
 
@@ -113,14 +114,21 @@ def test_the_report_holds_the_figures_of_the_evaluation(tmp_path: Path) -> None:
         "dice",
         "ece",
         "nll",
+        "mean_class_dice",
+        "mean_class_iou",
         "error_auroc",
+        "error_auroc_information",
+        "error_auroc_spread",
+        "ause",
         "reconstruction_iou",
         "reconstruction_iou_marked",
     ):
         assert f">{totals[name]:.4f}<" in page, name
     assert f">{totals['subset_b']['ged']:.4f}<" in page and "Subset B" in page
     assert "Kohl et al." in page and "20 steps, 1.2 minutes" in page and "my-run" in page
-    assert page.count("data:image/png") == 10  # three grids, errors, four diagrams, training, latents
+    assert f"<td>{totals['class_iou'][0]:.4f}</td>" in page
+    # Three grids, errors, uncertainty of the classes, five diagrams, training, latents.
+    assert page.count("data:image/png") == 12
     assert str(tmp_path) not in page
 
 
@@ -141,7 +149,8 @@ def test_one_rater_has_no_oracle_and_a_run_may_have_no_metrics(tmp_path: Path) -
     assert content.evaluation.totals["ged_oracle"] is None and content.history == []
     assert '<div class="tile"><b>-</b><span>GED of draws from the raters themselves' in page
     assert "Subset B" not in page and "no training curve" in page
-    assert page.count("data:image/png") == 8  # three grids, errors, GED of each image, reliability, referral, latents
+    # Three grids, errors, uncertainty of classes, GED of each image, reliability, sparsification, referral, latents.
+    assert page.count("data:image/png") == 10
 
 
 def test_the_samples_shown_are_those_evaluated(tmp_path: Path) -> None:
@@ -178,10 +187,14 @@ def test_uncertainty_is_shown_beside_the_errors(tmp_path: Path) -> None:
     assert [row.name for row in content.errors] == [row.name for row in content.spread]
     row = content.errors[0]
     assert row.mutual_information.shape == row.entropy.shape == (HEIGHT, WIDTH)
+    assert row.variance.shape == (2, HEIGHT, WIDTH)
+    assert 0 < row.variance.max() <= 0.25
     assert (row.mutual_information <= row.entropy + 1e-6).all()
     page = build_report(content)
     assert f"<b>{content.evaluation.totals['error_auroc']:.3f}</b>" in page
     assert "ordered by their expected Dice" in page
+    assert "standard deviation of a class's probability over the samples: the same for both classes." in page
+    assert {"class-uncertainty", "sparsification"} <= report_figures(content).keys()
 
 
 def test_a_single_prediction_is_referred_by_its_entropy(tmp_path: Path) -> None:
@@ -192,6 +205,10 @@ def test_a_single_prediction_is_referred_by_its_entropy(tmp_path: Path) -> None:
     assert_is_whole(page)
     assert {row["expected_dice"] for row in content.evaluation.rows} == {1.0}
     assert "a single prediction always agrees with itself" in page
+    assert "class-uncertainty" not in report_figures(content)
+    totals = content.evaluation.totals
+    assert totals["error_auroc_information"] is totals["error_auroc_spread"] is None
+    assert totals["error_auroc"] is not None
 
 
 @pytest.mark.parametrize("nobody", [slice(0, 2), slice(0, None)])

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from plurimask.drawing import FAINT, GRID, INK, PALETTE, class_colours
-from plurimask.metrics import CalibrationBins
+from plurimask.metrics import CalibrationBins, ErrorHistograms, Sparsification, sparsification
 
 TEXT, SMALL = 8.5, 7.5
 """Font sizes in points, at the size of the figure."""
@@ -20,6 +20,7 @@ TEXT, SMALL = 8.5, 7.5
 _NOT_TERMS = {"step", "minutes", "learning_rate", "gradient_norm", "loss"}
 _MANY_CLASSES = 12
 _MANY_LINES = 5
+_FEW_LEFT = 0.005  # of the errors: beyond that a sparsification curve is flat
 _BLUE, _VERMILION = PALETTE[4], PALETTE[5]
 
 
@@ -135,6 +136,54 @@ def reliability_diagram(
     axes.set_ylabel("share of raters who marked it", fontsize=TEXT, color=INK)
     legend_of_lines(axes)
     return figure
+
+
+def sparsification_curves(errors: ErrorHistograms) -> Figure:
+    """The share of wrong labels among those left, against the share removed, the most uncertain first.
+
+    A line for each uncertainty that is not zero everywhere, with its AUSE in brackets, and the two ends: the oracle,
+    which removes the wrong labels first, and a random order.
+
+    Args:
+        errors: pooled over a data set.
+    """
+    figure = Figure(figsize=(3.5, 3.3), facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    curves = {
+        name: sparsification(histogram)
+        for name, histogram in zip(("entropy", "mutual information", "spread"), errors, strict=True)
+        if not histogram.is_silent
+    }
+    style_sparsification(axes, list(curves.values()))
+    whole = sparsification(errors.entropy)
+    if not whole.error[0] > 0:
+        say(axes, "no label is wrong")
+        return figure
+    axes.plot(whole.removed, whole.oracle, color=PALETTE[2], linewidth=1.3, linestyle="--", label="oracle: wrong first")
+    colours = {"entropy": _BLUE, "mutual information": _VERMILION, "spread": PALETTE[6]}
+    for name, curve in curves.items():
+        label = f"{name} ({curve.ause():.3f})"
+        axes.plot(curve.removed, curve.error, color=colours[name], linewidth=1.6, label=label)
+    axes.axhline(whole.error[0], color=FAINT, linewidth=1.3, linestyle=":", label="at random")
+    axes.set_ylim(bottom=0)
+    figure.legend(loc="outside lower left", fontsize=SMALL, frameon=False, borderpad=0, ncols=2, columnspacing=1.2)
+    return figure
+
+
+def style_sparsification(axes: Axes, curves: Sequence[Sparsification]) -> float:
+    """The axes of sparsification curves: shares in percent on both. Returns the largest share removed that is shown.
+
+    That is where hardly an error is left by any curve: most labels are easy, and all happens among the first.
+    """
+    style(axes, "sparsification (AUSE in brackets)", "most uncertain labels removed")
+    axes.set_ylabel("wrong among those left", fontsize=TEXT, color=INK)
+    last = max((float(one.removed[one.error > _FEW_LEFT * one.error[0]].max(initial=0.0)) for one in curves), default=1)
+    end = min(1.0, math.ceil(10 * last + 0.5) / 10)
+    axes.set_xlim(0, end)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
+    return end
 
 
 def ged_per_image(values: Sequence[float], oracle: Sequence[float] | None = None) -> Figure:

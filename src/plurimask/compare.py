@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from plurimask.comparison import MethodResult, digest_of, key_of, measure, restore, store
-from plurimask.comparison_table import COLUMNS
+from plurimask.comparison_table import CLASS_IOU, COLUMNS
 from plurimask.data import DataSource
 from plurimask.errors import InputError
 from plurimask.evaluate import ExampleView, flip_error
@@ -22,6 +22,8 @@ from plurimask.version import __version__
 STATE_FILE = "comparison.json"
 NUM_HASHED = 8
 """Examples of each split that are looked at to recognise the data."""
+MAX_CLASS_COLUMNS = 6
+"""Of up to so many classes the IoU of each is a column of the table."""
 
 
 @dataclass(frozen=True)
@@ -143,9 +145,9 @@ def evaluate_contenders(
         result = restore(contender.name, key, out / "evaluations")
         if result is None:
             watcher.stage(f"evaluating {contender.name}", len(examples))
-            result, evaluation = measure(contender.name, run, view, sampling, watcher.image)
+            result = measure(contender.name, run, view, sampling, watcher.image)
             about = {"num_samples": sampling.num_samples, "seed": sampling.seed, "split": split}
-            store(result, evaluation, key, out / "evaluations", {**about, "plurimask": __version__})
+            store(result, key, out / "evaluations", {**about, "plurimask": __version__})
         results.append(result)
     return Compared(view, results, runs, split, sampling)
 
@@ -170,9 +172,16 @@ def refuse_different(runs: Sequence[Run]) -> None:
 
 
 def table_rows(compared: Compared) -> list[dict[str, Any]]:
-    """One row a method, by the keys of `COLUMNS`; None where a figure does not exist."""
+    """One row a method, by the keys of `COLUMNS`; None where a figure does not exist.
+
+    The IoU of each class is beside them where there are few classes.
+    """
     rows = []
     for result in compared.results:
         own = {**result.totals, **result.facts, "flip_error": flip_error(result.flips)}
-        rows.append({**{column.key: own.get(column.key) for column in COLUMNS}, "method": result.name})
+        row = {**{column.key: own.get(column.key) for column in COLUMNS}, "method": result.name}
+        classes = result.totals["class_iou"] or {}
+        if len(classes) <= MAX_CLASS_COLUMNS:
+            row |= {f"{CLASS_IOU}{name}": value for name, value in classes.items()}
+        rows.append(row)
     return rows

@@ -6,12 +6,18 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from plurimask.compare import Compared, Watcher, table_rows
 from plurimask.comparison import MethodResult, shown_images
-from plurimask.comparison_figures import ged_against_samples, reliability_of_methods, score_boxplots
+from plurimask.comparison_figures import (
+    ged_against_samples,
+    reliability_of_methods,
+    score_boxplots,
+    sparsification_of_methods,
+)
 from plurimask.comparison_page import ComparisonContent, build_comparison_page
 from plurimask.comparison_table import markdown_table
 from plurimask.data import DataDescription, DataSource
@@ -39,7 +45,7 @@ def write_comparison(compared: Compared, source: DataSource, out: Path, watcher:
     notes = "\n".join(f"- {name}: {value}" for name, value in facts)
     replace_file(out / "table.md", f"{table}\n\n{notes}\n\n{CONVENTIONS}\n".encode())
     by_name = {result.name: result for result in compared.results}
-    extended = [{**row, "curve": by_name[row["method"]].curve, "flips": by_name[row["method"]].flips} for row in rows]
+    extended = [{**row, **_beside(by_name[row["method"]])} for row in rows]
     content = {"facts": dict(facts), "methods": extended, "conventions": CONVENTIONS}
     replace_file(out / "table.json", json.dumps(content, indent=2).encode())
     figures = list(_figures(compared, about))
@@ -58,6 +64,12 @@ def write_comparison(compared: Compared, source: DataSource, out: Path, watcher:
     )
     replace_file(out / "index.html", build_comparison_page(page).encode())
     return table
+
+
+def _beside(result: MethodResult) -> dict[str, Any]:
+    """What is told of a method beside its row of the table."""
+    of_classes = {key: result.totals[key] for key in ("class_dice", "class_iou")}
+    return {**of_classes, "curve": result.curve, "flips": result.flips}
 
 
 def _facts(compared: Compared, about: DataDescription) -> list[tuple[str, str]]:
@@ -98,6 +110,13 @@ def _figures(compared: Compared, about: DataDescription) -> Iterator[Named]:
         "Calibration",
         "How often raters marked a pixel, against the probability that was predicted for it.",
         reliability_of_methods({result.name: result.calibration for result in results}),
+    )
+    yield (
+        "sparsification",
+        "Sparsification",
+        "How many of the labels are wrong among those left when the pixels of highest entropy are removed. Dashed: the "
+        "wrong ones are removed first. The area between both (AUSE) is in brackets, 0 at best.",
+        sparsification_of_methods({result.name: result.errors.entropy for result in results}),
     )
     if about.flips:
         yield from _flip_figures(results, about)

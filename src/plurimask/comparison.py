@@ -19,11 +19,18 @@ from torch import Tensor
 
 from plurimask.data.example import Example, ExampleSet
 from plurimask.drawing import thinned
-from plurimask.evaluate import EvaluatedImage, Evaluation, ExampleView, evaluate, flip_frequencies, write_evaluation
+from plurimask.evaluate import (
+    EvaluatedImage,
+    ExampleView,
+    evaluate,
+    flip_frequencies,
+    named_classes,
+    write_evaluation,
+)
 from plurimask.files import replace_file
 from plurimask.flips import mode_table
 from plurimask.inference import Sampling, predict_images
-from plurimask.metrics import CalibrationBins, image_distances
+from plurimask.metrics import CalibrationBins, ErrorHistograms, image_distances
 from plurimask.metrics.energy_distance import ged_of_fewer
 from plurimask.metrics.modes import mode_distances, sample_modes
 from plurimask.report_content import evenly_spread
@@ -45,8 +52,10 @@ class MethodResult:
     facts: dict[str, Any]
     """`method`, `parameters`, `steps`, `minutes` of training and `seconds_per_image` of prediction."""
     totals: dict[str, Any]
+    """`class_iou` and `class_dice` by the names of the classes."""
     rows: list[dict[str, Any]]
     calibration: CalibrationBins
+    errors: ErrorHistograms
     curve: list[tuple[int, float]]
     """Number of samples and mean GED."""
     flips: dict[str, dict[str, float | None]] = field(default_factory=dict)
@@ -115,7 +124,7 @@ class _Collector:
 
 def measure(
     name: str, run: Run, view: ExampleView, sampling: Sampling, on_image: Callable[[], None] = lambda: None
-) -> tuple[MethodResult, Evaluation]:
+) -> MethodResult:
     """Evaluate one run on a view of the data and collect what a comparison shows of it."""
     collector = _Collector(sampling.num_samples, len(view.indices), on_image)
 
@@ -132,12 +141,13 @@ def measure(
         "seconds_per_image": _seconds_per_image(run, view, sampling),
         **_training(run),
     }
-    result = MethodResult(
+    return MethodResult(
         name=name,
         facts=facts,
-        totals=dict(evaluation.totals),
+        totals=named_classes(evaluation.totals, run.record.data.class_names),
         rows=evaluation.rows,
         calibration=evaluation.calibration,
+        errors=evaluation.errors,
         curve=list(zip(collector.numbers, means, strict=True)) if collector.curve_count else [],
         flips=flip_frequencies(evaluation, run.record.data),
         mode_shares=shares,
@@ -145,7 +155,6 @@ def measure(
         entropies=collector.entropies,
         shown=collector.shown,
     )
-    return result, evaluation
 
 
 def _training(run: Run) -> dict[str, float | int]:
@@ -190,9 +199,10 @@ def digest_of(examples: ExampleSet, indices: Iterable[int]) -> str:
     return digest.hexdigest()
 
 
-def store(result: MethodResult, evaluation: Evaluation, key: str, folder: Path, facts: dict[str, Any]) -> None:
+def store(result: MethodResult, key: str, folder: Path, facts: dict[str, Any]) -> None:
     """`NAME.json` and `NAME.csv` for people, `NAME.npz` to continue from."""
-    write_evaluation(evaluation, folder / f"{result.name}.json", {**facts, **result.facts, "flips": result.flips})
+    facts = {**facts, **result.facts, "flips": result.flips}
+    write_evaluation(result.totals, result.rows, folder / f"{result.name}.json", facts)
     plain = {
         "key": key,
         "facts": result.facts,
@@ -204,6 +214,7 @@ def store(result: MethodResult, evaluation: Evaluation, key: str, folder: Path, 
     }
     arrays: dict[str, NDArray[Any]] = {"plain": np.frombuffer(json.dumps(plain).encode(), dtype=np.uint8)}
     arrays["calibration"] = torch.stack(list(result.calibration)).numpy()
+    arrays["errors"] = result.errors.stacked().numpy()
     for number, (one, entropy) in enumerate(zip(result.maps, result.entropies, strict=True)):
         arrays[f"map-{number}"], arrays[f"entropy-{number}"] = one, entropy
     for number, samples in result.shown.items():
@@ -214,14 +225,14 @@ def store(result: MethodResult, evaluation: Evaluation, key: str, folder: Path, 
 
 
 def restore(name: str, key: str, folder: Path) -> MethodResult | None:
-    """What an earlier call stored, if it was of the same weights, images and draws."""
+    """What an earlier call stored, if it was of the same weights, images and draws, and all that is asked for now."""
     path = folder / f"{name}.npz"
     if not path.exists():
         return None
     try:
         return _read(name, key, path)
     except (OSError, ValueError, KeyError, BadZipFile):
-        return None  # damaged: it is measured again
+        return None  # damaged, or by a version that measured less: it is measured again
 
 
 def _read(name: str, key: str, path: Path) -> MethodResult | None:
@@ -235,6 +246,7 @@ def _read(name: str, key: str, path: Path) -> MethodResult | None:
             name=name,
             **{**plain, "curve": [(int(number), float(ged)) for number, ged in plain["curve"]]},
             calibration=CalibrationBins(*torch.from_numpy(arrays["calibration"])),
+            errors=ErrorHistograms.from_stacked(torch.from_numpy(arrays["errors"])),
             maps=[arrays[f"map-{number}"] for number in range(count)],
             entropies=[arrays[f"entropy-{number}"] for number in range(count)],
             shown=shown,

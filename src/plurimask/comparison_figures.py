@@ -15,13 +15,14 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cbook import boxplot_stats
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
 
-from plurimask.charts import SMALL, TEXT, reliability_curve, say, style
+from plurimask.charts import SMALL, TEXT, reliability_curve, say, style, style_sparsification
 from plurimask.drawing import FAINT, GRID, INK, PALETTE
-from plurimask.metrics import CalibrationBins
+from plurimask.metrics import CalibrationBins, ErrorHistogram, sparsification
 
 COLUMN = 3.5
 """Width of a chart, inches."""
@@ -32,6 +33,7 @@ _BOX_ROW = 0.4  # inches
 _ROUND, _CROSS = "osDv^P<>p", "X"
 _COLOURS = tuple(PALETTE[k] for k in (4, 5, 2, 6, 0, 1, 7, 15, 12, 8))
 _MAX_TICKS = 8
+_MARKERS = 5  # on a sparsification curve
 
 
 class MethodMark(NamedTuple):
@@ -207,4 +209,41 @@ def reliability_of_methods(bins: Mapping[str, CalibrationBins]) -> Figure:
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axes.set_ylabel("share of raters who marked it", fontsize=TEXT, color=INK)
     legend_below(figure, handles)
+    return figure
+
+
+def sparsification_of_methods(errors: Mapping[str, ErrorHistogram]) -> Figure:
+    """The share of wrong labels among those left, against the share removed, the most uncertain first.
+
+    A line for each method, and dashed in its colour the oracle, which removes its wrong labels first.
+
+    Args:
+        errors: method -> right and wrong labels by an uncertainty, pooled over a data set. The legend says each AUSE.
+    """
+    figure = Figure(figsize=(COLUMN, 3.0), facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    curves = {name: sparsification(histogram) for name, histogram in errors.items()}
+    curves = {name: curve for name, curve in curves.items() if curve.error[0] > 0}
+    step = math.ceil(style_sparsification(axes, list(curves.values())) * 100 / _MARKERS)
+    handles: list[Artist] = []
+    marks = method_marks(errors)
+    for number, (name, curve) in enumerate(curves.items()):
+        mark = marks[name]
+        axes.plot(curve.removed, curve.oracle, color=mark.colour, linewidth=0.9, linestyle="--")
+        handles += axes.plot(
+            curve.removed,
+            curve.error,
+            color=mark.colour,
+            marker=mark.marker,
+            markersize=4,
+            markevery=(number * step // len(curves), step),  # side by side, for curves may lie on each other
+            linewidth=1.3,
+            label=f"{name} ({'zero everywhere' if errors[name].is_silent else f'{curve.ause():.3f}'})",
+        )
+    if not handles:
+        say(axes, "no label is wrong")
+        return figure
+    axes.set_ylim(bottom=0)
+    oracle = Line2D([], [], color=FAINT, linewidth=0.9, linestyle="--", label="oracle: wrong first")
+    legend_below(figure, [*handles, oracle])
     return figure

@@ -32,9 +32,14 @@ COLUMNS = (
     Column("dice", "Dice", "higher"),
     Column("median_dice", "median Dice", "higher"),
     Column("iou", "IoU", "higher"),
+    Column("mean_class_dice", "mean class Dice", "higher"),
+    Column("mean_class_iou", "mean class IoU", "higher"),
     Column("ece", "calibration error", "lower"),
     Column("nll", "negative log-likelihood", "lower"),
     Column("error_auroc", "AUROC of entropy for errors", "higher", 3),
+    Column("error_auroc_information", "AUROC of mutual information", "higher", 3),
+    Column("error_auroc_spread", "AUROC of spread", "higher", 3),
+    Column("ause", "AUSE", "lower", 3),
     Column("reconstruction_iou", "IoU of reconstructions", "higher"),
     Column("reconstruction_iou_marked", "IoU of reconstructions, marked", "higher"),
     Column("flip_error", "error of flip frequencies", "lower", 3),
@@ -44,6 +49,9 @@ COLUMNS = (
     Column("seconds_per_image", "seconds per image", digits=3),
 )
 """What a comparison measures of each method. Other keys of a row become columns behind these, without a best value."""
+
+CLASS_IOU = "IoU of "
+"""Keys that begin so are of one class, whose name follows: their columns are behind that of the mean."""
 
 
 class Cell(NamedTuple):
@@ -57,9 +65,13 @@ class Cell(NamedTuple):
 def table_columns(rows: Sequence[Mapping[str, Score]]) -> list[Column]:
     """The known columns in which any row has a value, then the others in the order in which they come."""
     keys = dict.fromkeys(key for row in rows for key, value in row.items() if value is not None)
-    known = [column for column in COLUMNS if column.key in keys]
-    others = [key for key in keys if key not in {column.key for column in COLUMNS}]
-    return known + [Column(key, key.replace("_", " "), digits=2) for key in others]
+    of_classes = [Column(key, key, "higher") for key in keys if key.startswith(CLASS_IOU)]
+    place = 1 + [column.key for column in COLUMNS].index("mean_class_iou")
+    listed = [*COLUMNS[:place], *of_classes, *COLUMNS[place:]]
+    others = [key for key in keys if key not in {column.key for column in listed}]
+    return [column for column in listed if column.key in keys] + [
+        Column(key, key.replace("_", " "), digits=2) for key in others
+    ]
 
 
 def table_cells(rows: Sequence[Mapping[str, Score]], columns: Sequence[Column]) -> list[list[Cell]]:

@@ -19,7 +19,16 @@ from plurimask.data.preprocessing import Preprocessing
 from plurimask.files import replace_file
 from plurimask.inference import Sampling, predict_images, reconstruct_images
 from plurimask.method import SegmentationMethod
-from plurimask.metrics import CONVENTIONS, CalibrationBins, SegmentationMetrics, Totals, evaluate_image
+from plurimask.metrics import (
+    CONVENTIONS,
+    CalibrationBins,
+    ErrorHistograms,
+    PixelUncertainty,
+    SegmentationMetrics,
+    Totals,
+    class_spread,
+    evaluate_image,
+)
 from plurimask.metrics.evaluation import ImageEvaluation
 from plurimask.metrics.flipped import evaluate_flipped_image
 from plurimask.metrics.modes import flip_counts
@@ -52,11 +61,12 @@ class EvaluatedImage(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Totals, one row per image, and the bins of a reliability diagram."""
+    """Totals, one row per image, the bins of a reliability diagram, and the counts of sparsification curves."""
 
     totals: Totals
     rows: list[dict[str, Any]]
     calibration: CalibrationBins
+    errors: ErrorHistograms
     flip_counts: Tensor | None = None
     """Where classes flip: how many of the annotator's pixels of each class samples call it and its twin, `(K, 2)`."""
 
@@ -94,14 +104,18 @@ def evaluate(
             yield example.name, example.image
 
     for predicted in predict_images(method, images(), sampling):
-        samples, mean = predicted.samples.cpu(), predicted.statistics.mean().cpu()
-        entropy = predicted.statistics.entropy().cpu()
+        samples, statistics = predicted.samples.cpu(), predicted.statistics
+        mean, entropy, information = (
+            maps.cpu() for maps in (statistics.mean(), statistics.entropy(), statistics.mutual_information())
+        )
+        spread = class_spread(statistics.variance(), dim=1).cpu()
         seen = [examples.pop(name) for name in predicted.names]
         made = reconstruct_images(method, [one.image for one in seen], [one.labels for one in seen])
         for number, example in enumerate(seen):
             own = samples[:, number]
             maps = None if made is None else made[number]
-            scores = _scores(own, mean[number], example, maps, view.counted_classes)
+            uncertainty = PixelUncertainty(information[number], spread[number])
+            scores = _scores(own, mean[number], example, maps, view.counted_classes, uncertainty)
             metrics.update([scores])
             rows.append({"name": example.name, **scores.scores})
             if example.flips:
@@ -109,16 +123,40 @@ def evaluate(
                 flip_totals = counts if flip_totals is None else flip_totals + counts
             if on_image is not None:
                 on_image(EvaluatedImage(example, own, mean[number], entropy[number], rows[-1]))
-    return Evaluation(metrics.compute(), rows, metrics.calibration_bins(), flip_totals)
+    return Evaluation(metrics.compute(), rows, metrics.calibration_bins(), metrics.error_histograms(), flip_totals)
 
 
 def _scores(
-    samples: Tensor, mean: Tensor, example: Example, made: Tensor | None, counted_classes: Sequence[int]
+    samples: Tensor,
+    mean: Tensor,
+    example: Example,
+    made: Tensor | None,
+    counted_classes: Sequence[int],
+    uncertainty: PixelUncertainty,
 ) -> ImageEvaluation:
     if example.flips:
         of_annotator = None if made is None else made[0]
-        return evaluate_flipped_image(samples, mean, example.labels[0], example.flips, of_annotator)
-    return evaluate_image(samples, mean, example.labels, counted_classes, made)
+        return evaluate_flipped_image(samples, mean, example.labels[0], example.flips, of_annotator, uncertainty)
+    return evaluate_image(samples, mean, example.labels, counted_classes, made, uncertainty)
+
+
+def named_classes(totals: Totals, class_names: Sequence[str]) -> Totals:
+    """The same totals with figures of each class by its name: `class_iou: {"lesion": 0.75, ...}`.
+
+    Args:
+        totals: of an evaluation, with lists by class index.
+        class_names: of all classes, in the order of their indices.
+
+    Raises:
+        ValueError: if there is another number of classes.
+    """
+    named: Totals = {}
+    for name, value in totals.items():
+        if isinstance(value, list) and value:  # empty where nothing was evaluated
+            named[name] = dict(zip(class_names, value, strict=True))
+        else:
+            named[name] = named_classes(value, class_names) if isinstance(value, dict) else value
+    return named
 
 
 def flip_error(flips: Mapping[str, Mapping[str, float | None]]) -> float | None:
@@ -142,12 +180,19 @@ def flip_frequencies(evaluation: Evaluation, description: DataDescription) -> di
     }
 
 
-def write_evaluation(evaluation: Evaluation, path: Path, facts: dict[str, Any]) -> None:
-    """Totals with `facts` (what was evaluated) to `path`, and the rows to a CSV file of the same name beside it."""
-    content = {**evaluation.totals, **facts, "conventions": CONVENTIONS}
+def write_evaluation(totals: Totals, rows: list[dict[str, Any]], path: Path, facts: dict[str, Any]) -> None:
+    """Totals with `facts` (what was evaluated) to `path`, and the rows to a CSV file of the same name beside it.
+
+    Args:
+        totals: as they are to be read, `named_classes`.
+        rows: one per image, at least one.
+        path: of the JSON file.
+        facts: what was evaluated.
+    """
+    content = {**totals, **facts, "conventions": CONVENTIONS}
     replace_file(path, json.dumps(content, indent=2).encode())
     table = io.StringIO()
-    writer = csv.DictWriter(table, fieldnames=list(evaluation.rows[0]))
+    writer = csv.DictWriter(table, fieldnames=list(rows[0]))
     writer.writeheader()
-    writer.writerows(evaluation.rows)
+    writer.writerows(rows)
     replace_file(path.with_suffix(".csv"), table.getvalue().encode())

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from plurimask.charts import agreement, ged_per_image, reliability_diagram, training_curve
+from plurimask.charts import agreement, ged_per_image, reliability_diagram, sparsification_curves, training_curve
 from plurimask.drawing import (
     FAINT,
     RATER_COLOUR,
@@ -41,6 +41,7 @@ __all__ = [
     "reliability_diagram",
     "samples_grid",
     "save_figure",
+    "sparsification_curves",
     "training_curve",
 ]
 

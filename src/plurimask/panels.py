@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
@@ -105,7 +105,7 @@ class Page:
             parse_math=False,
         )
 
-    def bar(self, place: tuple[float, float, float], cmap: str, top: float, label: str) -> None:
+    def bar(self, place: tuple[float, float, float], cmap: str | Colormap, top: float, label: str) -> None:
         """A horizontal colour bar for values from 0 to `top`; `place`: left, top and width."""
         axes = self.panel(*place, 0.07)
         bar = self.figure.colorbar(ScalarMappable(Normalize(0, top), cmap), cax=axes, orientation="horizontal")

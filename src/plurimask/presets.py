@@ -164,6 +164,7 @@ _SINGLE_NETWORKS = {
     "image2image-vae": _OF_THE_PAPER,
     "probabilistic-unet": _OF_THE_PAPER,
     _HIERARCHY: _HIERARCHICAL,
+    "lightweight-probabilistic": {"small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING)},
 }
 
 

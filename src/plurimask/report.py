@@ -20,7 +20,15 @@ from plurimask.methods import find_method
 from plurimask.metrics import CONVENTIONS
 from plurimask.report_content import DEFAULT_SAMPLING, Extra, ReportContent, collect_report
 from plurimask.report_figures import report_figures
-from plurimask.report_tables import class_table, metric_table, rater_table, run_facts, settings_tables, split_facts
+from plurimask.report_tables import (
+    class_scores,
+    class_table,
+    metric_table,
+    rater_table,
+    run_facts,
+    settings_tables,
+    split_facts,
+)
 from plurimask.run import Run
 
 DPI = 110
@@ -92,10 +100,12 @@ def build_report(content: ReportContent) -> str:
         raters=None if split is None else rater_table(content.record.data, split),
         warnings=() if content.data is None else content.data.warnings,
         metrics=metric_table(totals),
+        class_scores=class_scores(totals, content.record.data.class_names),
         totals=totals,
         curve=figures.pop("training", None),
         grids=[figures.pop(name) for name in ("spread", "best", "worst") if name in figures],
         errors=figures.pop("errors", None),
+        class_errors=figures.pop("class-uncertainty", None),
         sections=[figures.pop(name) for name in SECTIONS if name in figures],
         charts=figures,
         extra=[(title, text, figure and _picture(title, text, figure)) for title, text, figure in content.extra],

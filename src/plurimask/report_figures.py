@@ -8,8 +8,16 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from plurimask.class_figures import class_uncertainty
 from plurimask.evaluate import flip_frequencies as frequencies_of
-from plurimask.figures import agreement, ged_per_image, reliability_diagram, samples_grid, training_curve
+from plurimask.figures import (
+    agreement,
+    ged_per_image,
+    reliability_diagram,
+    samples_grid,
+    sparsification_curves,
+    training_curve,
+)
 from plurimask.hierarchy_charts import hierarchy_training, level_columns
 from plurimask.hierarchy_figures import coarse_to_fine, reconstruction_ladder, scale_samples
 from plurimask.latent_figures import latent_walk
@@ -28,8 +36,9 @@ class ReportFigure(NamedTuple):
 
 
 def report_figures(content: ReportContent) -> dict[str, ReportFigure]:
-    """All figures that the content has data for: `training`, `spread`, `best`, `worst`, `errors`, `reliability`, `ged`,
-    `referral`, `agreement`, `latents`, `scales`, `coarse-to-fine`, `reconstruction`, `levels`, `modes`, `flips`.
+    """All figures that the content has data for: `training`, `spread`, `best`, `worst`, `errors`,
+    `class-uncertainty`, `reliability`, `sparsification`, `ged`, `referral`, `agreement`, `latents`, `scales`,
+    `coarse-to-fine`, `reconstruction`, `levels`, `modes`, `flips`.
     """
     return {**dict(_images(content)), **dict(_charts(content)), **dict(_of_the_method(content))}
 
@@ -52,6 +61,10 @@ def _images(content: ReportContent) -> Iterator[tuple[str, ReportFigure]]:
         figure = error_maps(content.errors, about.class_names, about.has_background)
         title = f"{len(content.errors)} images with raters, prediction, errors, and maps of uncertainty"
         yield "errors", ReportFigure(title, "Uncertainty should lie where the errors are.", figure)
+    if any(row.variance.any() for row in content.errors):
+        figure = class_uncertainty(content.errors, about.class_names, about.has_background)
+        title = f"{len(content.errors)} images with prediction, errors, and how far the samples' probabilities spread"
+        yield "class-uncertainty", ReportFigure(title, "", figure)
 
 
 def _charts(content: ReportContent) -> Iterator[tuple[str, ReportFigure]]:
@@ -63,6 +76,9 @@ def _charts(content: ReportContent) -> Iterator[tuple[str, ReportFigure]]:
     names = [about.class_names[index] for index in about.counted_classes]
     figure = reliability_diagram(content.evaluation.calibration, names if len(names) > 1 else ())
     yield "reliability", ReportFigure("Reliability diagram", "", figure)
+    figure = sparsification_curves(content.evaluation.errors)
+    title = "Share of wrong labels among those left, against the share of the most uncertain that is removed"
+    yield "sparsification", ReportFigure(title, "", figure)
     figure = ged_per_image([row["ged"] for row in rows], [row["ged_oracle"] for row in rows])
     yield "ged", ReportFigure("GED of each image, sorted", "", figure)
     score, score_name, sentence = referral_score(rows)

@@ -61,16 +61,17 @@ def drawn_rows(
 
     numbers = iter(chosen)
     for names, samples, statistics in predict_images(run.method, images(), sampling):
-        maps = (samples.transpose(0, 1), statistics.mean(), statistics.entropy(), statistics.mutual_information())
+        uncertain = (statistics.entropy(), statistics.mutual_information(), statistics.variance())
+        maps = (samples.transpose(0, 1), statistics.mean(), *uncertain)
         for position, name in enumerate(names):
             number = next(numbers)
             example = view.preprocessing.view(stored.pop(number))
             image, raters = example.image.numpy(), shown_raters(example, sampling.seed).numpy()
-            own, mean, entropy, information = (part[position].cpu().numpy() for part in maps)
+            own, mean, entropy, information, variance = (part[position].cpu().numpy() for part in maps)
             caption = captions[number]
             yield (
                 GridRow(name, image, raters, own, mean, entropy, caption),
-                ErrorRow(name, image, raters, mean, entropy, information),
+                ErrorRow(name, image, raters, mean, entropy, information, variance),
             )
 
 

@@ -64,6 +64,13 @@ _METRICS: tuple[tuple[str, str, str | None, str], ...] = (
     ("median_dice", "Median Dice", None, "The same for the image in the middle of the ranking."),
     ("iou", "IoU", None, "Intersection over union of the single most likely map with each rater. 1 at most."),
     (
+        "mean_class_dice",
+        "Mean class Dice",
+        None,
+        "Dice of each class over the pixels of all images together, mean over the classes that count.",
+    ),
+    ("mean_class_iou", "Mean class IoU", None, "The same of intersection over union. 1 at most."),
+    (
         "ece",
         "Calibration error",
         None,
@@ -80,6 +87,24 @@ _METRICS: tuple[tuple[str, str, str | None, str], ...] = (
         "Error detection (AUROC)",
         None,
         "The probability that a wrong label has a higher entropy than a right one. 1 is perfect, 0.5 chance.",
+    ),
+    (
+        "error_auroc_information",
+        "The same by mutual information",
+        None,
+        "The part of the entropy that comes from samples that disagree. A method whose samples are all equal has none.",
+    ),
+    (
+        "error_auroc_spread",
+        "The same by spread",
+        None,
+        "The standard deviation of a class's probability over the samples, mean over all classes.",
+    ),
+    (
+        "ause",
+        "Area under the sparsification error (AUSE)",
+        None,
+        "How far the entropy is from ranking the errors as well as can be. 0 is perfect, near 1 is chance.",
     ),
     (
         "reconstruction_iou",
@@ -113,6 +138,13 @@ def metric_table(totals: Totals) -> list[Metric]:
         )
         for name, title, reference, explanation in _METRICS
     ]
+
+
+def class_scores(totals: Totals, class_names: Sequence[str]) -> Table:
+    """Dice and IoU of each class over the pixels of all images together."""
+    columns = [totals["class_dice"], totals["class_iou"]]
+    values = [map(_figure, column) for column in columns if isinstance(column, list)]
+    return Table(("class", "Dice", "IoU"), list(zip(class_names, *values, strict=False)))
 
 
 def _figure(value: object) -> str:

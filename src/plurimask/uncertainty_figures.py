@@ -42,6 +42,8 @@ class ErrorRow:
     """`(H, W)`, nats."""
     mutual_information: NDArray[Any]
     """`(H, W)`, nats."""
+    variance: NDArray[Any]
+    """`(C, H, W)`, of each class's probability over the draws, 0 to 1/4."""
 
 
 # ---- where errors and uncertainty are -----------------------------------------------------------------------------

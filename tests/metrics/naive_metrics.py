@@ -32,6 +32,27 @@ def dice(first, second, classes, valid):
     return class_scores(first, second, classes, valid, lambda a, b: 2 * len(a & b) / (len(a) + len(b)))
 
 
+def pooled_classes(images, num_classes, shares=None):
+    """`(dice, iou)` of each class, None where it is nowhere: sets of (image, rater, pixel) over all images.
+
+    `images`: pairs of a label map (*s) and labels (R, *s). `shares`: how much each rater counts; equal if not given.
+    """
+    figures = []
+    for class_index in range(num_classes):
+        predicted, labelled = {}, {}
+        for number, (label_map, labels) in enumerate(images):
+            for r, rater in enumerate(labels):
+                share = 1.0 if shares is None else float(shares[r])
+                judged = [p for p in np.ndindex(rater.shape) if rater[p] != IGNORE]
+                predicted |= {(number, r, p): share for p in judged if label_map[p] == class_index}
+                labelled |= {(number, r, p): share for p in judged if rater[p] == class_index}
+        both = sum(share for key, share in predicted.items() if key in labelled)
+        either = sum(({**predicted, **labelled}).values())
+        areas = sum(predicted.values()) + sum(labelled.values())
+        figures.append((2 * both / areas, both / either) if areas else (None, None))
+    return figures
+
+
 def present_and_valid(labels):
     present = [rater for rater in labels if any(value != IGNORE for value in rater.flatten())]
     valid = np.ones(labels.shape[1:], bool) if present else np.zeros(labels.shape[1:], bool)

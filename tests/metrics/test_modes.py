@@ -11,7 +11,15 @@ import torch
 from plurimask.distribution import IGNORE, entropy
 from plurimask.errors import InputError
 from plurimask.flips import Flip, apply_flips, draw_flips, mode_table, switchable_classes
-from plurimask.metrics import SegmentationMetrics, calibration_bins, hungarian_iou, joint_distances, overlap
+from plurimask.metrics import (
+    PixelUncertainty,
+    SegmentationMetrics,
+    calibration_bins,
+    hungarian_iou,
+    joint_distances,
+    overlap,
+)
+from plurimask.metrics.error_detection import bin_errors, error_histogram
 from plurimask.metrics.flipped import evaluate_flipped_image
 from plurimask.metrics.modes import (
     ModeDistances,
@@ -22,7 +30,7 @@ from plurimask.metrics.modes import (
     weighted_energy_distance,
     weighted_hungarian_iou,
 )
-from plurimask.metrics.uncertainty import error_histogram, expected_dice, mean_entropy
+from plurimask.metrics.uncertainty import expected_dice, mean_entropy
 
 FLIPS = (Flip(3, 6, 8 / 17), Flip(0, 7, 4 / 17), Flip(4, 9, 0.35), Flip(1, 8, 0.6))
 NUM_CLASSES = 10  # of which 2 and 5 do not flip
@@ -127,6 +135,17 @@ def test_transport_with_weights_in_twelfths():
     )
 
 
+def assert_counts_of_classes(found, single, modes, weights):
+    """Every mode is a rater who counts by its probability."""
+    expected = naive.pooled_classes([(single.numpy(), modes.numpy())], NUM_CLASSES, weights.tolist())
+    for index, (dice, iou) in enumerate(expected):
+        if dice is None:
+            assert math.isnan(found.dice()[index]) and math.isnan(found.iou()[index])
+        else:
+            assert float(found.dice()[index]) == pytest.approx(dice, abs=1e-9)
+            assert float(found.iou()[index]) == pytest.approx(iou, abs=1e-9)
+
+
 @pytest.mark.parametrize("present", [(0, 1, 2, 3, 4, 5), (2, 3, 5)])
 def test_a_row_equals_the_enumeration(present):
     samples, label, generator = image(seed=7, present=present)
@@ -162,8 +181,9 @@ def test_a_row_equals_the_enumeration(present):
     assert evaluation.likelihood.num_labels == label.numel() - 4
     assert scores["nll"] == pytest.approx(total / (label.numel() - 4), rel=1e-6)
     histogram = error_histogram(mean, votes)
-    torch.testing.assert_close(evaluation.errors.right, histogram.right, rtol=0, atol=1e-5)
-    torch.testing.assert_close(evaluation.errors.wrong, histogram.wrong, rtol=0, atol=1e-5)
+    torch.testing.assert_close(evaluation.errors.entropy.right, histogram.right, rtol=0, atol=1e-5)
+    torch.testing.assert_close(evaluation.errors.entropy.wrong, histogram.wrong, rtol=0, atol=1e-5)
+    assert_counts_of_classes(evaluation.classes, single, modes, weights)
     assert scores["expected_dice"] == expected_dice(samples, COUNTED, label != IGNORE)
     assert scores["mean_entropy"] == mean_entropy(entropy(mean, dim=0), label != IGNORE)
     assert scores["num_raters"] == 1
@@ -171,6 +191,22 @@ def test_a_row_equals_the_enumeration(present):
     found = weighted_energy_distance(mode_distances(samples, label, FLIPS))
     keys = ("ged", "ged_unbiased", "ged_oracle", "diversity", "rater_diversity")
     assert [scores[key] for key in keys] == pytest.approx(found)
+
+
+def test_errors_are_counted_by_each_uncertainty():
+    samples, label, generator = image(seed=7)
+    mean = torch.randn(NUM_CLASSES, *label.shape, generator=generator).mul(2).softmax(0)
+    uncertainty = PixelUncertainty(*torch.rand(2, *label.shape, generator=generator))
+    found = evaluate_flipped_image(samples, mean, label, FLIPS, uncertainty=uncertainty).errors
+    modes, weights = every_mode(label)
+    votes = torch.stack([((modes == c) * weights.view(-1, 1, 1)).sum(0) for c in range(NUM_CLASSES)])
+    right = votes.gather(0, mean.argmax(0)[None])[0]
+    for histogram, maps in zip(found[1:], uncertainty, strict=True):
+        expected = bin_errors(maps, right, votes.sum(0) - right)
+        torch.testing.assert_close(histogram.right, expected.right, rtol=0, atol=1e-5)
+        torch.testing.assert_close(histogram.wrong, expected.wrong, rtol=0, atol=1e-5)
+    with pytest.raises(InputError, match="mutual information and spread"):
+        evaluate_flipped_image(samples, mean, label, FLIPS, uncertainty=PixelUncertainty(mean[0], mean[0, 1:]))
 
 
 def test_images_without_such_a_class_are_left_out():
@@ -190,6 +226,8 @@ def test_images_without_such_a_class_are_left_out():
     assert totals["nll"] == pytest.approx(counted.scores["nll"])
     assert totals["ece"] == pytest.approx(counted.scores["ece"])
     assert totals["ged"] == pytest.approx(counted.scores["ged"])
+    expected = [None if math.isnan(value) else value for value in counted.classes.iou().tolist()]
+    assert totals["class_iou"] == expected
     unjudged = torch.full_like(label, IGNORE)
     assert math.isnan(evaluate_flipped_image(samples, mean, unjudged, FLIPS).scores["ged"])
     nothing = mode_distances(samples, unjudged, FLIPS)

@@ -8,7 +8,15 @@ import torch
 from torchmetrics.utilities.data import dim_zero_cat
 
 from plurimask.distribution import IGNORE
-from plurimask.metrics import CONVENTIONS, NUM_BINS, ErrorHistogram, SegmentationMetrics, evaluate_images
+from plurimask.metrics import (
+    CONVENTIONS,
+    NUM_BINS,
+    ErrorHistograms,
+    PixelUncertainty,
+    SegmentationMetrics,
+    evaluate_images,
+    sparsification,
+)
 
 CLASSES = [1, 2]
 MEANS = (
@@ -46,8 +54,13 @@ def reconstructions_of(labels):
     return torch.where(wrong | (labels == IGNORE), noise, labels)
 
 
+def uncertainty_of(data):
+    generator = torch.Generator().manual_seed(2)
+    return PixelUncertainty(*(torch.rand(data[2][:, 0].shape, generator=generator) for _ in range(2)))
+
+
 def evaluations_of(data):
-    return evaluate_images(*data, CLASSES, reconstructions_of(data[2]))
+    return evaluate_images(*data, CLASSES, reconstructions_of(data[2]), uncertainty_of(data))
 
 
 def total(evaluations):
@@ -69,19 +82,33 @@ def expected_totals(data, keep):
     expected["ece"] = naive.calibration_error(pairs, CLASSES, NUM_BINS)
     sums = [naive.likelihood(p, y) for p, y in pairs]
     expected["nll"] = sum(s for s, _ in sums) / sum(c for _, c in sums)
-    histogram = functools.reduce(ErrorHistogram.pooled, (e.errors for e in evaluations))
-    expected["error_auroc"] = histogram.auroc()
+    histograms = functools.reduce(ErrorHistograms.pooled, (e.errors for e in evaluations))
+    names = ("error_auroc", "error_auroc_information", "error_auroc_spread")
+    expected |= {name: one.auroc() for name, one in zip(names, histograms, strict=True)}
+    expected["ause"] = sparsification(histograms.entropy).ause()
+    images = [(p.argmax(0), y) for p, y in pairs]
+    expected["class_dice"], expected["class_iou"] = map(list, zip(*naive.pooled_classes(images, 3), strict=True))
+    expected["mean_class_dice"], expected["mean_class_iou"] = (
+        statistics.mean(expected[name][index] for index in CLASSES) for name in ("class_dice", "class_iou")
+    )
     return expected
+
+
+def assert_equal(found, expected, rel=1e-12):
+    """Totals without a subset."""
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=rel), name
 
 
 def test_totals_equal_the_definitions():
     data = random_set()
     found = total(evaluations_of(data))
     subset = found.pop("subset_b")
-    assert found == pytest.approx(expected_totals(data, lambda _: True), rel=1e-6)
+    assert_equal(found, expected_totals(data, lambda _: True), rel=1e-6)
     assert found["num_undefined"] == 2 and found["num_images"] == 9
     expected = expected_totals(data, lambda s: s["num_raters"] > 1 and s["all_marked"])
-    assert subset == pytest.approx(expected, rel=1e-6)
+    assert_equal(subset, expected, rel=1e-6)
     assert subset["num_images"] == 6 and subset["num_undefined"] == 1
 
 
@@ -107,7 +134,12 @@ def test_values_have_their_ranges():
         "median_dice",
         "iou",
         "ece",
+        "mean_class_dice",
+        "mean_class_iou",
         "error_auroc",
+        "error_auroc_information",
+        "error_auroc_spread",
+        "ause",
         "reconstruction_iou",
         "reconstruction_iou_marked",
     ):
@@ -119,7 +151,10 @@ def test_what_does_not_exist_is_none_and_never_nan():
     samples, probabilities, labels = random_set()
     nothing = total(evaluations_of((samples[:, :1], probabilities[:1], labels[:1])))
     assert nothing["num_images"] == nothing["num_undefined"] == 1
+    of_classes = [nothing.pop(name) for name in ("class_dice", "class_iou")]
+    assert of_classes == [[None, None, None]] * 2
     assert all(value is None for name, value in nothing.items() if not name.startswith("num_"))
+    assert total([])["class_iou"] == []
     one_rater = total(evaluations_of((samples, probabilities, labels[:, :1])))
     assert one_rater["ged_unbiased"] is one_rater["ged_oracle"] is one_rater["rater_diversity"] is None
     assert one_rater["ged"] is not None and "subset_b" not in one_rater
@@ -129,14 +164,15 @@ def test_what_does_not_exist_is_none_and_never_nan():
 
 def test_a_method_without_reconstructions_has_none_of_their_figures():
     data = random_set()
-    without, expected = total(evaluate_images(*data, CLASSES)), total(evaluations_of(data))
+    unreconstructed = evaluate_images(*data, CLASSES, uncertainty=uncertainty_of(data))
+    without, expected = total(unreconstructed), total(evaluations_of(data))
     for totals in (without, without["subset_b"]):
         assert totals["reconstruction_iou"] is totals["reconstruction_iou_marked"] is None
     assert without.keys() == expected.keys()
     same = [name for name in without if "reconstruction" not in name and name != "subset_b"]
     assert [without[name] for name in same] == [expected[name] for name in same]
     # Images of methods with and without them together: the mean is over those that have them.
-    evaluations = evaluations_of(data)[:5] + evaluate_images(*data, CLASSES)[5:]
+    evaluations = evaluations_of(data)[:5] + unreconstructed[5:]
     assert total(evaluations)["reconstruction_iou"] == pytest.approx(total(evaluations[:5])["reconstruction_iou"])
 
 
@@ -162,10 +198,8 @@ def test_processes_are_joined(split):
     here.sync(dist_sync_fn=gather, distributed_available=lambda: True)
     here._to_sync = False  # they are joined already
     found, expected = here.compute(), total(evaluations)
-    for name, value in expected.items():
-        assert found[name] == (pytest.approx(value) if name != "subset_b" else found[name])
-    for name, value in expected["subset_b"].items():
-        assert found["subset_b"][name] == pytest.approx(value)
+    assert_equal(found.pop("subset_b"), expected.pop("subset_b"))
+    assert_equal(found, expected)
 
 
 def test_the_bins_can_be_drawn():
@@ -176,6 +210,38 @@ def test_the_bins_can_be_drawn():
     assert bins.num_pixels.shape == (2, NUM_BINS)
     assert bins.error() == pytest.approx(metrics.compute()["ece"])
     assert bool((bins.frequency <= bins.num_pixels).all())
+
+
+def test_the_errors_can_be_drawn():
+    evaluations = evaluations_of(random_set())
+    metrics = SegmentationMetrics(CLASSES)
+    metrics.update(evaluations)
+    found = metrics.error_histograms()
+    expected = functools.reduce(ErrorHistograms.pooled, (e.errors for e in evaluations))
+    assert torch.equal(found.stacked(), expected.stacked())
+    assert sparsification(found.entropy).ause() == metrics.compute()["ause"]
+
+
+def test_an_uncertainty_that_is_zero_or_unknown_detects_nothing():
+    data = random_set()
+    zero = PixelUncertainty(*(torch.zeros(data[2][:, 0].shape) for _ in range(2)))
+    for maps in (zero, None):
+        found = total(evaluate_images(*data, CLASSES, uncertainty=maps))
+        assert found["error_auroc_information"] is found["error_auroc_spread"] is None
+        assert found["error_auroc"] is not None and found["ause"] is not None
+    sure = torch.zeros_like(data[1]).scatter(1, data[1].argmax(1, keepdim=True), 1.0)
+    found = total(evaluate_images(data[0], sure, data[2], CLASSES))
+    assert found["error_auroc"] is found["ause"] is None
+
+
+def test_classes_that_are_nowhere_are_left_out_of_the_mean():
+    samples, probabilities, labels = random_set()
+    labels[labels == 2] = 1
+    probabilities[:, 2] = 0
+    found = total(evaluate_images(samples, probabilities, labels, CLASSES))
+    assert found["class_iou"][2] is None
+    assert found["mean_class_iou"] == found["class_iou"][1]
+    assert found["mean_class_dice"] == found["class_dice"][1]
 
 
 def test_conventions_name_every_figure():

@@ -5,21 +5,16 @@ import naive_metrics as naive
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 
 from plurimask.distribution import IGNORE, entropy
 from plurimask.errors import InputError
 from plurimask.metrics import (
-    ErrorHistogram,
-    error_histogram,
     evaluate_image,
     expected_dice,
     image_uncertainty,
     mean_entropy,
     object_scores,
-    rater_votes,
 )
-from plurimask.metrics.uncertainty import NUM_ENTROPY_BINS, bin_errors, no_errors
 
 
 def random_maps(num, num_classes, spatial, seed=0):
@@ -138,79 +133,6 @@ def test_objects_of_a_volume_and_of_nothing():
     assert object_scores(labels[None], mean.flip(0) * 0 + 0.5, mean[0], [1]) == []
 
 
-# ---- error detection ----------------------------------------------------------------------------------------------
-
-
-def rank_auroc(right, wrong):
-    """The exact area by ranks (Mann-Whitney), every pair by itself."""
-    ranks = stats.rankdata(np.concatenate([wrong, right]))[: len(wrong)]
-    return (ranks.sum() - len(wrong) * (len(wrong) + 1) / 2) / (len(wrong) * len(right))
-
-
-def by_pairs(mean, labels):
-    """The entropies of right and of wrong labels, one per pair of a judged pixel and a rater."""
-    nats, best = entropy(mean, dim=0).numpy(), mean.numpy().argmax(0)
-    right, wrong = [], []
-    for rater in labels.numpy():
-        for p in np.ndindex(rater.shape):
-            if rater[p] != IGNORE:
-                (right if rater[p] == best[p] else wrong).append(nats[p])
-    return np.array(right), np.array(wrong)
-
-
-@pytest.mark.parametrize("spatial", [(31, 37), (5, 6, 7)])
-def test_auroc_equals_that_by_ranks(spatial):
-    mean, labels = random_mean(4, spatial), random_maps(3, 4, spatial)
-    agreeing = torch.rand(spatial, generator=torch.Generator().manual_seed(4)) < mean.amax(0)
-    labels[:2, agreeing] = mean.argmax(0)[agreeing].to(torch.uint8)
-    labels[2].view(-1)[:17] = IGNORE
-    labels = torch.cat([labels, torch.full_like(labels[:1], IGNORE)])
-    right, wrong = by_pairs(mean, labels)
-    histogram = error_histogram(mean, rater_votes(labels, 4))
-    assert (float(histogram.right.sum()), float(histogram.wrong.sum())) == (len(right), len(wrong))
-    exact = rank_auroc(right, wrong)
-    assert 0.6 < exact < 0.95
-    # Only pairs in one bin are counted otherwise than by ranks, each by a half at most.
-    together = float((histogram.right * histogram.wrong).sum())
-    bound = together / 2 / (len(right) * len(wrong))
-    assert bound < 0.01
-    assert abs(histogram.auroc() - exact) <= bound + 1e-12
-    row = evaluate_image(labels[:2], mean, labels, [1, 2]).errors
-    assert torch.equal(row.right, histogram.right) and torch.equal(row.wrong, histogram.wrong)
-
-
-def test_auroc_of_ties_extremes_and_nothing():
-    nats = torch.tensor([0.0, 1e-12, 1e-3, 0.5])
-    one = torch.tensor([1.0, 1.0, 1.0, 1.0])
-    assert bin_errors(nats[:2], one[:2], one[:2]).auroc() == 0.5  # all below the first edge
-    assert bin_errors(nats, torch.tensor([3, 5, 0, 0]), torch.tensor([0, 0, 1, 2])).auroc() == 1
-    assert bin_errors(nats, torch.tensor([0, 0, 1, 2]), torch.tensor([3, 5, 0, 0])).auroc() == 0
-    assert math.isnan(bin_errors(nats, one, 0 * one).auroc())
-    assert math.isnan(bin_errors(nats, 0 * one, one).auroc())
-    assert math.isnan(no_errors().auroc())
-
-
-def test_a_higher_entropy_is_never_in_a_lower_bin():
-    nats = torch.cat([torch.zeros(1), torch.logspace(-10, math.log10(math.log(255)), 5001)])
-    index = [int(bin_errors(one[None], torch.ones(1), torch.zeros(1)).right.argmax()) for one in nats[::7]]
-    assert index == sorted(index) and index[0] == 0 and index[-1] == NUM_ENTROPY_BINS - 1
-    largest = torch.tensor([math.log(255) * 1.001])  # by rounding
-    assert float(bin_errors(largest, torch.ones(1), torch.zeros(1)).right[-1]) == 1
-
-
-def test_histograms_pool_and_take_probabilities_for_votes():
-    mean, labels = random_mean(3, (9, 11)), random_maps(4, 3, (9, 11))
-    votes = rater_votes(labels, 3)
-    whole = error_histogram(mean, votes)
-    parts = [error_histogram(mean[:, rows], votes[:, rows]) for rows in (slice(0, 4), slice(4, 9))]
-    pooled = parts[0].pooled(parts[1])
-    assert isinstance(pooled, ErrorHistogram)
-    assert torch.equal(pooled.right, whole.right) and torch.equal(pooled.wrong, whole.wrong)
-    shares = error_histogram(mean, votes.double() / 4)
-    torch.testing.assert_close(shares.wrong * 4, whole.wrong)
-    assert shares.auroc() == pytest.approx(whole.auroc(), abs=1e-12)
-
-
 def test_errors_say_what_is_wrong():
     mean = random_mean(3, (6, 7))
     with pytest.raises(InputError, match="uint8"):
@@ -219,5 +141,3 @@ def test_errors_say_what_is_wrong():
         image_uncertainty(random_maps(2, 3, (6, 8)), mean, [1])
     with pytest.raises(InputError, match="spatial shapes"):
         object_scores(random_maps(2, 3, (6, 7)), mean, mean[0, 1:], [1])
-    with pytest.raises(InputError, match="differ in their shape"):
-        error_histogram(mean, torch.zeros(3, 7, 6))

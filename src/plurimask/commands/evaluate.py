@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from plurimask.commands.parsing import parse
 from plurimask.errors import InputError
@@ -18,6 +19,8 @@ from plurimask.files import refuse_existing
 from plurimask.version import __version__
 
 DESCRIPTION = "Draw samples for every image of a split of DATA and compare them with its raters."
+
+_OF_CLASSES = {"class_dice": "Dice", "class_iou": "IoU"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _evaluate(options: EvaluateOptions) -> None:
-    from plurimask.evaluate import ExampleView, evaluate, flip_error, flip_frequencies, write_evaluation
+    from plurimask.evaluate import (
+        ExampleView,
+        evaluate,
+        flip_error,
+        flip_frequencies,
+        named_classes,
+        write_evaluation,
+    )
     from plurimask.inference import Sampling
     from plurimask.run import find_split, load_run, open_run_data
 
@@ -82,12 +92,14 @@ def _evaluate(options: EvaluateOptions) -> None:
         facts["flips"] = flips
         facts["flip_error"] = flip_error(flips)
     Console().print(_table(evaluation.totals, options.samples))
+    Console().print(_class_table(evaluation.totals, about.data.class_names))
     for name, flip in flips.items():
         Console().print(
             f"{name} flips in {_number(flip['frequency'])} of the samples' pixels, truly {_number(flip['probability'])}"
         )
     if options.out is not None:
-        write_evaluation(evaluation, options.out, facts)
+        totals = named_classes(evaluation.totals, about.data.class_names)
+        write_evaluation(totals, evaluation.rows, options.out, facts)
         console.print(f"Wrote {options.out} and {options.out.with_suffix('.csv')}")
 
 
@@ -99,9 +111,19 @@ def _table(totals: dict[str, Any], num_samples: int) -> Table:
     if subset:
         table.add_column(f"all raters marked something ({subset['num_images']})", justify="right")
     for name, value in totals.items():
-        if name in ("num_images", "subset_b") or (name == "num_undefined" and not value):
+        if name in ("num_images", "subset_b", *_OF_CLASSES) or (name == "num_undefined" and not value):
             continue
         table.add_row(name, _number(value), *([_number(subset[name])] if subset else []))
+    return table
+
+
+def _class_table(totals: dict[str, Any], class_names: Sequence[str]) -> Table:
+    table = Table(title="of each class, pooled", title_justify="left")
+    table.add_column("class")
+    for title in _OF_CLASSES.values():
+        table.add_column(title, justify="right")
+    for name, *values in zip(class_names, *(totals[key] for key in _OF_CLASSES), strict=True):
+        table.add_row(Text(name), *map(_number, values))
     return table
 
 

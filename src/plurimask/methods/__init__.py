@@ -12,6 +12,7 @@ from plurimask.methods.dropout_unet import DropoutUNet
 from plurimask.methods.ensemble import Ensemble, EnsembleConfig
 from plurimask.methods.hierarchical_probabilistic_unet import HierarchicalProbabilisticUNet
 from plurimask.methods.image2image_vae import Image2ImageVAE
+from plurimask.methods.lightweight_probabilistic import LightweightProbabilistic
 from plurimask.methods.m_heads import MHeads
 from plurimask.methods.probabilistic_unet import ProbabilisticUNet
 from plurimask.methods.unet import UNet
@@ -24,6 +25,7 @@ METHODS: dict[str, type[SegmentationMethod]] = {
     "image2image-vae": Image2ImageVAE,
     "probabilistic-unet": ProbabilisticUNet,
     "hierarchical-probabilistic-unet": HierarchicalProbabilisticUNet,
+    "lightweight-probabilistic": LightweightProbabilistic,
 }
 
 

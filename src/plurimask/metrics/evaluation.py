@@ -14,10 +14,11 @@ from plurimask.errors import InputError
 from plurimask.metrics.calibration import CalibrationBins, LogLikelihood, calibration_bins, log_likelihood, rater_votes
 from plurimask.metrics.distance import judged
 from plurimask.metrics.energy_distance import energy_distance, image_distances
+from plurimask.metrics.error_detection import ErrorHistograms, PixelUncertainty, error_histograms
 from plurimask.metrics.hungarian import hungarian_iou
-from plurimask.metrics.overlap import overlap
+from plurimask.metrics.overlap import ClassOverlap, class_overlap, overlap
 from plurimask.metrics.reconstruction import reconstruction_iou
-from plurimask.metrics.uncertainty import ErrorHistogram, bin_errors, expected_dice, mean_entropy
+from plurimask.metrics.uncertainty import expected_dice, mean_entropy
 
 
 class ImageScores(TypedDict):
@@ -53,7 +54,8 @@ class ImageEvaluation(NamedTuple):
     scores: ImageScores
     calibration: CalibrationBins
     likelihood: LogLikelihood
-    errors: ErrorHistogram
+    errors: ErrorHistograms
+    classes: ClassOverlap
 
 
 def evaluate_image(
@@ -62,6 +64,7 @@ def evaluate_image(
     labels: Tensor,
     counted_classes: Sequence[int],
     reconstructions: Tensor | None = None,
+    uncertainty: PixelUncertainty | None = None,
 ) -> ImageEvaluation:
     """The figures of one image, by `CONVENTIONS`.
 
@@ -71,6 +74,7 @@ def evaluate_image(
         labels: `(R, *spatial)`, uint8; absent raters are maps of IGNORE.
         counted_classes: the class indices that count, without the background.
         reconstructions: of each rater's map, `(R, *spatial)`, uint8; None for a method that has none.
+        uncertainty: how far the draws disagree, maps `(*spatial)`; None: errors are counted by the entropy alone.
 
     Raises:
         InputError: if shapes do not fit each other, or a class is not below C.
@@ -78,7 +82,7 @@ def evaluate_image(
     _check(samples, mean_probabilities, labels, counted_classes)
     distances = image_distances(samples, labels, counted_classes)
     ged, ged_unbiased, ged_oracle, diversity, rater_diversity = energy_distance(distances)
-    label_map, uncertainty = most_likely(mean_probabilities[None, None])[0, 0], entropy(mean_probabilities, dim=0)
+    label_map, entropies = most_likely(mean_probabilities[None, None])[0, 0], entropy(mean_probabilities, dim=0)
     prediction = overlap(label_map, labels, counted_classes)
     votes = rater_votes(labels, len(mean_probabilities))
     calibration = calibration_bins(mean_probabilities, votes, counted_classes)
@@ -99,14 +103,14 @@ def evaluate_image(
         "ece": calibration.error(),
         "nll": likelihood.mean(),
         "expected_dice": expected_dice(samples, counted_classes, valid),
-        "mean_entropy": mean_entropy(uncertainty, valid),
+        "mean_entropy": mean_entropy(entropies, valid),
         "reconstruction_iou": reconstructed.iou,
         "reconstruction_iou_marked": reconstructed.marked,
         "all_marked": len(raters) > 0 and bool(torch.isin(raters, counted).flatten(1).any(1).all()),
         "num_raters": len(raters),
     }
-    errors = bin_errors(uncertainty, agreeing, votes.sum(0) - agreeing)
-    return ImageEvaluation(scores, calibration, likelihood, errors)
+    errors = error_histograms(entropies, uncertainty, agreeing, votes.sum(0) - agreeing)
+    return ImageEvaluation(scores, calibration, likelihood, errors, class_overlap(label_map, votes))
 
 
 def evaluate_images(
@@ -115,6 +119,7 @@ def evaluate_images(
     labels: Tensor,
     counted_classes: Sequence[int],
     reconstructions: Tensor | None = None,
+    uncertainty: PixelUncertainty | None = None,
 ) -> list[ImageEvaluation]:
     """`evaluate_image` for each image of a batch.
 
@@ -124,6 +129,7 @@ def evaluate_images(
         labels: `(B, R, *spatial)`, uint8.
         counted_classes: the class indices that count, without the background.
         reconstructions: `(B, R, *spatial)`, uint8; None for a method that has none.
+        uncertainty: how far the draws disagree, maps `(B, *spatial)`; None: errors are counted by the entropy alone.
 
     Raises:
         InputError: if shapes do not fit each other, or a class is not below C.
@@ -137,8 +143,15 @@ def evaluate_images(
             "one map for each rater of each image"
         )
     made = [None] * len(labels) if reconstructions is None else list(reconstructions)
+    maps = (
+        [None] * len(labels)
+        if uncertainty is None
+        else [PixelUncertainty(*of) for of in zip(*uncertainty, strict=True)]
+    )
     return [
-        evaluate_image(samples[:, index], mean_probabilities[index], labels[index], counted_classes, made[index])
+        evaluate_image(
+            samples[:, index], mean_probabilities[index], labels[index], counted_classes, made[index], maps[index]
+        )
         for index in range(len(labels))
     ]
 

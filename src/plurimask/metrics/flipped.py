@@ -12,6 +12,12 @@ from plurimask.distribution import IGNORE, entropy
 from plurimask.errors import InputError
 from plurimask.flips import Flip, switchable_classes
 from plurimask.metrics.calibration import NUM_BINS, CalibrationBins, LogLikelihood, calibration_bins
+from plurimask.metrics.error_detection import (
+    ErrorHistograms,
+    PixelUncertainty,
+    error_histograms,
+    no_errors,
+)
 from plurimask.metrics.evaluation import ImageEvaluation, ImageScores
 from plurimask.metrics.modes import (
     expected_overlap,
@@ -20,8 +26,9 @@ from plurimask.metrics.modes import (
     weighted_energy_distance,
     weighted_hungarian_iou,
 )
+from plurimask.metrics.overlap import ClassOverlap, no_class_overlap
 from plurimask.metrics.reconstruction import reconstruction_iou
-from plurimask.metrics.uncertainty import ErrorHistogram, bin_errors, expected_dice, mean_entropy, no_errors
+from plurimask.metrics.uncertainty import expected_dice, mean_entropy
 
 
 def evaluate_flipped_image(
@@ -30,12 +37,13 @@ def evaluate_flipped_image(
     label: Tensor,
     flips: Sequence[Flip],
     reconstruction: Tensor | None = None,
+    uncertainty: PixelUncertainty | None = None,
 ) -> ImageEvaluation:
     """The figures of one image against all its modes, each with its probability.
 
-    `dice` and `iou` are expectations over the modes, of the most likely classes of the mean. Calibration,
-    log-likelihood and error detection compare the mean with the exact probabilities of the classes at each pixel. The
-    figures of reconstructions are of the annotator's own map, the mode in which nothing flips.
+    `dice` and `iou` are expectations over the modes, of the most likely classes of the mean. Calibration, likelihood,
+    errors and counts of classes compare the mean with the exact probabilities of the classes at each pixel. The figures
+    of reconstructions are of the annotator's own map, the mode in which nothing flips.
 
     Args:
         samples: `(N, *spatial)`, uint8.
@@ -43,10 +51,10 @@ def evaluate_flipped_image(
         label: the annotator's map `(*spatial)`, uint8, in the classes before flipping.
         flips: K of them.
         reconstruction: of the annotator's map, `(*spatial)`, uint8; None for a method that has none.
+        uncertainty: how far the draws disagree, maps `(*spatial)`; None: errors are counted by the entropy alone.
 
     Returns:
-        All figures NaN and all sums 0 if the annotator marked none of the classes that flip: the published evaluation
-        leaves such images out.
+        All figures NaN, all sums 0 if the annotator marked no class that flips: the published evaluation leaves it out.
 
     Raises:
         InputError: shapes or types do not fit, a class is not below C, or the annotator marked a twin class.
@@ -54,10 +62,10 @@ def evaluate_flipped_image(
     counted = switchable_classes(flips)
     _check_classes(samples, mean_probabilities, label, flips)
     if mode_spread(label, flips) is None:
-        return _left_out(len(counted))
+        return _left_out(len(counted), len(mean_probabilities))
     distances = mode_distances(samples, label, flips)
     ged, ged_unbiased, ged_oracle, diversity, rater_diversity = weighted_energy_distance(distances)
-    most_likely, uncertainty = mean_probabilities.argmax(0), entropy(mean_probabilities, dim=0)
+    most_likely, entropies = mean_probabilities.argmax(0), entropy(mean_probabilities, dim=0)
     dice, iou = expected_overlap(most_likely.to(torch.uint8), label, flips)
     calibration = _calibration(mean_probabilities, label, flips)
     likelihood = _likelihood(mean_probabilities, label, flips)
@@ -74,13 +82,15 @@ def evaluate_flipped_image(
         "ece": calibration.error(),
         "nll": likelihood.mean(),
         "expected_dice": expected_dice(samples, counted, label != IGNORE),
-        "mean_entropy": mean_entropy(uncertainty, label != IGNORE),
+        "mean_entropy": mean_entropy(entropies, label != IGNORE),
         "reconstruction_iou": reconstructed.iou,
         "reconstruction_iou_marked": reconstructed.marked,
         "all_marked": False,
         "num_raters": 1,
     }
-    return ImageEvaluation(scores, calibration, likelihood, _errors(most_likely, uncertainty, label, flips))
+    errors = _errors(most_likely, entropies, uncertainty, label, flips)
+    classes = _classes(most_likely, label, flips, len(mean_probabilities))
+    return ImageEvaluation(scores, calibration, likelihood, errors, classes)
 
 
 def _check_classes(samples: Tensor, probabilities: Tensor, label: Tensor, flips: Sequence[Flip]) -> None:
@@ -120,11 +130,35 @@ def _likelihood(probabilities: Tensor, label: Tensor, flips: Sequence[Flip]) -> 
     return LogLikelihood(float(((1 - share) * own + share * other).sum()), int(valid.sum()))
 
 
-def _errors(most_likely: Tensor, uncertainty: Tensor, label: Tensor, flips: Sequence[Flip]) -> ErrorHistogram:
+def _errors(
+    most_likely: Tensor, entropies: Tensor, uncertainty: PixelUncertainty | None, label: Tensor, flips: Sequence[Flip]
+) -> ErrorHistograms:
+    right = _share_right(most_likely, label, flips)
+    return error_histograms(entropies, uncertainty, right, (label != IGNORE).double() - right)
+
+
+def _share_right(most_likely: Tensor, label: Tensor, flips: Sequence[Flip]) -> Tensor:
+    """The probability that the prediction is right at each pixel, float64 `(*spatial)`; 0 where nobody judged."""
     twin, share = _twins(label, flips)
-    right = torch.where(most_likely == label, 1 - share, torch.where(most_likely == twin, share, 0.0))
-    judged = (label != IGNORE).double()
-    return bin_errors(uncertainty, right * judged, (1 - right) * judged)
+    return torch.where(most_likely == label, 1 - share, torch.where(most_likely == twin, share, 0.0))
+
+
+def _classes(most_likely: Tensor, label: Tensor, flips: Sequence[Flip], num_classes: int) -> ClassOverlap:
+    """The counts of all classes, in expectation over the modes."""
+    valid = label != IGNORE
+    predicted, own = most_likely[valid], label[valid].long()
+    twin, share = _twins(own, flips)
+    right = _share_right(predicted, own, flips)
+    return ClassOverlap(
+        *(
+            torch.bincount(index.cpu(), weights.double().cpu(), minlength=num_classes)
+            for index, weights in (
+                (predicted, right),
+                (predicted, torch.ones_like(share)),
+                (torch.cat([own, twin]), torch.cat([1 - share, share])),
+            )
+        )
+    )
 
 
 def _twins(label: Tensor, flips: Sequence[Flip]) -> tuple[Tensor, Tensor]:
@@ -135,7 +169,7 @@ def _twins(label: Tensor, flips: Sequence[Flip]) -> tuple[Tensor, Tensor]:
     return twin[label.long()], share[label.long()]
 
 
-def _left_out(num_classes: int) -> ImageEvaluation:
+def _left_out(num_counted: int, num_classes: int) -> ImageEvaluation:
     nan = math.nan
     scores: ImageScores = {
         "ged": nan,
@@ -155,5 +189,7 @@ def _left_out(num_classes: int) -> ImageEvaluation:
         "all_marked": False,
         "num_raters": 1,
     }
-    nothing = [torch.zeros(num_classes, NUM_BINS, dtype=torch.float64) for _ in range(3)]
-    return ImageEvaluation(scores, CalibrationBins(*nothing), LogLikelihood(0.0, 0), no_errors())
+    nothing = [torch.zeros(num_counted, NUM_BINS, dtype=torch.float64) for _ in range(3)]
+    errors = ErrorHistograms(no_errors(), no_errors(), no_errors())
+    classes = no_class_overlap(num_classes)
+    return ImageEvaluation(scores, CalibrationBins(*nothing), LogLikelihood(0.0, 0), errors, classes)

@@ -1,4 +1,9 @@
-"""Dice and IoU of a single prediction, the label map of the mean probabilities, against the raters."""
+"""Dice and IoU of a single prediction, the label map of the mean probabilities, against the raters.
+
+Two averagings: `overlap` is of one image, for means over images; `ClassOverlap` counts pixels of each class, which are
+added up over a data set before they are divided, as for the mean IoU of semantic segmentation (Everingham et al., The
+Pascal Visual Object Classes Challenge, 2015).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from plurimask.errors import InputError
 from plurimask.metrics.distance import judged, shared_pixels
 
 
@@ -17,6 +23,58 @@ class Overlap(NamedTuple):
 
     dice: float
     iou: float
+
+
+class ClassOverlap(NamedTuple):
+    """How many pairs of a judged pixel and a rater are of each class, `(C,)` each, float64.
+
+    The sums of two sets of pixels are the sums of both (`pooled`).
+    """
+
+    shared: Tensor
+    """Predicted as the class, and called so by the rater."""
+    predicted: Tensor
+    """Predicted as the class."""
+    labelled: Tensor
+    """Called so by the rater."""
+
+    def pooled(self, other: ClassOverlap) -> ClassOverlap:
+        """The counts of both sets of pixels together."""
+        return ClassOverlap(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+    def dice(self) -> Tensor:
+        """2 shared / (predicted + labelled) of each class, `(C,)`, 0 to 1; NaN of one that is nowhere."""
+        return 2 * self.shared / (self.predicted + self.labelled)
+
+    def iou(self) -> Tensor:
+        """shared / (predicted + labelled - shared) of each class, `(C,)`, 0 to 1; NaN of one that is nowhere."""
+        return self.shared / (self.predicted + self.labelled - self.shared)
+
+
+def class_overlap(label_map: Tensor, votes: Tensor) -> ClassOverlap:
+    """The counts of one image, of all its classes.
+
+    Args:
+        label_map: `(*spatial)`, class indices below C.
+        votes: how many raters chose each class, `(C, *spatial)` (`rater_votes`), or with what probability they do. A
+            pixel without votes does not count.
+
+    Raises:
+        InputError: if the shapes differ.
+    """
+    if votes.shape[1:] != label_map.shape:
+        raise InputError(f"label map {tuple(label_map.shape)} and votes {tuple(votes.shape)} differ in their shape")
+    num_classes, index = len(votes), label_map.flatten().long()
+    shared, predicted = (
+        torch.bincount(index.cpu(), weights.flatten().double().cpu(), minlength=num_classes)
+        for weights in (votes.gather(0, label_map[None].long()), votes.sum(0))
+    )
+    return ClassOverlap(shared, predicted, votes.flatten(1).sum(1).double().cpu())
+
+
+def no_class_overlap(num_classes: int) -> ClassOverlap:
+    """The counts of an image that does not count."""
+    return ClassOverlap(*torch.zeros(3, num_classes, dtype=torch.float64))
 
 
 def overlap(label_map: Tensor, labels: Tensor, counted_classes: Sequence[int]) -> Overlap:

@@ -1,9 +1,8 @@
-"""How sure a prediction is, and whether it is unsure where it is wrong.
+"""How sure a prediction is.
 
 Scores of an image and of each object need no rater, so that they can rank new images: the mean Dice between samples is
 the quality that a prediction expects of itself (DeVries and Taylor, Leveraging Uncertainty Estimates for Predicting
-Segmentation Quality, arXiv:1807.00502, 2018). Error detection needs raters: it asks how well the entropy of a pixel
-tells right labels from wrong ones, by counts that can be pooled over a data set.
+Segmentation Quality, arXiv:1807.00502, 2018). What needs raters is in `plurimask.metrics.error_detection`.
 """
 
 from __future__ import annotations
@@ -17,14 +16,10 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from plurimask.distribution import IGNORE, entropy, most_likely
+from plurimask.distribution import entropy, most_likely
 from plurimask.errors import InputError
 from plurimask.metrics.distance import mean_of_pairs, shared_pixels
 
-NUM_ENTROPY_BINS = 1024
-"""One for entropies below the first edge, the others 2 % wide each."""
-
-_EDGES = torch.from_numpy(np.geomspace(1e-8, math.log(IGNORE), NUM_ENTROPY_BINS)[:-1]).float()
 _GROWTH, _LEAST_GROWTH = 4, 2  # a box grows by a quarter of its sides, by 2 pixels at least
 
 
@@ -52,33 +47,6 @@ class ObjectScore(NamedTuple):
     """Of the object's class, over its pixels, 0 to 1."""
     expected_dice: float
     """Mean Dice of the object's class between two different samples, in the box and a margin; NaN for one sample."""
-
-
-class ErrorHistogram(NamedTuple):
-    """How many pairs of a judged pixel and a rater lie in each bin of the entropy, `(1024,)` each, float64.
-
-    The sums of two sets of pixels are the sums of both (`pooled`). Bins are logarithmic from 1e-8 to ln 255 nats; the
-    first holds all that is below.
-    """
-
-    right: Tensor
-    """Pairs in which the most likely class is the rater's."""
-    wrong: Tensor
-    """Pairs in which it is another."""
-
-    def pooled(self, other: ErrorHistogram) -> ErrorHistogram:
-        """The histogram of both sets of pixels together."""
-        return ErrorHistogram(self.right + other.right, self.wrong + other.wrong)
-
-    def auroc(self) -> float:
-        """The probability that a wrong pair has a higher entropy than a right one, 0 to 1; pairs in one bin count half.
-
-        NaN if there is no error, or nothing but errors.
-        """
-        right, wrong = self.right.cpu().double(), self.wrong.cpu().double()
-        total = float(right.sum() * wrong.sum())
-        below = right.cumsum(0) - right
-        return float((wrong * (below + right / 2)).sum()) / total if total > 0 else math.nan
 
 
 # ---- one image ----------------------------------------------------------------------------------------------------
@@ -190,52 +158,6 @@ def _grown(box: Sequence[slice], shape: Sequence[int]) -> Iterator[slice]:
     for side, length in zip(box, shape, strict=True):
         margin = max(_LEAST_GROWTH, math.ceil((side.stop - side.start) / _GROWTH))
         yield slice(max(0, side.start - margin), min(length, side.stop + margin))
-
-
-# ---- error detection ----------------------------------------------------------------------------------------------
-
-
-def error_histogram(mean_probabilities: Tensor, votes: Tensor) -> ErrorHistogram:
-    """Right and wrong labels of the most likely map by the entropy of their pixels, for one image.
-
-    Args:
-        mean_probabilities: `(C, *spatial)`.
-        votes: how many raters chose each class, `(C, *spatial)` (`rater_votes`), or with what probability they do. A
-            pixel without votes does not count.
-
-    Raises:
-        InputError: if the shapes differ.
-    """
-    if mean_probabilities.shape != votes.shape:
-        raise InputError(
-            f"probabilities {tuple(mean_probabilities.shape)} and votes {tuple(votes.shape)} differ in their shape"
-        )
-    right = votes.gather(0, _label_map(mean_probabilities)[None].long())[0]
-    return bin_errors(entropy(mean_probabilities, dim=0), right, votes.sum(0) - right)
-
-
-def bin_errors(uncertainty: Tensor, right: Tensor, wrong: Tensor) -> ErrorHistogram:
-    """The histogram of given weights: how many raters agree and disagree with the prediction at each pixel.
-
-    Args:
-        uncertainty: the entropy `(*spatial)`, nats.
-        right: `(*spatial)`, at least 0.
-        wrong: `(*spatial)`, at least 0; rounding below 0 is taken as 0.
-    """
-    # A comparison with edges, not a logarithm, so that of two entropies the larger is never in the lower bin.
-    index = torch.bucketize(uncertainty.float().cpu().flatten(), _EDGES, right=True)
-    return ErrorHistogram(
-        *(
-            torch.bincount(index, weights.cpu().flatten().double().clamp_(min=0), minlength=NUM_ENTROPY_BINS)
-            for weights in (right, wrong)
-        )
-    )
-
-
-def no_errors() -> ErrorHistogram:
-    """The histogram of an image that does not count."""
-    nothing = torch.zeros(NUM_ENTROPY_BINS, dtype=torch.float64)
-    return ErrorHistogram(nothing, nothing.clone())
 
 
 def _label_map(mean: Tensor) -> Tensor:

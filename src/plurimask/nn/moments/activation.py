@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from plurimask.nn.moments.fused import can_compile, fused_leaky
-from plurimask.nn.moments.gaussian import leaky_moments
+from plurimask.nn.moments.fused import can_compile, fused_leaky, learned_leaky
 from plurimask.nn.moments.moments import Moments, Propagation
 
 
@@ -18,7 +17,8 @@ def leaky_relu(x: Moments, slope: float, how: Propagation) -> Moments:
 def prelu(layer: nn.PReLU, x: Moments, how: Propagation) -> Moments:
     """A leaky ReLU whose slopes, one or one a channel, are learned: not fused, so that they get a gradient."""
     slope = layer.weight if len(layer.weight) == 1 else layer.weight.view(-1, *[1] * (x.mean.ndim - 2))
-    mean, variance = leaky_moments(x.mean.float(), x.variance.float(), slope.float())
+    mean, variance, slope = (one if one.dtype == torch.float64 else one.float() for one in (*x, slope))
+    mean, variance = learned_leaky(mean, variance, slope)
     return Moments(mean.to(x.mean.dtype), variance.to(x.mean.dtype)).raised(how.floor)
 
 

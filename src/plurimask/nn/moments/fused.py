@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, TypeAlias
@@ -24,12 +25,15 @@ from plurimask.nn.moments.gaussian import (
     leaky_gradients,
     leaky_moments,
     leaky_moments_in_place,
+    slope_gradient,
 )
 
 BLOCK = 2**17
 """Elements: some blocks of float32 fit into a processor's second-level caches."""
 
 Formula: TypeAlias = Callable[..., tuple[Tensor, ...]]
+_NOT_COMPILED: set[Formula] = set()
+"""Formulas that the machine's compiler has failed on."""
 
 
 def can_compile(device: torch.device) -> bool:
@@ -42,6 +46,12 @@ def can_compile(device: torch.device) -> bool:
 def fused_leaky(mean: Tensor, variance: Tensor, slope: float, compiled: bool = False) -> tuple[Tensor, Tensor]:
     """`leaky_moments` as one differentiable function; mean and variance come back in their own precision."""
     moments: tuple[Tensor, Tensor] = _Leaky.apply(mean, variance, slope, compiled)  # type: ignore[no-untyped-call]
+    return moments
+
+
+def learned_leaky(mean: Tensor, variance: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """`leaky_moments` with slopes that can be broadcast and have gradients, in float32 or float64: not in blocks."""
+    moments: tuple[Tensor, Tensor] = _LearnedLeaky.apply(mean, variance, slope)  # type: ignore[no-untyped-call]
     return moments
 
 
@@ -66,6 +76,20 @@ class _Leaky(torch.autograd.Function):
     def backward(ctx: Any, of_mean: Tensor, of_variance: Tensor) -> tuple[Tensor | None, ...]:
         inputs = [*ctx.saved_tensors, of_mean, of_variance]
         return (*_apply(leaky_gradients, inputs, 2, (ctx.slope,), ctx.compiled), None, None)
+
+
+class _LearnedLeaky(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, variance: Tensor, slope: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(mean, variance, slope)
+        return leaky_moments(mean, variance, slope)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_mean: Tensor, of_variance: Tensor) -> tuple[Tensor, ...]:
+        mean, variance, slope = ctx.saved_tensors
+        inputs = (mean, variance, of_mean, of_variance, slope)
+        return (*leaky_gradients(*inputs), slope_gradient(*inputs).sum_to_size(slope.shape))
 
 
 class _Larger(torch.autograd.Function):
@@ -100,8 +124,9 @@ def _apply(
     aligned = [one if one.stride() == like.stride() else torch.empty_like(like).copy_(one) for one in inputs]
     flat = [one.as_strided((one.numel(),), (1,)) for one in aligned]
     with torch.autocast(like.device.type, enabled=False):
-        if compiled:
-            results = _compiled(formula)(*flat, *constants)
+        compiled_results = _compiled_results(formula, (*flat, *constants)) if compiled else None
+        if compiled_results is not None:
+            results = compiled_results
         elif like.device.type != "cpu" or like.numel() <= BLOCK:
             results = _converting(formula)(*flat, *constants)
         else:
@@ -134,6 +159,20 @@ def _converting(formula: Formula) -> Formula:
         return tuple(result.to(arguments[0].dtype) for result in formula(*values))
 
     return converted
+
+
+def _compiled_results(formula: Formula, arguments: tuple[Any, ...]) -> tuple[Tensor, ...] | None:
+    """What the compiled formula gives; None where the machine's compiler turns out not to work, which is said once."""
+    if formula in _NOT_COMPILED:
+        return None
+    try:
+        return _compiled(formula)(*arguments)
+    except (RuntimeError, OSError) as error:
+        if not _NOT_COMPILED:
+            reason = str(error).strip().splitlines()[0]
+            warnings.warn(f"torch.compile does not work here, activations run uncompiled: {reason}", stacklevel=2)
+        _NOT_COMPILED.add(formula)
+        return None
 
 
 @cache

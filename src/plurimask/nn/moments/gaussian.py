@@ -71,7 +71,7 @@ def leaky_moments_in_place(mean: Tensor, variance: Tensor, slope: float) -> tupl
 
 
 def leaky_gradients(
-    mean: Tensor, variance: Tensor, of_mean: Tensor, of_variance: Tensor, slope: float
+    mean: Tensor, variance: Tensor, of_mean: Tensor, of_variance: Tensor, slope: float | Tensor
 ) -> tuple[Tensor, Tensor]:
     """What `leaky_moments` hands back: gradients by `mean` and `variance`, given those by its two results.
 
@@ -89,6 +89,18 @@ def leaky_gradients(
     second = of_mean * ((1 - slope) / 2) * density / sigma
     spread = above + slope**2 * below - (1 - slope) * (h - slope * low) * density
     return first, second + of_variance * spread
+
+
+def slope_gradient(
+    mean: Tensor, variance: Tensor, of_mean: Tensor, of_variance: Tensor, slope: float | Tensor
+) -> Tensor:
+    """What `leaky_moments` hands back by the slope, for each element."""
+    sigma = (variance + _LEAST).sqrt()
+    a = mean / sigma
+    above = torch.erfc(a * -_ROOT_HALF) * 0.5
+    h = (torch.exp(a * a * -0.5) * _DENSITY + a * above).clamp(min=0)
+    low = h - a
+    return of_variance * 2 * variance * (slope * (1 - above) + (1 - slope) * (h * low)) - of_mean * sigma * low
 
 
 def larger_moments(mean1: Tensor, variance1: Tensor, mean2: Tensor, variance2: Tensor) -> tuple[Tensor, Tensor]:

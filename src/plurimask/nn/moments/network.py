@@ -56,7 +56,7 @@ def moment_network(network: nn.Module, how: Propagation = Propagation()) -> Mome
     """
     try:
         traced = fx.symbolic_trace(network)
-    except (fx.proxy.TraceError, TypeError) as error:
+    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
         raise InputError(
             f"{type(network).__name__} cannot be traced by torch.fx, because its forward decides by values: {error}"
         ) from error
@@ -75,7 +75,7 @@ class _Interpreter(fx.Interpreter):
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         layer = self.fetch_attr(target)
         with _named(str(target)):
-            return LAYER_RULES[type(layer)](layer, *args, self.how)
+            return LAYER_RULES[type(layer)](layer, args[0], self.how)
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not _has_moments((args, kwargs)):
@@ -135,6 +135,8 @@ def _require_rule(traced: fx.GraphModule, node: fx.Node) -> None:
     if node.op == "call_module":
         layer = traced.get_submodule(str(node.target))
         if type(layer) in LAYER_RULES:
+            if len(node.args) != 1 or node.kwargs:
+                raise InputError(f"{node.target}: called with more than one tensor, which no rule takes")
             return
         where, kind, known = str(node.target), type(layer).__name__, sorted(one.__name__ for one in LAYER_RULES)
     else:

@@ -71,7 +71,7 @@ def max_pool(x: Moments, window: Window, how: Propagation) -> Moments:
         return x.raised(how.floor)
     if window.kernel_size != (2, 2):
         raise ValueError(f"max_pool='symmetric' is for windows of 2 x 2, not {window.kernel_size}: use 'pairwise'")
-    four = [one for row in _taps(x, window, 0) for one in _taps(row, window, 1)]
+    four = [one for row in _taps(x, window, 0, whole=True) for one in _taps(row, window, 1, whole=True)]
     pairings = [_largest([_larger(four[0], four[k], how), _larger(*_others(four, k), how)], how) for k in (1, 2, 3)]
     means, variances = zip(*pairings, strict=True)
     return Moments(sum(means[1:], means[0]) / 3, sum(variances[1:], variances[0]) / 3).raised(how.floor)
@@ -101,10 +101,11 @@ def _larger(one: Moments, other: Moments, how: Propagation) -> Moments:
     return Moments(*fused_larger((one.mean, one.variance), (other.mean, other.variance), is_compiled(how, one)))
 
 
-def _taps(x: Moments, window: Window, axis: int) -> list[Moments]:
+def _taps(x: Moments, window: Window, axis: int, whole: bool = False) -> list[Moments]:
     """For each place of the window along an axis, the values that lie under it, one for each window.
 
-    Under the last places fewer windows have values where windows reach beyond the end.
+    Under the last places fewer windows have values where windows reach beyond the end; `whole`: values that are never the
+    largest stand there instead.
     """
     size, step, pad, apart = (part[axis] for part in window[:4])
     length = x.mean.shape[axis + 2]
@@ -113,7 +114,7 @@ def _taps(x: Moments, window: Window, axis: int) -> list[Moments]:
     if (count - 1) * step >= length + pad:  # the last window would begin beyond the end
         count -= 1
     after = (count - 1) * step + apart * (size - 1) + 1 - pad - length
-    if pad or (after > 0 and (size, apart) != (step, 1)):
+    if pad or (after > 0 and (whole or (size, apart) != (step, 1))):
         x, pad, after = _padded(x, axis, pad, max(0, after)), 0, 0
     starts = [place * apart for place in range(size)]
     end = (count - 1) * step + 1
@@ -133,7 +134,8 @@ def _every(values: Tensor, dim: int, start: int, end: int, step: int) -> Tensor:
 def _padded(x: Moments, axis: int, before: int, after: int) -> Moments:
     """With sure values in front and behind that are never the largest."""
     mean, variance = x.mean.detach(), x.variance.detach()
-    low = float(mean.amin() - _FAR * variance.amax().sqrt() - 1e-6 * mean.abs().amax())
+    rounding = 4 * torch.finfo(mean.dtype).eps * float(mean.abs().amax()) + 1e-12
+    low = float(mean.amin().double() - _FAR * variance.amax().double().sqrt()) - rounding
     sides = [0, 0] * (x.mean.ndim - 3 - axis) + [before, after]
     return Moments(functional.pad(x.mean, sides, value=low), functional.pad(x.variance, sides, value=0.0))
 

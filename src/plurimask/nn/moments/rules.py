@@ -130,8 +130,8 @@ def _cat(tensors: Any, dim: int = 0, *, how: Propagation) -> Moments:
     return joined(sure, dim)
 
 
-def _mean(x: Moments, dim: Any, keepdim: bool = False, *, how: Propagation) -> Moments:
-    dims = (dim,) if isinstance(dim, int) else tuple(dim)
+def _mean(x: Moments, dim: Any = None, keepdim: bool = False, *, how: Propagation) -> Moments:
+    dims = tuple(range(x.mean.ndim)) if dim is None else _same(dim, 1)
     count = 1
     for one in dims:
         count *= x.mean.shape[one]

@@ -1,0 +1,224 @@
+"""Lightweight probabilistic network: one pass that carries a mean and a variance, and a Dirichlet for each pixel.
+
+    x ~ N(image, noise variance)        every value of the network is taken as an independent Gaussian (mu, v), and each
+                                        layer maps means and variances to means and variances: assumed density filtering
+    m = softmax(mu)                     of the class scores' moments (mu, v)
+    s = c1 + c2 sqrt(sum_j m_j v_j)     or, as in the released code, 1e-4 + c1 + c2 sqrt(sum_j m_j^2 v_j)
+    p(pi_i | x) = Dir(pi_i | alpha = m_i / s_i)        p(y_i | x) = m_i
+    loss = - sum_i ln Dir(t_i | alpha_i)               t: the smoothed one-hot label; summed over pixels, averaged over
+                                                       raters and images
+
+The uncertainty of the image's noise goes through the weights to each pixel, at the price of about three passes instead
+of the twenty of a sampling method. c1 = softplus(b1) and c2 = softplus(b2) are learned, with a learning rate of their
+own; both begin at softplus(-7).
+
+Gast and Roth, "Lightweight Probabilistic Deep Networks", CVPR 2018. Their layers are those of `nn/moments`; the U-Net
+and the DeepLabV3+ are the ordinary ones of `nn/`, turned by `moment_network`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from plurimask.distribution import IGNORE, Generators, Noise, RandomSource, SegmentationDistribution
+from plurimask.method import Loss, MethodConfig, SegmentationMethod
+from plurimask.nn.deeplab import DeepLabSettings, DeepLabV3Plus
+from plurimask.nn.dirichlet import (
+    Dirichlet,
+    OffTargets,
+    ScaleForm,
+    dirichlet_of,
+    log_gamma_draws,
+    smoothed_targets,
+)
+from plurimask.nn.initialisation import Initialisation, initialise
+from plurimask.nn.losses import judgements
+from plurimask.nn.moments import Moments, Propagation, moment_network
+from plurimask.nn.moments.moments import MaxPool
+from plurimask.nn.unet import Pooling, Style, UNetFeatures, Upsampling, class_scores
+
+INITIAL_SCALE = -7.0
+"""Of the parameters whose softplus are c1 and c2: 9.1e-4."""
+
+
+class DirichletSegmentation(SegmentationDistribution):
+    """A Dirichlet over the class probabilities of each pixel, independent of all other pixels.
+
+    Mean, variance, entropy, mutual information and the probability of label maps are closed forms, without draws.
+    """
+
+    def __init__(self, dirichlet: Dirichlet) -> None:
+        self.dirichlet = dirichlet
+
+    @property
+    def logits_shape(self) -> torch.Size:
+        return self.dirichlet.log_mean.shape
+
+    @property
+    def has_closed_form(self) -> bool:
+        return True
+
+    def draw_noise(self, num_samples: int, generator: RandomSource = None) -> Tensor:
+        """A seed for each sample and image, int64 `(N, B)`: a gamma draw takes some ten random numbers."""
+        batch_size, shape = self.logits_shape[0], (num_samples,)
+        if isinstance(generator, Generators):
+            return torch.stack([torch.randint(2**62, shape, generator=one) for one in generator.images], dim=1)
+        return torch.randint(2**62, (num_samples, batch_size), generator=generator)
+
+    def logits(self, noise: Noise) -> Tensor:
+        """Logarithms of gamma draws, `(N, B, C, *spatial)`: their softmax is a draw from the Dirichlet."""
+        assert isinstance(noise, Tensor)
+        shapes = self.dirichlet.log_concentration
+        on_cpu = shapes.float().cpu()
+        draws = [
+            torch.stack(
+                [
+                    log_gamma_draws(one, torch.Generator().manual_seed(seed))
+                    for one, seed in zip(on_cpu, seeds, strict=True)
+                ]
+            )
+            for seeds in noise.tolist()
+        ]
+        return torch.stack(draws).to(shapes.device)
+
+    def sample(self, num_samples: int, generator: RandomSource = None) -> Tensor:
+        """N label maps `(N, B, *spatial)`, uint8. Pixels are drawn independently of each other: where the prediction is
+        unsure the maps are speckled, and objects do not come or go as a whole. How likely each class is at each pixel
+        is what this distribution knows; which pixels go together it does not.
+        """
+        return super().sample(num_samples, generator)
+
+    def mean(self, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
+        return self.dirichlet.log_mean.exp()
+
+    def entropy(self, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
+        return self.dirichlet.entropy()
+
+    def expected_entropy(self) -> Tensor:
+        """The mean entropy of drawn class probabilities `(B, *spatial)`, nats: what no better model could take away."""
+        return self.dirichlet.expected_entropy()
+
+    def mutual_information(self, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
+        return (self.dirichlet.entropy() - self.dirichlet.expected_entropy()).clamp(min=0)
+
+    def variance(self, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
+        return self.dirichlet.variance()
+
+    def log_prob(self, labels: Tensor, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
+        """Exact: the sum of ln m over the judged pixels."""
+        valid = labels != IGNORE
+        pixels = self.dirichlet.log_mean.gather(1, labels.masked_fill(~valid, 0).long())
+        return pixels.masked_fill(~valid, 0).flatten(2).sum(2)
+
+
+class LightweightProbabilisticConfig(MethodConfig):
+    backbone: Literal["unet", "deeplabv3plus"] = Field("unet", description="the network that moments go through")
+    channels: tuple[PositiveInt, ...] = Field(
+        (32, 64, 128, 192), min_length=2, description="channels of each scale, finest first"
+    )
+    convs_per_scale: int = Field(3, ge=1, description="unet: 3x3 convolutions at each scale, on each side")
+    pooling: Pooling = Field("average", description="unet: from scale to scale, down")
+    upsampling: Upsampling = Field("linear", description="unet: from scale to scale, up")
+    max_pool: MaxPool = Field("pairwise", description="how the largest of a window is reduced to the larger of two")
+    blocks_per_stage: int = Field(1, ge=1, description="deeplabv3plus: residual blocks at each scale")
+    output_stride: Literal[8, 16] = Field(8, description="deeplabv3plus: of the coarsest features")
+    rates: tuple[PositiveInt, ...] = Field((2, 4, 8), min_length=1, description="deeplabv3plus: dilations side by side")
+    aspp_channels: int = Field(64, ge=1, description="deeplabv3plus: of each dilated branch, and of the decoder")
+    low_level_channels: int = Field(12, ge=1, description="deeplabv3plus: of the skip connection")
+    separable: bool = Field(False, description="deeplabv3plus: depthwise and pointwise in place of 3x3 convolutions")
+    normalisation: Literal["none", "batch", "group"] = Field(
+        "none", description="after each convolution; group: deeplabv3plus alone"
+    )
+    noise_variance: float = Field(1e-3, gt=0, description="of each pixel of the normalised image")
+    variance_floor: float = Field(1e-3, ge=0, description="added to the variances after each layer that computes")
+    scale_form: ScaleForm = Field("expected-variance", description="how variances become the Dirichlet's scale")
+    label_smoothing: float = Field(1e-2, gt=0, lt=1, description="what a label leaves to the other classes")
+    off_targets: OffTargets = Field("random", description="how the others share that")
+    scale_learning_rate: float = Field(1e-2, gt=0, description="peak learning rate of c1 and c2")
+    compiled: bool | None = Field(None, description="compile the activations; not given: in training, where possible")
+    initialisation: Initialisation = Field("he_normal", description="initial weights")
+
+    @model_validator(mode="after")
+    def _has_group_norm_where_it_is(self) -> LightweightProbabilisticConfig:
+        if self.backbone == "unet" and self.normalisation == "group":
+            raise ValueError("normalisation='group' is for deeplabv3plus: the U-Net has none or batch")
+        return self
+
+
+class LightweightProbabilistic(SegmentationMethod):
+    Config = LightweightProbabilisticConfig
+    summary = "means and variances through every layer in one pass, and a Dirichlet for each pixel"
+    paper = "Gast and Roth, Lightweight Probabilistic Deep Networks, CVPR 2018"
+    config: LightweightProbabilisticConfig
+
+    def __init__(self, config: LightweightProbabilisticConfig) -> None:
+        super().__init__(config)
+        network = backbone(config)
+        initialise(network, config.initialisation)
+        self.network = moment_network(network, Propagation(config.variance_floor, config.max_pool, config.compiled))
+        self.scale_base = nn.Parameter(torch.tensor(INITIAL_SCALE))
+        self.scale_slope = nn.Parameter(torch.tensor(INITIAL_SCALE))
+
+    def moments(self, images: Tensor) -> Moments:
+        """Mean and variance of the class scores, `(B, C, *spatial)`, of images `(B, K, *spatial)`."""
+        scores: Moments = self.network(images, torch.full_like(images, self.config.noise_variance))
+        return scores
+
+    def dirichlet(self, images: Tensor) -> Dirichlet:
+        """The Dirichlet of each pixel of images `(B, K, *spatial)`."""
+        moments = self.moments(images)
+        with torch.autocast(images.device.type, enabled=False):
+            return dirichlet_of(moments, softplus(self.scale_base), softplus(self.scale_slope), self.config.scale_form)
+
+    def forward(self, images: Tensor) -> DirichletSegmentation:
+        return DirichletSegmentation(self.dirichlet(images))
+
+    def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
+        raters, config, dirichlet = judgements(labels), self.config, self.dirichlet(images)
+        with torch.autocast(images.device.type, enabled=False):
+            targets = smoothed_targets(
+                raters.labels, config.num_classes, config.label_smoothing, config.off_targets, generator
+            )
+            of_raters = Dirichlet(*(part[raters.image] for part in dirichlet))
+            surprise = -of_raters.log_density(targets).masked_fill(raters.labels == IGNORE, 0)
+            total = (raters.weight * surprise.flatten(1).sum(1)).sum()
+            with torch.no_grad():
+                label = raters.labels.masked_fill(raters.labels == IGNORE, 0).long().unsqueeze(1)
+                pixels = -of_raters.log_mean.gather(1, label)[:, 0].masked_fill(raters.labels == IGNORE, 0)
+                cross_entropy = (raters.weight * pixels.flatten(1).sum(1)).sum()
+        terms = {"dirichlet": total.detach(), "cross_entropy": cross_entropy}
+        scales = {"c1": softplus(self.scale_base).detach(), "c2": softplus(self.scale_slope).detach()}
+        return Loss(total, {**terms, **scales})
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """c1 and c2 have their own learning rate, and their gradient no part in the clipped norm."""
+        scales = [self.scale_base, self.scale_slope]
+        groups = super().parameter_groups(learning_rate)
+        groups[1]["params"] = [p for p in groups[1]["params"] if not any(p is scale for scale in scales)]
+        own = {"params": scales, "lr": self.config.scale_learning_rate, "weight_decay": 0.0, "clip": False}
+        return [*groups, own]
+
+
+def backbone(config: LightweightProbabilisticConfig) -> nn.Module:
+    """The ordinary network: images `(B, K, *spatial)` -> class scores `(B, C, *spatial)`."""
+    if config.backbone == "deeplabv3plus":
+        settings = DeepLabSettings(
+            config.channels,
+            config.blocks_per_stage,
+            config.output_stride,
+            config.rates,
+            config.aspp_channels,
+            config.low_level_channels,
+            config.separable,
+            config.normalisation,
+        )
+        return DeepLabV3Plus(config.image_channels, config.num_classes, settings)
+    assert config.normalisation != "group"
+    style = Style(config.normalisation, config.pooling, config.upsampling)
+    features = UNetFeatures(config.image_channels, config.channels, config.convs_per_scale, style)
+    return nn.Sequential(features, class_scores(config.channels[0], config.num_classes))

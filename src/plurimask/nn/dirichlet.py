@@ -1,0 +1,128 @@
+"""A Dirichlet distribution over the class probabilities of each pixel, from the moments of its class scores."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from plurimask.distribution import IGNORE
+from plurimask.nn.losses import one_hot
+from plurimask.nn.moments import Moments
+
+ScaleForm = Literal["expected-variance", "released-code"]
+OffTargets = Literal["random", "uniform"]
+
+RELEASED_LEAST_SCALE = 1e-4
+_LARGEST = 1e30
+"""Of 1 / shape: a draw of so small a shape is 0 beside any other."""
+_TRIES = 5
+"""A proposal is refused with a probability below 0.05, whatever the concentration: all are in 3e-7 of the draws."""
+
+
+class Dirichlet(NamedTuple):
+    """Concentrations alpha = m / s of every pixel, kept as logarithms: a class's may be far below what floats hold."""
+
+    log_mean: Tensor
+    """`(B, C, *spatial)`, float32: log m, the logarithms of probabilities that sum to 1."""
+    log_scale: Tensor
+    """`(B, *spatial)`, float32: log s. All concentrations together are 1 / s."""
+
+    @property
+    def log_concentration(self) -> Tensor:
+        """log alpha, `(B, C, *spatial)`."""
+        return self.log_mean - self.log_scale.unsqueeze(1)
+
+    def variance(self) -> Tensor:
+        """Of each class's probability, `(B, C, *spatial)`: m (1 - m) s / (1 + s)."""
+        mean, scale = self.log_mean.exp(), self.log_scale.exp().unsqueeze(1)
+        return mean * -torch.expm1(self.log_mean) * (scale / (1 + scale))
+
+    def entropy(self) -> Tensor:
+        """Of the mean, `(B, *spatial)`, nats: - sum m ln m."""
+        return -(self.log_mean.exp() * self.log_mean).sum(1)
+
+    def expected_entropy(self) -> Tensor:
+        """Of the entropy of drawn probabilities, `(B, *spatial)`, nats: psi(1 / s + 1) - sum m psi(alpha + 1)."""
+        total = torch.digamma((-self.log_scale).exp() + 1)
+        return total - (self.log_mean.exp() * torch.digamma(self.log_concentration.exp() + 1)).sum(1)
+
+    def log_density(self, log_targets: Tensor) -> Tensor:
+        """ln Dir(t | alpha), `(B, *spatial)`, of probabilities t given as logarithms `(B, C, *spatial)`.
+
+        ln Gamma(alpha) is taken as ln Gamma(1 + alpha) - ln alpha, which is finite however small alpha is.
+        """
+        log_alpha = self.log_concentration
+        alpha = log_alpha.exp()
+        terms = (alpha - 1) * log_targets + log_alpha - torch.lgamma(1 + alpha)
+        return torch.lgamma((-self.log_scale).exp()) + terms.sum(1)
+
+
+def dirichlet_of(scores: Moments, base: Tensor, slope: Tensor, form: ScaleForm) -> Dirichlet:
+    """The Dirichlet of class scores with mean mu and variance v: m = softmax(mu), alpha = m / s.
+
+    Args:
+        scores: `(B, C, *spatial)`.
+        base: c1 > 0, a scalar.
+        slope: c2 > 0, a scalar.
+        form: "expected-variance": s = c1 + c2 sqrt(sum_j m_j v_j). "released-code", that of Gast and Roth:
+            s = 1e-4 + c1 + c2 sqrt(sum_j m_j^2 v_j).
+    """
+    log_mean = scores.mean.float().log_softmax(1)
+    mean, variance = log_mean.exp(), scores.variance.float()
+    released = form == "released-code"
+    spread = ((mean.square() if released else mean) * variance).sum(1)
+    # The root of 0 has no finite gradient.
+    scale = base + slope * (spread + 1e-20).sqrt() + (RELEASED_LEAST_SCALE if released else 0.0)
+    return Dirichlet(log_mean, scale.log())
+
+
+def smoothed_targets(
+    labels: Tensor, num_classes: int, smoothing: float, off_targets: OffTargets, generator: torch.Generator | None
+) -> Tensor:
+    """Logarithms of labels moved off the corners of the simplex, where a Dirichlet has no density.
+
+    Args:
+        labels: `(P, *spatial)`, uint8; what stands at IGNORE pixels has no meaning.
+        num_classes: C.
+        smoothing: epsilon, between 0 and 1.
+        off_targets: "random": 1 - epsilon for the label, epsilon for the others in random shares, uniform from 0.1 to 1
+            and made to sum to 1. "uniform": (1 - epsilon) one-hot + epsilon / C.
+        generator: of the random shares.
+
+    Returns:
+        `(P, C, *spatial)`, float32.
+    """
+    hot = one_hot(labels.masked_fill(labels == IGNORE, 0), num_classes)
+    if off_targets == "uniform":
+        return ((1 - smoothing) * hot + smoothing / num_classes).log()
+    shares = torch.rand(hot.shape, generator=generator).to(hot.device) * 0.9 + 0.1
+    shares = shares * (1 - hot)
+    return ((1 - smoothing) * hot + smoothing * shares / shares.sum(1, keepdim=True)).log()
+
+
+def log_gamma_draws(log_shape: Tensor, generator: torch.Generator) -> Tensor:
+    """Logarithms of draws from Gamma distributions of given shapes, of any smallness.
+
+    Marsaglia and Tsang, "A Simple Method for Generating Gamma Variables", ACM TOMS 2000, for shape + 1, times a uniform
+    number to the power of 1 / shape. Every element takes a fixed number of random numbers, so that a rounding that
+    turns one decision changes one element alone; of five refused proposals the last is taken.
+
+    Args:
+        log_shape: any shape, float32, on the CPU.
+        generator: its state decides the draws.
+    """
+    d = log_shape.exp() + (1 - 1 / 3)
+    c = 1 / (3 * d.sqrt())
+    uniform = torch.rand(log_shape.shape, generator=generator)
+    log_draw, open_ = torch.zeros_like(d), torch.ones_like(d, dtype=torch.bool)
+    for _ in range(_TRIES):
+        x = torch.randn(log_shape.shape, generator=generator)
+        height = (1 - torch.rand(log_shape.shape, generator=generator)).log()
+        root = 1 + c * x
+        log_v = 3 * root.clamp(min=1e-6).log()
+        accepted = (root > 0) & (height < 0.5 * x.square() + d * (1 - log_v.exp() + log_v))
+        log_draw = torch.where(open_, d.log() + log_v, log_draw)
+        open_ &= ~accepted
+    return log_draw + (1 - uniform).log() * torch.exp(-log_shape).clamp(max=_LARGEST)
