@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 
-from compared import arguments, compare
+from compared import Protocol, arguments, compare
 from record import data_folder
 
 from plurimask import open_data
@@ -27,7 +27,7 @@ def main() -> None:
     parser = arguments(__doc__, 40, METHODS)
     parser.set_defaults(samples=20)
     options = parser.parse_args()
-    results = compare("bbbc010", open_data(data_folder() / "bbbc010"), "bbbc010", {}, ABOUT, options)
+    results = compare(Protocol("bbbc010", ABOUT, "bbbc010"), open_data(data_folder() / "bbbc010"), options)
     missed = [name for name, result in results.items() if result["median_dice"] < NEEDED.get(name, 0)]
     if "dropout-unet" in results and results["dropout-unet"]["error_auroc"] < NEEDED_AUROC:
         missed.append("AUROC")

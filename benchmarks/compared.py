@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,31 @@ def arguments(description: str, minutes: float, methods: Sequence[str]) -> argpa
     return parser
 
 
-def compare(
-    name: str, source: DataSource, preset: str, settings: Mapping[str, Any], about: str, options: argparse.Namespace
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Protocol:
+    """What is compared, on what."""
+
+    name: str
+    """Of the benchmark."""
+    about: str
+    """The data in words."""
+    preset: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """For all; a method takes those that it has."""
+    variants: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+    """Names that are no methods: the method that each is, and its own settings."""
+
+
+def compare(protocol: Protocol, source: DataSource, options: argparse.Namespace) -> dict[str, Any]:
     """Train and evaluate the methods of `options`, write page, table and record; returns the results by method."""
-    chosen = {**settings, "max_minutes": options.minutes_per_method} if options.methods else dict(settings)
+    chosen = dict(protocol.settings)
+    if options.methods:
+        chosen["max_minutes"] = options.minutes_per_method
     contenders = [Contender(path.name, run=path) for path in options.runs]
-    contenders += [
-        Contender(method, Plan(method, preset, settings_for(method, chosen), options.seed))
-        for method in options.methods
-    ]
+    for name in options.methods:
+        method, own = protocol.variants.get(name, (name, {}))
+        settings = {**settings_for(method, chosen), **own}
+        contenders.append(Contender(name, Plan(method, protocol.preset, settings, options.seed)))
     with Bars(Console(stderr=True)) as watcher:
         if not train_contenders(contenders, source, options.work, watcher):
             raise SystemExit(130)
@@ -57,6 +73,14 @@ def compare(
     totals = compared.results[0].totals
     shared = {"num_images": totals["num_images"], "ged_oracle": totals["ged_oracle"], "mu": totals["rater_diversity"]}
     loaded = {"runs": [run.name for run in options.runs]} if options.runs else {}
-    config = {"preset": preset, **chosen, **loaded, "samples": options.samples, "seed": options.seed, "data": about}
-    write(options.out, record(name, config, {**shared, "methods": results}))
+    config = {
+        "preset": protocol.preset,
+        **chosen,
+        **({"variants": dict(protocol.variants)} if protocol.variants else {}),
+        **loaded,
+        "samples": options.samples,
+        "seed": options.seed,
+        "data": protocol.about,
+    }
+    write(options.out, record(protocol.name, config, {**shared, "methods": results}))
     return results

@@ -8,7 +8,7 @@ record. DATA is the folder named by PLURIMASK_DATA, else ../shared/data.
 
 from __future__ import annotations
 
-from compared import arguments, compare
+from compared import Protocol, arguments, compare
 from record import data_folder
 
 from plurimask import open_data
@@ -19,7 +19,7 @@ ABOUT = "LIDC-IDRI, 64 x 64 centre crops, 565 validation images of 175 patients,
 
 def main() -> None:
     options = arguments(__doc__, 15, METHODS).parse_args()
-    compare("lidc", open_data(data_folder() / "lidc"), "small", {"center_crop": 64}, ABOUT, options)
+    compare(Protocol("lidc", ABOUT, "small", {"center_crop": 64}), open_data(data_folder() / "lidc"), options)
 
 
 if __name__ == "__main__":

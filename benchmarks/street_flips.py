@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 
-from compared import arguments, compare
+from compared import Protocol, arguments, compare
 from record import data_folder
 
 from plurimask import open_data
@@ -36,7 +36,7 @@ ABOUT = "CamVid, 101 validation images, 11 classes of which 5 flip: 32 modes of 
 def main() -> None:
     options = arguments(__doc__, 7, METHODS).parse_args()
     source = open_data(data_folder() / "camvid", flips=["street"])
-    results = compare("street_flips", source, "small", SETTINGS, ABOUT, options)
+    results = compare(Protocol("street_flips", ABOUT, "small", SETTINGS), source, options)
     for name, result in results.items():
         print(name, {key: flip["frequency"] for key, flip in result["flips"].items()}, result["flip_error"])
     own = results.get("probabilistic-unet")

@@ -24,7 +24,7 @@ from plurimask.nn.moments.gaussian import (
     larger_moments,
     leaky_gradients,
     leaky_moments,
-    leaky_moments_in_place,
+    leaky_moments_into,
     slope_gradient,
 )
 
@@ -32,6 +32,8 @@ BLOCK = 2**17
 """Elements: some blocks of float32 fit into a processor's second-level caches."""
 
 Formula: TypeAlias = Callable[..., tuple[Tensor, ...]]
+_WRITING: dict[Formula, Callable[..., None]] = {leaky_moments: leaky_moments_into}
+"""Formulas that have a form which writes its results where they belong."""
 _NOT_COMPILED: set[Formula] = set()
 """Formulas that the machine's compiler has failed on."""
 
@@ -68,8 +70,7 @@ class _Leaky(torch.autograd.Function):
     def forward(ctx: Any, mean: Tensor, variance: Tensor, slope: float, compiled: bool) -> tuple[Tensor, ...]:
         ctx.save_for_backward(mean, variance)
         ctx.slope, ctx.compiled = slope, compiled
-        formula = leaky_moments if compiled else leaky_moments_in_place
-        return _apply(formula, [mean, variance], 2, (slope,), compiled)
+        return _apply(leaky_moments, [mean, variance], 2, (slope,), compiled)
 
     @staticmethod
     @once_differentiable
@@ -138,13 +139,17 @@ def _in_blocks(
     formula: Formula, inputs: Sequence[Tensor], num_outputs: int, constants: tuple[Any, ...]
 ) -> tuple[Tensor, ...]:
     """Of flat tensors, a block of memory at a time."""
-    outputs = tuple(torch.empty_like(inputs[0]) for _ in range(num_outputs))
+    outputs = [torch.empty_like(inputs[0]) for _ in range(num_outputs)]
+    writing = _WRITING.get(formula) if inputs[0].dtype in (torch.float32, torch.float64) else None
     for start in range(0, len(inputs[0]), BLOCK):
         block = slice(start, start + BLOCK)
-        values = formula(*(_precise(one[block]) for one in inputs), *constants)
-        for output, value in zip(outputs, values, strict=True):
+        arguments = [*(_precise(one[block]) for one in inputs), *constants]
+        if writing is not None:
+            writing(tuple(output[block] for output in outputs), *arguments)
+            continue
+        for output, value in zip(outputs, formula(*arguments), strict=True):
             output[block] = value
-    return outputs
+    return tuple(outputs)
 
 
 def _precise(values: Tensor) -> Tensor:

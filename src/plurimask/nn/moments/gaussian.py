@@ -28,8 +28,9 @@ import math
 import torch
 from torch import Tensor
 
-_LEAST = 1e-36
-"""Added to variances before they divide: a variance of 0 is a sure value."""
+_LEAST = 2.0**-120
+"""Added to variances before they divide: a variance of 0 is a sure value. The root is a power of 2, so that dividing by
+it and multiplying again changes no digit."""
 _ROOT_HALF = math.sqrt(0.5)
 _DENSITY = 1 / math.sqrt(2 * math.pi)
 
@@ -53,21 +54,23 @@ def leaky_moments(mean: Tensor, variance: Tensor, slope: float | Tensor) -> tupl
     return sigma * (h - slope * low), variance * share.clamp(min=0)
 
 
-def leaky_moments_in_place(mean: Tensor, variance: Tensor, slope: float) -> tuple[Tensor, Tensor]:
-    """`leaky_moments` with as few passes over memory as there can be, for blocks that fit into a cache."""
-    sigma = torch.add(variance, _LEAST).sqrt_()
+def leaky_moments_into(out: tuple[Tensor, Tensor], mean: Tensor, variance: Tensor, slope: float) -> None:
+    """`leaky_moments` written to `out`, with as few passes over memory as there can be, for blocks that fit into a
+    cache. `out` must not share memory with the inputs.
+    """
+    sigma = torch.add(variance, _LEAST, out=out[0]).sqrt_()
     a = mean / sigma
-    h = torch.square(a).mul_(-0.5).exp_().mul_(_DENSITY)
-    above = torch.mul(a, -_ROOT_HALF).erfc_().mul_(0.5)
-    h.addcmul_(a, above).clamp_(min=0)
+    above = torch.mul(a, -_ROOT_HALF, out=out[1]).erfc_().mul_(0.5)
+    h = torch.square(a).mul_(-0.5).exp_().mul_(_DENSITY).addcmul_(a, above).clamp_(min=0)
     low = torch.sub(h, a, out=a)
     if slope == 0:
         sigma.mul_(h)
-        return sigma, above.addcmul_(h, low, value=-1).clamp_(min=0).mul_(variance)
-    product = h * low
-    sigma.mul_(h.sub_(low, alpha=slope))
-    share = above.mul_(1 - slope**2).add_(slope**2).sub_(product, alpha=(1 - slope) ** 2)
-    return sigma, share.clamp_(min=0).mul_(variance)
+        share = above.addcmul_(h, low, value=-1)
+    else:
+        product = h * low
+        sigma.mul_(h.sub_(low, alpha=slope))
+        share = above.mul_(1 - slope**2).add_(slope**2).sub_(product, alpha=(1 - slope) ** 2)
+    share.clamp_(min=0).mul_(variance)
 
 
 def leaky_gradients(
@@ -144,3 +147,10 @@ def _beyond(d: Tensor) -> tuple[Tensor, Tensor]:
     """q = 1 - Phi(d) and t = phi(d) - d q = E[max(z - d, 0)], for d >= 0 and z ~ N(0, 1)."""
     q = torch.erfc(d * _ROOT_HALF) * 0.5
     return q, (torch.exp(d * d * -0.5) * _DENSITY - d * q).clamp(min=0)
+
+
+def leaky_moments_in_place(mean: Tensor, variance: Tensor, slope: float) -> tuple[Tensor, Tensor]:
+    """Shim for tests being written; use `leaky_moments_into`."""
+    out = (torch.empty_like(mean), torch.empty_like(mean))
+    leaky_moments_into(out, mean, variance, slope)
+    return out

@@ -190,8 +190,19 @@ def _interpolated(
     else:
         source = ((places + 0.5) * (1 / factor if factor else before / after) - 0.5).clamp(min=0)
     lower = source.long().clamp(max=before - 1)
-    share = (source - lower).clamp(max=1).to(variance.dtype).view(-1, *[1] * (variance.ndim - 1 - dim))
+    share = (
+        (source - lower)
+        .clamp(max=1)
+        .to(variance.dtype)
+        .view([-1 if axis == dim else 1 for axis in range(variance.ndim)])
+    )
     upper = (lower + 1).clamp(max=before - 1)
     share = torch.where((upper == lower).view(share.shape), 0, share)
-    near, far = variance.index_select(dim, lower), variance.index_select(dim, upper)
-    return near * (1 - share).square() + far * share.square()
+    # Selecting gives a plain layout: it is done on the layout that the features have.
+    is_last = variance.ndim == 4 and variance.is_contiguous(memory_format=torch.channels_last)
+    order = (0, 2, 3, 1) if is_last else tuple(range(variance.ndim))
+    plain, axis = variance.permute(order), order.index(dim)
+    share = share.permute(order)
+    near, far = plain.index_select(axis, lower), plain.index_select(axis, upper)
+    mixed = near * (1 - share).square() + far * share.square()
+    return mixed.permute([order.index(place) for place in range(variance.ndim)])
