@@ -56,6 +56,8 @@ class Node(NamedTuple):
         """Where a link meets the node. A U-Net is entered and left at its finest scale."""
         across = {"left": -0.5, "right": 0.5}.get(name, 0.0)
         along = {"bottom": -0.5, "top": 0.5}.get(name, 0.0) * (0.75 if self.kind == "encoder" else 1)
+        if self.kind == "simplex":
+            across /= 2  # on the triangle's edge, halfway up
         if self.kind == "unet" and across:
             return self.x + across * self.w, self.y + self.h / 2 - BLOCK / 2
         return self.x + across * self.w, self.y + along * self.h
@@ -244,6 +246,39 @@ def paint_places(axes: Axes, node: Node) -> None:
     write(axes, (left + node.w + 0.05, node.y + 0.02), node.text, ha="left", va="bottom")
 
 
+def paint_simplex(axes: Axes, node: Node) -> None:
+    """A Dirichlet over three classes: a triangle with a cloud in it."""
+    left, right, low = node.x - node.w / 2, node.x + node.w / 2, node.y - node.h / 2
+    corners = [(left, low), (right, low), (node.x, low + node.h)]
+    axes.add_patch(Polygon(corners, facecolor="white", edgecolor=INK, linewidth=0.8, joinstyle="round"))
+    for share, size in ((0.2, 1.0), (0.45, 0.66), (0.9, 0.3)):
+        cloud = (0.4 * size * node.w, 0.26 * size * node.h)
+        centre = (node.x - 0.1 * node.w, low + 0.23 * node.h)
+        axes.add_patch(Ellipse(centre, *cloud, angle=20, facecolor=tint(PURPLE, share), lw=0))
+    write(axes, (node.x, low - 0.03), node.text, va="top")
+
+
+def paint_speckles(axes: Axes, node: Node) -> None:
+    """Label maps in a column whose pixels are drawn one by one; `detail` as of "masks", its numbers are seeds."""
+    colour, *seeds = node.detail
+    step, count = node.h / len(seeds), 12
+    for number, seed in enumerate(seeds):
+        y = node.y + node.h / 2 - (number + 0.5) * step
+        if seed == -1:
+            write(axes, (node.x, y), "$\\vdots$", TEXT + 2)
+            continue
+        left, low, size, random = node.x - node.w / 2, y - node.w / 2, node.w / count, Random(int(seed))
+        axes.add_patch(Rectangle((left, low), node.w, node.w, facecolor="white", lw=0))
+        for place in range(count * count):
+            row, column = divmod(place, count)
+            radius = ((column - 5.5) ** 2 + (1.25 * (row - 5.5)) ** 2) ** 0.5
+            if random.random() < min(1.0, max(0.0, (5.2 - radius) / 3)):
+                corner = (left + column * size, low + row * size)
+                axes.add_patch(Rectangle(corner, size, size, facecolor=str(colour), lw=0))
+        axes.add_patch(Rectangle((left, low), node.w, node.w, facecolor="none", edgecolor=INK, linewidth=0.8))
+    write(axes, (node.x, node.y - node.h / 2 - 0.03), node.text, va="top")
+
+
 PAINTERS: dict[str, Callable[[Axes, Node], None]] = {
     "region": paint_region,
     "box": paint_box,
@@ -259,6 +294,8 @@ PAINTERS: dict[str, Callable[[Axes, Node], None]] = {
     "join": paint_join,
     "block": paint_block,
     "places": paint_places,
+    "simplex": paint_simplex,
+    "speckles": paint_speckles,
 }
 
 
@@ -694,6 +731,96 @@ def hierarchical_probabilistic_unet_panels() -> tuple[Panel, ...]:
     return (Panel(SAMPLE, 4.36, sampling, flow, said), Panel(TRAIN, 4.4, training, learning, told))
 
 
+def lane(finest: float) -> Node:
+    """A U-Net for means or for variances, lower than `unet`."""
+    return Node("unet", 1.95, finest - 0.55, 2.1, 1.3)
+
+
+def lightweight_probabilistic_panels() -> tuple[Panel, ...]:
+    upper, lower = 3.0, 1.37
+    sampling = {
+        "once": once(0.72, 5.88, 0.03, 3.3),
+        "image": image(upper),
+        "noise": Node("box", 0.37, lower, 0.58, 0.42, "noise\nvariance", (ORANGE,)),
+        "means": lane(upper),
+        "variances": lane(lower),
+        "mu": box(3.4, upper, "1x1 conv", 0.56),
+        "v": box(3.4, lower, "1x1 conv", 0.56),
+        "m": box(4.38, upper, "softmax", 0.62),
+        "s": box(4.38, lower, "$c_1 + c_2 \\,\\cdot$\n$\\sqrt{\\Sigma_j m_j v_j}$", 0.78),
+        "law": Node("simplex", 5.2, lower, 0.56, 0.48),
+        "closed": Node("box", 5.2, 0.42, 1.26, 0.54, "mean, variance,\nentropy, mutual infor-\nmation: closed forms"),
+        "masks": Node("speckles", 6.35, 1.95, 0.44, 2.1, "", (SKY, 0, 1, 2, -1)),
+    }
+    flow = [
+        Link("image.right", "means.left"),
+        Link("noise.right", "variances.left"),
+        Link("means.right", "mu.left"),
+        Link("variances.right", "v.left"),
+        Link("mu.right", "m.left", "$\\mu$"),
+        Link("v.right", "s.left", "$v$"),
+        Link("m.bottom", "s.top"),
+        Link("m.right", "law.top", bend="hv"),
+        Link("s.right", "law.left", "$s$"),
+        Link("law.bottom", "closed.top"),
+        Link("law.right", "masks.left", bend="hvh"),
+    ]
+    said = [
+        (1.95, 1.66, "the same weights, squared"),
+        (4.47, 2.3, "$m$"),
+        (5.5, 2.3, "Dirichlet:\n$\\alpha = m / s$"),
+        (6.33, 0.93, "each pixel\nby itself"),
+    ]
+    rows, columns = (0.85, 0.32), {"in": 0.47, "conv": 1.77, "relu": 3.25, "out": 4.6}
+    texts = {
+        "in": ("means $\\mu$", "variances $v$"),
+        "conv": ("$W \\mu + b$", "$W^2 v$"),
+        "relu": ("$\\sigma h$", "$v \\,(\\Phi - h\\,l)$"),
+        "out": ("means", "variances"),
+    }
+    layer = {
+        "once": once(1.2, 2.34, 0.04, 1.3, "convolution"),
+        "again": once(2.68, 3.82, 0.04, 1.3, "ReLU"),
+        **{
+            f"{name} {row}": Node("box", x, rows[row], 0.82, 0.36, texts[name][row], (SKY if row == 0 else ORANGE,))
+            for name, x in columns.items()
+            for row in (0, 1)
+        },
+    }
+    inside = [
+        Link(f"{before} {row}.right", f"{after} {to}.left")
+        for before, after in pairwise(columns)
+        for row in (0, 1)
+        for to in ((0, 1) if after == "relu" else (row,))
+    ]
+    told = [(5.95, 0.6, "$\\sigma = \\sqrt{v}$,  $a = \\mu / \\sigma$\n$h = a\\,\\Phi(a) + \\phi(a)$\n$l = h - a$")]
+    height = 1.25
+    training = {
+        "image": image(height),
+        "net": Node("icon", 1.75, height, 1.25, 0.42, "$\\mu$ and $v$"),
+        "noise": Node("box", 1.75, 0.38, 0.95, 0.36, "noise variance", (ORANGE,)),
+        "law": Node("simplex", 3.3, height, 0.56, 0.48),
+        "scale": Node("box", 3.3, 0.38, 1.5, 0.42, "$c_1, c_2$: learned, with\na rate of their own"),
+        "loss": loss(5.0, height, "$-\\ln\\,$Dir$(t \\mid \\alpha)$,\nsum over pixels", 1.15),
+        "smooth": box(5.0, 0.38, "$t$: smoothed", 0.85),
+        "map": rater(6.3, 0.38, ""),
+    }
+    learning = [
+        Link("image.right", "net.left"),
+        Link("noise.top", "net.bottom"),
+        Link("net.right", "law.left"),
+        Link("scale.top", "law.bottom"),
+        Link("law.right", "loss.left", "$\\alpha = m / s$"),
+        Link("map.left", "smooth.right"),
+        Link("smooth.top", "loss.bottom"),
+    ]
+    return (
+        Panel(SAMPLE, 3.72, sampling, flow, said),
+        Panel("Inside: means and variances through a layer", 1.7, layer, inside, told),
+        Panel(TRAIN, 2.0, training, learning, [(6.28, 0.72, "map $y$ of a rater")]),
+    )
+
+
 PANELS: dict[str, Callable[[], tuple[Panel, ...]]] = {
     "unet": unet_panels,
     "probabilistic-unet": probabilistic_unet_panels,
@@ -702,6 +829,7 @@ PANELS: dict[str, Callable[[], tuple[Panel, ...]]] = {
     "m-heads": m_heads_panels,
     "image2image-vae": image2image_vae_panels,
     "hierarchical-probabilistic-unet": hierarchical_probabilistic_unet_panels,
+    "lightweight-probabilistic": lightweight_probabilistic_panels,
 }
 
 

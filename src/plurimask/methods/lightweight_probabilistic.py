@@ -42,9 +42,6 @@ from plurimask.nn.moments import Moments, Propagation, moment_network
 from plurimask.nn.moments.moments import MaxPool
 from plurimask.nn.unet import Pooling, Style, UNetFeatures, Upsampling, class_scores
 
-INITIAL_SCALE = -7.0
-"""Of the parameters whose softplus are c1 and c2: 9.1e-4."""
-
 
 class DirichletSegmentation(SegmentationDistribution):
     """A Dirichlet over the class probabilities of each pixel, independent of all other pixels.
@@ -139,6 +136,7 @@ class LightweightProbabilisticConfig(MethodConfig):
     scale_form: ScaleForm = Field("expected-variance", description="how variances become the Dirichlet's scale")
     label_smoothing: float = Field(1e-2, gt=0, lt=1, description="what a label leaves to the other classes")
     off_targets: OffTargets = Field("random", description="how the others share that")
+    initial_scale: tuple[float, float] = Field((-7.0, -7.0), description="c1 and c2 begin at the softplus of these")
     scale_learning_rate: float = Field(1e-2, gt=0, description="peak learning rate of c1 and c2")
     compiled: bool | None = Field(None, description="compile the activations; not given: in training, where possible")
     initialisation: Initialisation = Field("he_normal", description="initial weights")
@@ -161,8 +159,8 @@ class LightweightProbabilistic(SegmentationMethod):
         network = backbone(config)
         initialise(network, config.initialisation)
         self.network = moment_network(network, Propagation(config.variance_floor, config.max_pool, config.compiled))
-        self.scale_base = nn.Parameter(torch.tensor(INITIAL_SCALE))
-        self.scale_slope = nn.Parameter(torch.tensor(INITIAL_SCALE))
+        base, slope = config.initial_scale
+        self.scale_base, self.scale_slope = nn.Parameter(torch.tensor(base)), nn.Parameter(torch.tensor(slope))
 
     def moments(self, images: Tensor) -> Moments:
         """Mean and variance of the class scores, `(B, C, *spatial)`, of images `(B, K, *spatial)`."""

@@ -69,8 +69,14 @@ class _Interpreter(fx.Interpreter):
 
     def __init__(self, network: fx.GraphModule, how: Propagation) -> None:
         super().__init__(network)
-        self.how = how
+        self.network, self.how = network, how
         self.extra_traceback = False  # errors keep their own words
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, Moments) and _overwrites(self.network, n):
+            self.env[n.args[0]] = result  # type: ignore[index]
+        return result
 
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         layer = self.fetch_attr(target)
@@ -92,6 +98,14 @@ class _Interpreter(fx.Interpreter):
             return getattr(args[0].mean, target)(*args[1:], **kwargs)
         with _named(target):
             return METHOD_RULES[target](*args, **kwargs, how=self.how)
+
+
+def _overwrites(network: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether it works in place: what reads its input later reads its result."""
+    if node.op == "call_module":
+        return bool(getattr(network.get_submodule(str(node.target)), "inplace", False))
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    return name.endswith("_") or bool(node.kwargs.get("inplace", False))
 
 
 @contextmanager

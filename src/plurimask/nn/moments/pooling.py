@@ -104,8 +104,8 @@ def _larger(one: Moments, other: Moments, how: Propagation) -> Moments:
 def _taps(x: Moments, window: Window, axis: int, whole: bool = False) -> list[Moments]:
     """For each place of the window along an axis, the values that lie under it, one for each window.
 
-    Under the last places fewer windows have values where windows reach beyond the end; `whole`: values that are never the
-    largest stand there instead.
+    Under the last places fewer windows have values where windows reach beyond the end; `whole`: values that are never
+    the largest stand there instead.
     """
     size, step, pad, apart = (part[axis] for part in window[:4])
     length = x.mean.shape[axis + 2]

@@ -1,0 +1,131 @@
+"""The fused functions are the formulas: in blocks, in any memory layout and precision, compiled, and in gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from naive_moments import uncertain
+from torch import Tensor
+
+from plurimask.nn.moments import fused
+from plurimask.nn.moments.fused import can_compile, fused_larger, fused_leaky, learned_leaky
+from plurimask.nn.moments.gaussian import larger_moments, leaky_moments
+
+SHAPE = (2, 3, 5, 7)
+CPU = torch.device("cpu")
+
+
+def assert_equal(got: tuple[Tensor, ...], expected: tuple[Tensor, ...], tolerance: float = 1e-6) -> None:
+    for one, right in zip(got, expected, strict=True):
+        torch.testing.assert_close(one, right, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("block", [1, 7, 30, 105, 209, 210, 211])
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+def test_blocks_of_any_size_give_the_same(block: int, slope: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = uncertain(*SHAPE, dtype=torch.float32), uncertain(*SHAPE, seed=1, dtype=torch.float32)
+    monkeypatch.setattr(fused, "BLOCK", block)
+    mean, variance = (one.clone().requires_grad_() for one in x)
+    got = fused_leaky(mean, variance, slope)
+    assert_equal(got, leaky_moments(*x, slope))
+    of_blocks = torch.autograd.grad(got, (mean, variance), tuple(y))
+    monkeypatch.setattr(fused, "BLOCK", 10**6)
+    whole = fused_leaky(mean, variance, slope)
+    of_whole = torch.autograd.grad(whole, (mean, variance), tuple(y))
+    assert_equal(of_blocks, of_whole)
+    monkeypatch.setattr(fused, "BLOCK", block)
+    assert_equal(fused_larger(x, y), larger_moments(*x, *y))
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.2, 1.0, -0.4])
+def test_gradients_of_a_leaky_relu(slope: float) -> None:
+    mean, variance = (one.requires_grad_() for one in uncertain(4, 3, 5))
+    assert torch.autograd.gradcheck(lambda m, v: fused_leaky(m, v, slope), (mean, variance))
+
+
+def test_gradients_of_a_leaky_relu_with_learned_slopes() -> None:
+    mean, variance = (one.requires_grad_() for one in uncertain(4, 3, 5))
+    for slope in (torch.tensor([0.2]), torch.tensor([[0.0], [0.25], [-0.5]])):
+        assert torch.autograd.gradcheck(learned_leaky, (mean, variance, slope.double().requires_grad_()))
+
+
+def test_gradients_of_the_larger_of_two() -> None:
+    inputs = [one.requires_grad_() for one in (*uncertain(4, 3, 5), *uncertain(4, 3, 5, seed=1))]
+    assert torch.autograd.gradcheck(lambda a, b, c, d: fused_larger((a, b), (c, d)), tuple(inputs))
+
+
+def test_gradients_are_finite_without_variance() -> None:
+    mean = torch.tensor([-1e6, -30.0, -1e-6, 1e-6, 4.0, 1e6])
+    other = torch.tensor([-1e6, 30.0, 1e-6, -2.0, 4.5, 2e6])
+    for variance in (0.0, 1e-30, 1e-12):
+        values = [one.clone().requires_grad_() for one in (mean, torch.full_like(mean, variance))]
+        others = [one.clone().requires_grad_() for one in (other, torch.full_like(mean, variance))]
+        slope = torch.tensor([0.25], requires_grad=True)
+        total = sum(one.sum() for one in fused_leaky(*values, 0.0))
+        total = total + sum(one.sum() for one in fused_larger(tuple(values), tuple(others)))
+        total = total + sum(one.sum() for one in learned_leaky(*values, slope))
+        for gradient in torch.autograd.grad(total, [*values, *others, slope]):
+            assert bool(gradient.isfinite().all())
+
+
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "channels_last": lambda values: values.contiguous(memory_format=torch.channels_last),
+    "transposed": lambda values: values.transpose(1, 3).contiguous().transpose(1, 3),
+    "every second": lambda values: values.repeat_interleave(2, 3)[..., ::2],
+    "with an offset": lambda values: torch.cat([values, values])[len(values) :],
+}
+
+
+@pytest.mark.parametrize("layout", list(LAYOUTS))
+@pytest.mark.parametrize("of", ["mean", "variance", "both"])
+def test_any_memory_layout_gives_the_same(layout: str, of: str) -> None:
+    x, y = uncertain(*SHAPE, dtype=torch.float32), uncertain(*SHAPE, seed=1, dtype=torch.float32)
+    mean = LAYOUTS[layout](x.mean) if of != "variance" else x.mean
+    variance = LAYOUTS[layout](x.variance) if of != "mean" else x.variance
+    assert torch.equal(mean, x.mean)
+    got = fused_leaky(mean, variance, 0.0)
+    assert_equal(got, leaky_moments(*x, 0.0))
+    if of != "variance" and layout == "channels_last":
+        assert all(one.is_contiguous(memory_format=torch.channels_last) for one in got)
+    assert_equal(fused_larger((mean, variance), y), larger_moments(*x, *y))
+    assert_equal(fused_larger(y, (mean, variance)), larger_moments(*y, *x))
+
+
+def test_expanded_values_are_read_as_they_stand() -> None:
+    x = uncertain(*SHAPE, dtype=torch.float32)
+    one = torch.tensor(0.3).expand(SHAPE)
+    assert_equal(fused_leaky(x.mean, one, 0.0), leaky_moments(x.mean, one.clone(), 0.0))
+    assert_equal(fused_leaky(one, x.variance, 0.0), leaky_moments(one.clone(), x.variance, 0.0))
+    assert_equal(fused_leaky(one, one, 0.1), leaky_moments(one.clone(), one.clone(), 0.1))
+
+
+@pytest.mark.parametrize(("dtype", "last_digit"), [(torch.bfloat16, 2**-8), (torch.float16, 2**-11)])
+def test_half_precision_is_computed_in_float32_and_rounded_once(
+    dtype: torch.dtype, last_digit: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = uncertain(*SHAPE, dtype=dtype), uncertain(*SHAPE, seed=1, dtype=dtype)
+    precise, other = x.moved(Tensor.float), y.moved(Tensor.float)
+    for block in (11, 10**6):
+        monkeypatch.setattr(fused, "BLOCK", block)
+        with torch.autocast("cpu", dtype=dtype):
+            got = fused_leaky(*x, 0.0)
+            larger = fused_larger(x, y)
+        assert all(one.dtype == dtype for one in (*got, *larger))
+        assert_equal(got, tuple(one.to(dtype) for one in leaky_moments(*precise, 0.0)), last_digit)
+        assert_equal(larger, tuple(one.to(dtype) for one in larger_moments(*precise, *other)), last_digit)
+
+
+@pytest.mark.skipif(not can_compile(CPU), reason="torch.compile needs a C++ compiler")
+def test_compiled_functions_give_the_same_forward_and_backward() -> None:
+    """The one test that compiles: half a minute."""
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 2**-7)):
+        inputs = [*uncertain(*SHAPE, dtype=dtype), *uncertain(*SHAPE, seed=1, dtype=dtype)]
+        results = []
+        for compiled in (False, True):
+            m1, v1, m2, v2 = (one.clone().requires_grad_() for one in inputs)
+            outputs = (*fused_leaky(m1, v1, 0.1, compiled), *fused_larger((m1, v1), (m2, v2), compiled))
+            total = sum((one.float() * (1 + number)).sum() for number, one in enumerate(outputs))
+            results.append((*outputs, *torch.autograd.grad(total, [m1, v1, m2, v2])))
+        assert_equal(results[1], results[0], tolerance)
