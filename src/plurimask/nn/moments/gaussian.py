@@ -147,10 +147,3 @@ def _beyond(d: Tensor) -> tuple[Tensor, Tensor]:
     """q = 1 - Phi(d) and t = phi(d) - d q = E[max(z - d, 0)], for d >= 0 and z ~ N(0, 1)."""
     q = torch.erfc(d * _ROOT_HALF) * 0.5
     return q, (torch.exp(d * d * -0.5) * _DENSITY - d * q).clamp(min=0)
-
-
-def leaky_moments_in_place(mean: Tensor, variance: Tensor, slope: float) -> tuple[Tensor, Tensor]:
-    """Shim for tests being written; use `leaky_moments_into`."""
-    out = (torch.empty_like(mean), torch.empty_like(mean))
-    leaky_moments_into(out, mean, variance, slope)
-    return out
