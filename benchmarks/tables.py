@@ -7,15 +7,17 @@ python benchmarks/tables.py --check      (exits with 1 if the page is not what t
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from adf_tables import adf
+from page_parts import load, method_table, number, prose, provenance
+
 from plurimask.comparison_table import markdown_table
 
 ROOT = Path(__file__).parents[1]
-RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md"
+PAGE = ROOT / "docs" / "benchmarks.md"
 
 NUMBERS = (1, 4, 8, 16)
 PUBLISHED_LIDC = {
@@ -41,28 +43,6 @@ PUBLISHED_WORMS = {"dropout-unet": 0.905, "unet": 0.924}
 """Median Dice on the test wells."""
 
 
-def load(name: str) -> dict[str, Any] | None:
-    """A record, if it was made."""
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else None
-
-
-def prose(text: str) -> str:
-    """A paragraph without the breaks of its source."""
-    return " ".join(text.split())
-
-
-def provenance(record: dict[str, Any]) -> str:
-    """Where and when a record was made."""
-    machine, config = record["hardware"], record["config"]
-    settings = ", ".join(f"{name} {value}" for name, value in config.items() if name not in ("data", "preset"))
-    about = f"{config['data']}. " if "data" in config else ""
-    return (
-        f"{about}Preset `{config.get('preset', '-')}`, {settings}. {machine['cpu']}, "
-        f"{machine['cores']} cores, {machine['threads']} threads, torch {machine['torch']}, {record['date'][:10]}."
-    )
-
-
 def curve_table(methods: dict[str, Any], published: dict[str, tuple[float, ...]], oracle: dict[int, float]) -> str:
     """GED at n samples, ours and the published beside it."""
     lines = ["| method | " + " | ".join(f"n = {n} | paper" for n in NUMBERS) + " |", "|---|" + "---:|" * 8]
@@ -73,13 +53,6 @@ def curve_table(methods: dict[str, Any], published: dict[str, tuple[float, ...]]
     cells = [f"{oracle[n]:.3f} | -" for n in NUMBERS]
     lines.append("| draws from the raters themselves | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def method_table(record: dict[str, Any]) -> str:
-    """All figures of the compared methods."""
-    others = ("curve", "flips", "mode_shares")
-    results = record["results"]["methods"].values()
-    return markdown_table([{key: value for key, value in result.items() if key not in others} for result in results])
 
 
 def stratified() -> list[str]:
@@ -130,8 +103,8 @@ def street_flips() -> list[str]:
     flips = ["| | " + " | ".join(names) + " | mean error |", "|---|" + "---:|" * (len(names) + 1)]
     flips.append("| true | " + " | ".join(f"{first[name]['probability']:.3f}" for name in names) + " | |")
     for method, result in results["methods"].items():
-        cells = [_number(result["flips"][name]["frequency"]) for name in names]
-        flips.append(f"| {method} | " + " | ".join(cells) + f" | {_number(result['flip_error'])} |")
+        cells = [number(result["flips"][name]["frequency"]) for name in names]
+        flips.append(f"| {method} | " + " | ".join(cells) + f" | {number(result['flip_error'])} |")
     theirs = ", ".join(f"{name} {value}" for name, value in PUBLISHED_FLIPS.items())
     return [
         "## Street scenes with stochastic class flips",
@@ -164,7 +137,7 @@ def bbbc010() -> list[str]:
     for name, result in record["results"]["methods"].items():
         lines.append(
             f"| {name} | {result['median_dice']:.4f} | {PUBLISHED_WORMS.get(name, '-')} | "
-            f"{_number(result['error_auroc'])} | {result['steps']:,} | {result['minutes']:.1f} |"
+            f"{number(result['error_auroc'])} | {result['steps']:,} | {result['minutes']:.1f} |"
         )
     return [
         "## C. elegans (BBBC010): the Monte-Carlo-dropout U-Net",
@@ -317,11 +290,7 @@ def page() -> str:
             squared generalised energy distance; what the columns mean is in [metrics](metrics.md). Numbers at different
             n, data or budgets do not compare; what differs from a published protocol is said below each table."""),
     ]
-    return "\n\n".join([*head, *lidc(), *street_flips(), *bbbc010(), *mc_dropout(), *hierarchy()]) + "\n"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return "\n\n".join([*head, *lidc(), *street_flips(), *bbbc010(), *mc_dropout(), *hierarchy(), *adf()]) + "\n"
 
 
 def main() -> None:
