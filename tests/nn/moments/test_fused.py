@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -129,3 +130,20 @@ def test_compiled_functions_give_the_same_forward_and_backward() -> None:
             total = sum((one.float() * (1 + number)).sum() for number, one in enumerate(outputs))
             results.append((*outputs, *torch.autograd.grad(total, [m1, v1, m2, v2])))
         assert_equal(results[1], results[0], tolerance)
+
+
+def test_where_the_compiler_fails_the_blocks_take_over_and_say_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(formula: object) -> object:
+        raise RuntimeError("no compiler\nand much more")
+
+    monkeypatch.setattr(fused, "_compiled", broken)
+    monkeypatch.setattr(fused, "_NOT_COMPILED", set())
+    mean, variance = torch.randn(5, 7, generator=torch.Generator().manual_seed(0)), torch.full((5, 7), 0.3)
+    with pytest.warns(UserWarning, match="torch.compile does not work here.*no compiler$"):
+        got = fused_leaky(mean, variance, 0.0, compiled=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = fused_leaky(mean, variance, 0.0, compiled=True)
+    for one, other, want in zip(got, again, leaky_moments(mean, variance, 0.0), strict=True):
+        assert torch.equal(one, want)
+        assert torch.equal(other, want)
