@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from plurimask.distribution import IGNORE, MixtureSegmentation, SegmentationDistribution
     from plurimask.method import Loss, SegmentationMethod
     from plurimask.methods import METHODS, build_method
+    from plurimask.nn.moments import Moments, Propagation, moment_network
     from plurimask.run import Plan, load, load_run, train_run
     from plurimask.settings import Hardware
 
@@ -20,12 +21,15 @@ _HOMES = {
     "METHODS": "methods",
     "Loss": "method",
     "MixtureSegmentation": "distribution",
+    "Moments": "nn.moments",
     "Plan": "run",
+    "Propagation": "nn.moments",
     "SegmentationDistribution": "distribution",
     "SegmentationMethod": "method",
     "build_method": "methods",
     "load": "run",
     "load_run": "run",
+    "moment_network": "nn.moments",
     "open_data": "data",
     "train_run": "run",
 }
@@ -36,13 +40,16 @@ __all__ = [
     "Hardware",
     "Loss",
     "MixtureSegmentation",
+    "Moments",
     "Plan",
+    "Propagation",
     "SegmentationDistribution",
     "SegmentationMethod",
     "__version__",
     "build_method",
     "load",
     "load_run",
+    "moment_network",
     "open_data",
     "train_run",
 ]
