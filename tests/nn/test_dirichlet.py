@@ -11,7 +11,7 @@ from scipy import special, stats
 from torch import Tensor
 
 from plurimask.distribution import IGNORE
-from plurimask.nn.dirichlet import Dirichlet, dirichlet_of, log_gamma_draws, smoothed_targets
+from plurimask.nn.dirichlet import Dirichlet, dirichlet_of, expected_log_share, log_gamma_draws, smoothed_targets
 from plurimask.nn.moments import Moments
 
 SHAPE = (2, 4, 3, 5)  # B, C, *spatial
@@ -173,7 +173,7 @@ def test_smoothed_targets_are_shares_in_the_stated_range(classes: int, smoothing
 
 def test_pixels_to_ignore_have_some_target() -> None:
     labels = torch.tensor([[0, 1, IGNORE]], dtype=torch.uint8)
-    for kind in ("random", "uniform"):
+    for kind in ("random", "expected", "uniform"):
         targets = smoothed_targets(labels, 2, 0.1, kind, seeded())  # type: ignore[arg-type]
         assert bool(targets.isfinite().all())
 
@@ -238,3 +238,20 @@ def test_neighbouring_draws_are_independent() -> None:
     draws = log_gamma_draws(torch.full((100, 300), -0.5), seeded(2))
     assert independent(draws[:, :-1].flatten(), draws[:, 1:].flatten())
     assert independent(draws[:-1].flatten(), draws[1:].flatten())
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 30, 254])
+def test_the_expected_logarithm_of_a_random_share_is_within_four_standard_errors_of_draws(count: int) -> None:
+    draws = 0.1 + 0.9 * torch.rand(400_000 // count, count, generator=seeded(count), dtype=torch.float64)
+    shares = (draws / draws.sum(1, keepdim=True)).log()
+    error = float(shares.mean(1).std()) / len(shares) ** 0.5
+    assert abs(expected_log_share(count) - float(shares.mean())) <= 4 * error + 1e-9
+
+
+def test_expected_targets_give_the_mean_of_the_likelihood_over_random_ones() -> None:
+    labels = torch.randint(0, 4, (2, 3, 5), generator=seeded(5), dtype=torch.uint8)
+    of_pixels = dirichlet(4.0)
+    random = [smoothed_targets(labels, 4, 0.05, "random", seeded(seed)).double() for seed in range(3000)]
+    drawn = torch.stack([of_pixels.log_density(targets) for targets in random])
+    expected = of_pixels.log_density(smoothed_targets(labels, 4, 0.05, "expected", None).double())
+    assert bool(((drawn.mean(0) - expected).abs() <= 4 * drawn.std(0) / len(drawn) ** 0.5 + 1e-6).all())

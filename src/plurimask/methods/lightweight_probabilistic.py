@@ -135,7 +135,7 @@ class LightweightProbabilisticConfig(MethodConfig):
     variance_floor: float = Field(1e-3, ge=0, description="added to the variances after each layer that computes")
     scale_form: ScaleForm = Field("expected-variance", description="how variances become the Dirichlet's scale")
     label_smoothing: float = Field(1e-2, gt=0, lt=1, description="what a label leaves to the other classes")
-    off_targets: OffTargets = Field("random", description="how the others share that")
+    off_targets: OffTargets = Field("expected", description="how the others share that")
     initial_scale: tuple[float, float] = Field((-7.0, -7.0), description="c1 and c2 begin at the softplus of these")
     scale_learning_rate: float = Field(1e-2, gt=0, description="peak learning rate of c1 and c2")
     compiled: bool | None = Field(None, description="compile the activations; not given: in training, where possible")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import cache
 from typing import Literal, NamedTuple
 
 import torch
@@ -12,9 +14,11 @@ from plurimask.nn.losses import one_hot
 from plurimask.nn.moments import Moments
 
 ScaleForm = Literal["expected-variance", "released-code"]
-OffTargets = Literal["random", "uniform"]
+OffTargets = Literal["expected", "random", "uniform"]
 
 RELEASED_LEAST_SCALE = 1e-4
+_SHARES = (0.1, 1.0)
+"""Between which the random shares of the other classes lie before they are made to sum to 1."""
 _LARGEST = 1e30
 """Of 1 / shape: a draw of so small a shape is 0 beside any other."""
 _TRIES = 5
@@ -87,8 +91,10 @@ def smoothed_targets(
         labels: `(P, *spatial)`, uint8; what stands at IGNORE pixels has no meaning.
         num_classes: C.
         smoothing: epsilon, between 0 and 1.
-        off_targets: "random": 1 - epsilon for the label, epsilon for the others in random shares, uniform from 0.1 to 1
-            and made to sum to 1. "uniform": (1 - epsilon) one-hot + epsilon / C.
+        off_targets: "random", the released code's: 1 - epsilon for the label, epsilon for the others in random shares,
+            uniform from 0.1 to 1 and made to sum to 1. "expected": the mean of the logarithms over those shares; the
+            density's logarithm is linear in them, so this is the same objective without its noise. "uniform":
+            (1 - epsilon) one-hot + epsilon / C.
         generator: of the random shares.
 
     Returns:
@@ -97,9 +103,28 @@ def smoothed_targets(
     hot = one_hot(labels.masked_fill(labels == IGNORE, 0), num_classes)
     if off_targets == "uniform":
         return ((1 - smoothing) * hot + smoothing / num_classes).log()
-    shares = torch.rand(hot.shape, generator=generator).to(hot.device) * 0.9 + 0.1
+    if off_targets == "expected":
+        off = math.log(smoothing) + expected_log_share(num_classes - 1)
+        return hot * (math.log1p(-smoothing) - off) + off
+    low, high = _SHARES
+    shares = torch.rand(hot.shape, generator=generator).to(hot.device) * (high - low) + low
     shares = shares * (1 - hot)
     return ((1 - smoothing) * hot + smoothing * shares / shares.sum(1, keepdim=True)).log()
+
+
+@cache
+def expected_log_share(count: int) -> float:
+    """E[ln(u_1 / (u_1 + ... + u_n))] of n independent numbers, uniform from 0.1 to 1.
+
+    By Frullani's integral, E[ln S] = int_0^inf (exp(-t) - E[exp(-t S)]) / t dt, with E[exp(-t S)] = E[exp(-t u)]^n.
+    """
+    low, high = _SHARES
+    of_one = (high * math.log(high) - low * math.log(low)) / (high - low) - 1
+    log_t = torch.linspace(-30, 12, 20001, dtype=torch.float64)  # dt / t is the step of ln t
+    t = log_t.exp()
+    transform = torch.exp(-low * t) * -torch.expm1(-(high - low) * t) / ((high - low) * t)
+    of_sum = torch.trapezoid(torch.exp(-t) - transform**count, log_t)
+    return of_one - float(of_sum)
 
 
 def log_gamma_draws(log_shape: Tensor, generator: torch.Generator) -> Tensor:
