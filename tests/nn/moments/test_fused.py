@@ -94,6 +94,24 @@ def test_any_memory_layout_gives_the_same(layout: str, of: str) -> None:
     assert_equal(fused_larger(y, (mean, variance)), larger_moments(*y, *x))
 
 
+@pytest.mark.parametrize("block", [11, 10**6])
+def test_inputs_are_overwritten_only_where_that_is_allowed(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "BLOCK", block)
+    x = uncertain(*SHAPE, dtype=torch.float32)
+    expected = leaky_moments(*x, 0.2, 1e-3)
+    kept = x.moved(torch.clone)
+    assert_equal(fused_leaky(*kept, 0.2, 1e-3), expected)
+    assert_equal(tuple(kept), tuple(x), 0)
+    assert_equal(fused_leaky(*kept, 0.2, 1e-3, overwrite=True), expected)
+    mean = x.mean.clone().requires_grad_()
+    got = fused_leaky(mean, x.variance.clone(), 0.2, 1e-3, overwrite=True)
+    assert_equal(got, expected)
+    assert torch.equal(mean, x.mean)
+    one = torch.tensor(0.3).expand(SHAPE)
+    assert_equal(fused_leaky(x.mean.clone(), one, 0.2, overwrite=True), leaky_moments(x.mean, one.clone(), 0.2))
+    assert bool((one == 0.3).all())
+
+
 def test_expanded_values_are_read_as_they_stand() -> None:
     x = uncertain(*SHAPE, dtype=torch.float32)
     one = torch.tensor(0.3).expand(SHAPE)
@@ -126,14 +144,16 @@ def test_compiled_functions_give_the_same_forward_and_backward() -> None:
         results = []
         for compiled in (False, True):
             m1, v1, m2, v2 = (one.clone().requires_grad_() for one in inputs)
-            outputs = (*fused_leaky(m1, v1, 0.1, compiled), *fused_larger((m1, v1), (m2, v2), compiled))
+            outputs = (*fused_leaky(m1, v1, 0.1, compiled=compiled), *fused_larger((m1, v1), (m2, v2), compiled))
             total = sum((one.float() * (1 + number)).sum() for number, one in enumerate(outputs))
             results.append((*outputs, *torch.autograd.grad(total, [m1, v1, m2, v2])))
+            spent = [one.clone() for one in inputs[:2]]
+            results[-1] += fused_leaky(spent[0], spent[1], 0.1, 1e-3, compiled, overwrite=True)
         assert_equal(results[1], results[0], tolerance)
 
 
 def test_where_the_compiler_fails_the_blocks_take_over_and_say_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(formula: object) -> object:
+    def broken(formula: object, overwrite: bool) -> object:
         raise RuntimeError("no compiler\nand much more")
 
     monkeypatch.setattr(fused, "_compiled", broken)

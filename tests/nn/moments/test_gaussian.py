@@ -11,7 +11,7 @@ from naive_moments import assert_within_errors, drawn
 from torch import Tensor
 
 from plurimask.nn.moments import Moments
-from plurimask.nn.moments.gaussian import larger_moments, leaky_moments, leaky_moments_into
+from plurimask.nn.moments.gaussian import larger_moments, leaky_moments, leaky_moments_into, normal_by_ratio
 
 SLOPES = [0.0, 0.01, 0.3, 1.0, -0.5, 1.7]
 RATIOS = [-13.0, -8.0, -5.5, -3.0, -1.0, -0.1, 0.0, 0.1, 1.0, 3.0, 5.5, 8.0, 13.0]
@@ -51,8 +51,22 @@ def precise_larger(one: tuple[float, float], other: tuple[float, float]) -> tupl
 
 def written(mean: Tensor, variance: Tensor, slope: float) -> tuple[Tensor, Tensor]:
     out = (torch.full_like(mean, torch.nan), torch.full_like(mean, torch.nan))
-    leaky_moments_into(out, mean, variance, slope)
+    leaky_moments_into(out, torch.empty(4, len(mean), dtype=mean.dtype), mean, variance, slope, 0.0)
     return out
+
+
+def overwritten(mean: Tensor, variance: Tensor, slope: float) -> tuple[Tensor, Tensor]:
+    mean, variance = mean.clone(), variance.clone()
+    scratch = torch.full((4, len(mean)), torch.nan, dtype=mean.dtype)
+    leaky_moments_into((mean, variance), scratch, mean, variance, slope, 0.5)
+    return mean, variance - 0.5
+
+
+def as_compiled(mean: Tensor, variance: Tensor, slope: float) -> tuple[Tensor, Tensor]:
+    """By what takes the place of `erfc` in compiled code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.compiler, "is_compiling", lambda: True)
+        return leaky_moments(mean, variance, slope)
 
 
 def of_all(formula: Callable[..., tuple[float, float]], *arguments: list[object]) -> tuple[Tensor, Tensor]:
@@ -62,7 +76,7 @@ def of_all(formula: Callable[..., tuple[float, float]], *arguments: list[object]
 
 
 @pytest.mark.parametrize(("dtype", "digits"), [(torch.float64, 3e-15), (torch.float32, 5e-7)])
-@pytest.mark.parametrize("formula", [leaky_moments, written])
+@pytest.mark.parametrize("formula", [leaky_moments, written, as_compiled])
 @pytest.mark.parametrize("slope", SLOPES)
 def test_a_leaky_relu_is_right_to_the_last_digits(
     slope: float, formula: Callable[..., tuple[Tensor, Tensor]], dtype: torch.dtype, digits: float
@@ -86,6 +100,26 @@ def test_a_relu_is_right_far_below_zero() -> None:
     expected = of_all(precise_leaky, mean.tolist(), variance.tolist(), [0.0] * len(mean))
     for got, right in zip(leaky_moments(mean, variance, 0.0), expected, strict=True):
         torch.testing.assert_close(got.double(), right, rtol=3e-3, atol=0)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.3])
+def test_inputs_may_be_overwritten_and_a_floor_is_added(slope: float) -> None:
+    mean, variance = grid(torch.float64)
+    got, expected = overwritten(mean, variance, slope), leaky_moments(mean, variance, slope)
+    torch.testing.assert_close(got[0], expected[0], rtol=1e-14, atol=1e-14)
+    torch.testing.assert_close(got[1], expected[1], rtol=1e-12, atol=1e-14)
+    raised = leaky_moments(mean, variance, slope, floor=0.5)
+    assert torch.equal(raised[1], expected[1] + 0.5)
+
+
+def test_by_mills_ratio_the_distribution_function_and_the_density_have_the_digits_of_float32() -> None:
+    a = torch.linspace(-12.5, 12.5, 2001)
+    above, density = normal_by_ratio(a)
+    with mpmath.workdps(30):
+        right = torch.tensor([[float(mpmath.ncdf(one)), float(mpmath.npdf(one))] for one in a.tolist()]).double()
+    spread = 3e-7 * a.double().square() + 1e-6  # what the rounding of a^2 does to the exponential
+    assert bool(((above.double() / right[:, 0] - 1).abs() < spread).all())
+    assert bool(((density.double() / right[:, 1] - 1).abs() < spread).all())
 
 
 @pytest.mark.parametrize(("dtype", "digits"), [(torch.float64, 3e-15), (torch.float32, 5e-7)])
@@ -124,7 +158,7 @@ def test_the_larger_of_two_is_within_four_standard_errors_of_draws() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("formula", [leaky_moments, written])
+@pytest.mark.parametrize("formula", [leaky_moments, written, as_compiled])
 def test_without_variance_the_values_are_exactly_those_of_the_layer(
     formula: Callable[..., tuple[Tensor, Tensor]], dtype: torch.dtype
 ) -> None:

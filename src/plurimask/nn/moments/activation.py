@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from plurimask.nn.moments.fused import can_compile, fused_leaky, learned_leaky
-from plurimask.nn.moments.moments import Moments, Propagation
+from plurimask.nn.moments.moments import Moments, Propagation, Spent
 
 
 def leaky_relu(x: Moments, slope: float, how: Propagation) -> Moments:
     """Exact for Gaussian inputs (`plurimask.nn.moments.gaussian`). Slope 0 is a ReLU."""
-    return Moments(*fused_leaky(*x, float(slope), is_compiled(how, x))).raised(how.floor)
+    return Moments(*fused_leaky(*x, float(slope), how.floor, is_compiled(how, x), isinstance(x, Spent)))
 
 
 def prelu(layer: nn.PReLU, x: Moments, how: Propagation) -> Moments:

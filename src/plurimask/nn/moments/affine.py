@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plurimask.nn.moments.moments import Moments, Propagation, total_variance
+from plurimask.nn.moments.moments import Moments, Propagation, Spent, total_variance
 
 _CONVOLUTIONS: dict[type[nn.Module], Any] = {
     nn.Conv1d: functional.conv1d,
@@ -91,7 +91,11 @@ def group_norm(layer: nn.GroupNorm, x: Moments, how: Propagation) -> Moments:
 def instance_norm(
     layer: nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d, x: Moments, how: Propagation
 ) -> Moments:
-    """A group norm with a group for each channel; with running statistics, in evaluation, a batch norm."""
+    """A group norm with a group for each channel.
+
+    Raises:
+        ValueError: it keeps running statistics.
+    """
     if layer.track_running_stats:
         raise ValueError("track_running_stats: an instance norm with running statistics is not supported")
     return _normalised(x, x.mean.shape[1], layer, how)
@@ -113,7 +117,7 @@ def _scaled_and_shifted(x: Moments, scale: Tensor, shift: Tensor, how: Propagati
     ones = [1] * (x.mean.ndim - 2)
     scale, shift = (one.reshape(-1, x.mean.shape[1], *ones) for one in (scale, shift))
     mean = torch.addcmul(shift.to(x.mean.dtype), x.mean, scale.to(x.mean.dtype))
-    return Moments(mean, x.variance * scale.square().to(x.mean.dtype)).raised(how.floor)
+    return Spent(mean, x.variance * scale.square().to(x.mean.dtype)).raised(how.floor)
 
 
 def _in_float32(x: Moments, dims: list[int]) -> tuple[Tensor, Tensor]:

@@ -45,10 +45,19 @@ def can_compile(device: torch.device) -> bool:
     return any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
 
 
-def fused_leaky(mean: Tensor, variance: Tensor, slope: float, compiled: bool = False) -> tuple[Tensor, Tensor]:
-    """`leaky_moments` as one differentiable function; mean and variance come back in their own precision."""
-    moments: tuple[Tensor, Tensor] = _Leaky.apply(mean, variance, slope, compiled)  # type: ignore[no-untyped-call]
-    return moments
+def fused_leaky(
+    mean: Tensor, variance: Tensor, slope: float, floor: float = 0.0, compiled: bool = False, overwrite: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`leaky_moments` as one differentiable function; mean and variance come back in their own precision.
+
+    `overwrite`: the inputs are nobody else's, and may take the results where no gradient is needed.
+    """
+    inputs = (mean, variance)
+    if torch.is_grad_enabled() and (mean.requires_grad or variance.requires_grad):
+        moments: tuple[Tensor, Tensor] = _Leaky.apply(*inputs, slope, floor, compiled)  # type: ignore[no-untyped-call]
+        return moments
+    one, other = _apply(leaky_moments, inputs, 2, (slope, floor), compiled, overwrite)
+    return one, other
 
 
 def learned_leaky(mean: Tensor, variance: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,16 +76,18 @@ def fused_larger(
 
 class _Leaky(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, mean: Tensor, variance: Tensor, slope: float, compiled: bool) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, mean: Tensor, variance: Tensor, slope: float, floor: float, compiled: bool
+    ) -> tuple[Tensor, ...]:
         ctx.save_for_backward(mean, variance)
         ctx.slope, ctx.compiled = slope, compiled
-        return _apply(leaky_moments, [mean, variance], 2, (slope,), compiled)
+        return _apply(leaky_moments, [mean, variance], 2, (slope, floor), compiled)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, of_mean: Tensor, of_variance: Tensor) -> tuple[Tensor | None, ...]:
         inputs = [*ctx.saved_tensors, of_mean, of_variance]
-        return (*_apply(leaky_gradients, inputs, 2, (ctx.slope,), ctx.compiled), None, None)
+        return (*_apply(leaky_gradients, inputs, 2, (ctx.slope,), ctx.compiled), None, None, None)
 
 
 class _LearnedLeaky(torch.autograd.Function):
@@ -116,36 +127,48 @@ def _larger_gradients(
 
 
 def _apply(
-    formula: Formula, inputs: Sequence[Tensor], num_outputs: int, constants: tuple[Any, ...], compiled: bool
+    formula: Formula,
+    inputs: Sequence[Tensor],
+    num_outputs: int,
+    constants: tuple[Any, ...],
+    compiled: bool,
+    overwrite: bool = False,
 ) -> tuple[Tensor, ...]:
     """An elementwise formula of tensors of one shape, computed in float32 (float64 stays), in the first one's precision
-    and memory layout.
+    and memory layout. `overwrite`: the first inputs may take the results.
     """
-    like = torch.empty_like(inputs[0])  # dense, in the order of the input's strides
-    aligned = [one if one.stride() == like.stride() else torch.empty_like(like).copy_(one) for one in inputs]
+    like = torch.empty_like(inputs[0], device="meta")  # dense, in the order of the input's strides
+    aligned = [one if one.stride() == like.stride() else _in_order_of(like, one) for one in inputs]
     flat = [one.as_strided((one.numel(),), (1,)) for one in aligned]
-    with torch.autocast(like.device.type, enabled=False):
-        compiled_results = _compiled_results(formula, (*flat, *constants)) if compiled else None
+    overwrite = overwrite and all(one.dtype == like.dtype for one in flat[:num_outputs])
+    with torch.autocast(flat[0].device.type, enabled=False):
+        compiled_results = _compiled_results(formula, (*flat, *constants), overwrite) if compiled else None
         if compiled_results is not None:
             results = compiled_results
-        elif like.device.type != "cpu" or like.numel() <= BLOCK:
+        elif flat[0].device.type != "cpu" or like.numel() <= BLOCK:
             results = _converting(formula)(*flat, *constants)
         else:
-            results = _in_blocks(formula, flat, num_outputs, constants)
+            outputs = flat[:num_outputs] if overwrite else [torch.empty_like(flat[0]) for _ in range(num_outputs)]
+            results = _in_blocks(formula, flat, constants, outputs)
     return tuple(result.as_strided(like.shape, like.stride()) for result in results)
 
 
+def _in_order_of(like: Tensor, values: Tensor) -> Tensor:
+    return torch.empty_strided(like.shape, like.stride(), dtype=values.dtype, device=values.device).copy_(values)
+
+
 def _in_blocks(
-    formula: Formula, inputs: Sequence[Tensor], num_outputs: int, constants: tuple[Any, ...]
+    formula: Formula, inputs: Sequence[Tensor], constants: tuple[Any, ...], outputs: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:
     """Of flat tensors, a block of memory at a time."""
-    outputs = [torch.empty_like(inputs[0]) for _ in range(num_outputs)]
     writing = _WRITING.get(formula) if inputs[0].dtype in (torch.float32, torch.float64) else None
+    scratch = torch.empty(4, BLOCK, dtype=inputs[0].dtype) if writing is not None else None
     for start in range(0, len(inputs[0]), BLOCK):
         block = slice(start, start + BLOCK)
         arguments = [*(_precise(one[block]) for one in inputs), *constants]
-        if writing is not None:
-            writing(tuple(output[block] for output in outputs), *arguments)
+        if writing is not None and scratch is not None:
+            size = len(inputs[0][block])
+            writing(tuple(output[block] for output in outputs), scratch[:, :size], *arguments)
             continue
         for output, value in zip(outputs, formula(*arguments), strict=True):
             output[block] = value
@@ -166,12 +189,12 @@ def _converting(formula: Formula) -> Formula:
     return converted
 
 
-def _compiled_results(formula: Formula, arguments: tuple[Any, ...]) -> tuple[Tensor, ...] | None:
+def _compiled_results(formula: Formula, arguments: tuple[Any, ...], overwrite: bool) -> tuple[Tensor, ...] | None:
     """What the compiled formula gives; None where the machine's compiler turns out not to work, which is said once."""
     if formula in _NOT_COMPILED:
         return None
     try:
-        return _compiled(formula)(*arguments)
+        return _compiled(formula, overwrite)(*arguments)
     except (RuntimeError, OSError) as error:
         if not _NOT_COMPILED:
             reason = str(error).strip().splitlines()[0]
@@ -181,5 +204,11 @@ def _compiled_results(formula: Formula, arguments: tuple[Any, ...]) -> tuple[Ten
 
 
 @cache
-def _compiled(formula: Formula) -> Formula:
-    return torch.compile(_converting(formula), dynamic=True)
+def _compiled(formula: Formula, overwrite: bool) -> Formula:
+    converted = _converting(formula)
+
+    def overwriting(*arguments: Any) -> tuple[Tensor, ...]:
+        results = converted(*arguments)
+        return tuple(argument.copy_(result) for argument, result in zip(arguments, results, strict=False))
+
+    return torch.compile(overwriting if overwrite else converted, dynamic=True)

@@ -30,6 +30,15 @@ class Moments(NamedTuple):
         return Moments(self.mean, self.variance + floor) if floor else self
 
 
+class Spent(Moments):
+    """Moments in tensors of their own that nobody else reads: who gets them may overwrite them."""
+
+    __slots__ = ()
+
+    def raised(self, floor: float) -> Moments:
+        return Moments(self.mean, self.variance.add_(floor) if floor else self.variance)
+
+
 class Propagation(NamedTuple):
     """How moments go through a network, where there is a choice."""
 

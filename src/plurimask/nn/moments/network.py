@@ -14,8 +14,15 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from plurimask.errors import InputError
-from plurimask.nn.moments.moments import Moments, Propagation
-from plurimask.nn.moments.rules import FUNCTION_RULES, LAYER_RULES, METHOD_RULES, PLAIN_ATTRIBUTES, PLAIN_METHODS
+from plurimask.nn.moments.moments import Moments, Propagation, Spent
+from plurimask.nn.moments.rules import (
+    AFFINE_LAYERS,
+    FUNCTION_RULES,
+    LAYER_RULES,
+    METHOD_RULES,
+    PLAIN_ATTRIBUTES,
+    PLAIN_METHODS,
+)
 
 
 class MomentNetwork(nn.Module):
@@ -71,8 +78,19 @@ class _Interpreter(fx.Interpreter):
         super().__init__(network)
         self.network, self.how = network, how
         self.extra_traceback = False  # errors keep their own words
+        self.last_readers = {
+            reader
+            for reader, read in self.user_to_last_uses.items()
+            if reader.op == "call_module" and len(read) == 1 and self._makes_new(read[0])
+        }
+
+    def _makes_new(self, node: fx.Node) -> bool:
+        """Whether its result is in tensors of its own, not in a view of others."""
+        return node.op == "call_module" and type(self.network.get_submodule(str(node.target))) in AFFINE_LAYERS
 
     def run_node(self, n: fx.Node) -> Any:
+        if n in self.last_readers:
+            self.env[n.args[0]] = Spent(*self.env[n.args[0]])  # type: ignore[index]
         result = super().run_node(n)
         if isinstance(result, Moments) and _overwrites(self.network, n):
             self.env[n.args[0]] = result  # type: ignore[index]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from plurimask.nn.moments.activation import is_compiled
-from plurimask.nn.moments.fused import fused_larger
-from plurimask.nn.moments.moments import Moments, Propagation
+from plurimask.nn.moments.fused import BLOCK, fused_larger
+from plurimask.nn.moments.moments import Moments, Propagation, Spent
 
 _AVERAGE: dict[int, Any] = {2: functional.avg_pool2d, 3: functional.avg_pool3d}
 _LINEAR = ("linear", "bilinear", "trilinear")
@@ -33,7 +33,7 @@ def average_pool(x: Moments, window: dict[str, Any], how: Propagation) -> Moment
     # Of ones, the sum is how many values there are, and the mean that number over the divisor.
     divisor = pool(ones, **{**window, "divisor_override": 1}) / pool(ones, **window)
     mean, variance = pool(x.mean, **window), pool(x.variance, **window)
-    return Moments(mean, variance / divisor.to(variance.dtype)).raised(how.floor)
+    return Spent(mean, variance.div_(divisor.to(variance.dtype))).raised(how.floor)
 
 
 def global_average_pool(x: Moments, how: Propagation) -> Moments:
@@ -41,7 +41,7 @@ def global_average_pool(x: Moments, how: Propagation) -> Moments:
     dims = tuple(range(2, x.mean.ndim))
     count = math.prod(x.mean.shape[2:])
     mean, variance = x.mean.mean(dims, keepdim=True), x.variance.mean(dims, keepdim=True) / count
-    return Moments(mean, variance).raised(how.floor)
+    return Spent(mean, variance).raised(how.floor)
 
 
 # ---- the largest of a window --------------------------------------------------------------------------------------
@@ -169,40 +169,77 @@ def resize(x: Moments, to: Resizing, how: Propagation) -> Moments:
     mean = functional.interpolate(x.mean, **to._asdict())
     if to.mode not in _LINEAR:
         return Moments(mean, functional.interpolate(x.variance, **to._asdict()))
-    variance = x.variance
     factors = to.scale_factor if isinstance(to.scale_factor, Sequence) else [to.scale_factor] * (mean.ndim - 2)
+    mixtures: dict[int, _Mixture] = {}
     for axis, factor in enumerate(factors):
-        lengths = (x.mean.shape[axis + 2], mean.shape[axis + 2])
-        if lengths[0] != lengths[1]:
+        before, after = x.mean.shape[axis + 2], mean.shape[axis + 2]
+        if before != after:
             given = None if to.recompute_scale_factor else factor
-            variance = _interpolated(variance, axis + 2, lengths, bool(to.align_corners), given)
-    return Moments(mean, variance).raised(how.floor)
+            source = _sources(before, after, bool(to.align_corners), given)
+            mixtures[axis + 2] = _mixture(source, before, x.variance)
+    return Moments(mean, _interpolated(x.variance, mixtures, how.floor))
 
 
-def _interpolated(
-    variance: Tensor, dim: int, lengths: tuple[int, int], align_corners: bool, factor: float | None
-) -> Tensor:
-    """Along one axis, with the squares of the weights of linear interpolation."""
-    before, after = lengths
-    places = torch.arange(after, device=variance.device, dtype=torch.float64)
+class _Mixture(NamedTuple):
+    """Along an axis, which two places each place is mixed of, and the squared weights of linear interpolation."""
+
+    lower: Tensor
+    upper: Tensor
+    of_lower: Tensor
+    of_upper: Tensor
+
+    def part(self, places: slice) -> _Mixture:
+        return _Mixture(*(one[places] for one in self))
+
+
+def _sources(before: int, after: int, align_corners: bool, factor: float | None) -> Tensor:
+    """Where each place along an axis comes from, in units of the places before."""
+    places = torch.arange(after, dtype=torch.float64)
     if align_corners:
-        source = places * ((before - 1) / max(1, after - 1))
-    else:
-        source = ((places + 0.5) * (1 / factor if factor else before / after) - 0.5).clamp(min=0)
+        return places * ((before - 1) / max(1, after - 1))
+    return ((places + 0.5) * (1 / factor if factor else before / after) - 0.5).clamp(min=0)
+
+
+def _mixture(source: Tensor, before: int, like: Tensor) -> _Mixture:
     lower = source.long().clamp(max=before - 1)
-    share = (
-        (source - lower)
-        .clamp(max=1)
-        .to(variance.dtype)
-        .view([-1 if axis == dim else 1 for axis in range(variance.ndim)])
-    )
     upper = (lower + 1).clamp(max=before - 1)
-    share = torch.where((upper == lower).view(share.shape), 0, share)
+    share = torch.where(upper == lower, 0, (source - lower).clamp(max=1))
+    weights = ((1 - share).square().to(like), share.square().to(like))
+    return _Mixture(lower.to(like.device), upper.to(like.device), *weights)
+
+
+def _interpolated(variance: Tensor, mixtures: Mapping[int, _Mixture], floor: float) -> Tensor:
     # Selecting gives a plain layout: it is done on the layout that the features have.
     is_last = variance.ndim == 4 and variance.is_contiguous(memory_format=torch.channels_last)
     order = (0, 2, 3, 1) if is_last else tuple(range(variance.ndim))
-    plain, axis = variance.permute(order), order.index(dim)
-    share = share.permute(order)
-    near, far = plain.index_select(axis, lower), plain.index_select(axis, upper)
-    mixed = near * (1 - share).square() + far * share.square()
+    plain = variance.permute(order)
+    by_axis = {order.index(dim): mixture for dim, mixture in mixtures.items()}
+    if not by_axis:
+        return variance + floor
+    if plain.device.type != "cpu" or (plain.requires_grad and torch.is_grad_enabled()):
+        mixed = _mixed(plain, by_axis) + floor
+    else:
+        mixed = _in_parts(plain, by_axis, floor)
     return mixed.permute([order.index(place) for place in range(variance.ndim)])
+
+
+def _mixed(values: Tensor, mixtures: Mapping[int, _Mixture]) -> Tensor:
+    for axis, (lower, upper, of_lower, of_upper) in mixtures.items():
+        shape = [-1 if place == axis else 1 for place in range(values.ndim)]
+        near = values.index_select(axis, lower).mul_(of_lower.view(shape))
+        far, share = values.index_select(axis, upper), of_upper.view(shape)
+        values = near + far * share if far.requires_grad else near.addcmul_(far, share)
+    return values
+
+
+def _in_parts(values: Tensor, mixtures: Mapping[int, _Mixture], floor: float) -> Tensor:
+    """`_mixed` of a part of an axis' places at a time, so that what is between stays in a processor's cache."""
+    shape = [len(mixtures[place].lower) if place in mixtures else size for place, size in enumerate(values.shape)]
+    axis = min(mixtures)
+    length = max(1, BLOCK * shape[axis] // max(1, math.prod(shape)))
+    mixed = values.new_empty(shape)
+    for start in range(0, shape[axis], length):
+        places = slice(start, min(start + length, shape[axis]))
+        part = _mixed(values, {**mixtures, axis: mixtures[axis].part(places)})
+        torch.add(part, floor, out=mixed.narrow(axis, start, part.shape[axis]))
+    return mixed

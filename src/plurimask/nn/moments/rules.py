@@ -105,7 +105,8 @@ def _add(x: Any, other: Any, *, alpha: float = 1, how: Propagation) -> Moments:
         )
     else:
         other = alpha * other
-    return Moments(x.mean + other, x.variance.expand_as(x.mean + other))
+    mean = x.mean + other
+    return Moments(mean, x.variance.expand_as(mean))
 
 
 def _subtract(x: Any, other: Any, *, alpha: float = 1, how: Propagation) -> Moments:
@@ -156,13 +157,18 @@ def _unchanged(layer: nn.Module, x: Moments, how: Propagation) -> Moments:
     return x
 
 
-LAYER_RULES: Mapping[type[nn.Module], LayerRule] = {
+AFFINE_LAYERS: Mapping[type[nn.Module], LayerRule] = {
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), affine.convolution),
     **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), affine.transposed_convolution),
     nn.Linear: affine.linear,
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), affine.batch_norm),
     nn.GroupNorm: affine.group_norm,
     **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), affine.instance_norm),
+}
+"""The rules of layers whose results are always new tensors."""
+
+LAYER_RULES: Mapping[type[nn.Module], LayerRule] = {
+    **AFFINE_LAYERS,
     nn.ReLU: lambda layer, x, how: leaky_relu(x, 0.0, how),
     nn.LeakyReLU: lambda layer, x, how: leaky_relu(x, layer.negative_slope, how),
     nn.PReLU: prelu,
