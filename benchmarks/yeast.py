@@ -4,8 +4,9 @@
 
 The world is `plurimask.data.traps`: background, trap and cell, one annotator, who errs where the image is ambiguous.
 `unet` is deterministic with batch norm; `adf-unet` and `adf-deeplabv3plus` are `lightweight-probabilistic` with each
-backbone; `dropout-unet` draws T = 20 passes; `ensemble` has 5 U-Nets. Each network trains for 2,000 steps of 8 images of
-96 x 96; `--minutes-per-method` is a limit beside that. The figures in WORK/figures hold the reliability and sparsification curves. Exits with 1 if the Dice of adf-unet
+backbone; `dropout-unet` draws T = 20 passes; `ensemble` has 5 U-Nets. Each network trains for 2,000 steps of 8 images,
+96 x 96; `--minutes-per-method` is a limit beside that. The figures in WORK/figures hold the reliability and
+sparsification curves. Exits with 1 if the Dice of adf-unet
 is more than 0.01, or that of adf-deeplabv3plus more than 0.015, below that of `unet`, or if the best AUROC of their
 uncertainties (entropy of the mean, mutual information, spread) for misclassified pixels is below that of the entropy of
 `unet`.

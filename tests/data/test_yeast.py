@@ -180,6 +180,27 @@ def test_damaged_files(tmp_path: Path, file: str, content: bytes | None) -> None
         open_data(tmp_path)
 
 
+def test_numbers_that_numpy_lacks(tmp_path: Path) -> None:
+    write_split(tmp_path, [0])
+    put(tmp_path / "inputs" / "0.pt", picture(0).to(torch.float8_e4m3fn))
+    with pytest.raises(InputError, match=r"0\.pt: holds torch\.float8_e4m3fn.*save it as float32"):
+        open_data(tmp_path)
+
+
+def test_a_folder_that_is_called_like_a_file(tmp_path: Path) -> None:
+    write_split(tmp_path, [0, 1])
+    (tmp_path / "inputs" / "99.pt").mkdir()
+    found = open_data(tmp_path).splits
+    assert sum(map(len, found.values())) == 2
+
+
+def test_splits_and_none(tmp_path: Path) -> None:
+    write_split(tmp_path, [0])
+    write_split(tmp_path / "val", [1])
+    with pytest.raises(InputError, match=r"instances/ lies beside split folders \(val\)"):
+        open_data(tmp_path)
+
+
 def test_missing_files(tmp_path: Path) -> None:
     write_split(tmp_path / "train", [1, 2])
     (tmp_path / "train" / "classes" / "2.pt").unlink()

@@ -129,6 +129,7 @@ def _find(path: Path, expected: DataDescription | None) -> Found:
     if is_lidc_crops(path):
         return open_layout(read_lidc_crops({UNSPLIT: path}), declared, expected)
     if any(is_yeast(folder) for folder in folders.values()):
+        _refuse_both(path, folders)
         return open_yeast(folders, expected)
     if is_yeast(path):
         return open_yeast({UNSPLIT: path}, expected)
@@ -173,8 +174,9 @@ def _one_each(candidates: Mapping[str, Sequence[Path]]) -> dict[str, Path]:
 
 
 def _refuse_both(path: Path, folders: Mapping[str, Path]) -> None:
-    if is_folder_layout(path):
+    if is_folder_layout(path) or is_yeast(path):
         names = ", ".join(folder.name for folder in folders.values())
+        labels = "masks" if is_folder_layout(path) else "instances"
         raise InputError(
-            f"{path}: masks/ lies beside split folders ({names}): move it into one of them, or give one of them"
+            f"{path}: {labels}/ lies beside split folders ({names}): move it into one of them, or give one of them"
         )

@@ -199,7 +199,7 @@ def _description(counts: Mapping[str, tuple[int, int]]) -> DataDescription:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    found = (path for path in folder.glob(f"*{SUFFIX}") if path.name[0] != ".")
+    found = (path for path in folder.glob(f"*{SUFFIX}") if path.name[0] != "." and path.is_file())
     return {path.stem: path for path in sorted(found, key=lambda path: natural_key(path.stem))}
 
 
@@ -246,7 +246,10 @@ def _load(path: Path) -> Array:
         raise InputError(f"{path}: holds {kind}, expected a dense tensor of real numbers: save it by torch.save")
     if values.dtype == torch.bfloat16:
         values = values.float()  # NumPy has no such type
-    array: Array = values.detach().numpy()
+    try:
+        array: Array = values.detach().numpy()
+    except TypeError as error:
+        raise InputError(f"{path}: holds {values.dtype}, which has no plain numbers: save it as float32") from error
     return array
 
 

@@ -18,7 +18,7 @@ and the DeepLabV3+ are the ordinary ones of `nn/`, turned by `moment_network`.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
 from pydantic import Field, PositiveInt, model_validator
@@ -27,7 +27,7 @@ from torch.nn.functional import softplus
 
 from plurimask.distribution import IGNORE, Generators, Noise, RandomSource, SegmentationDistribution
 from plurimask.method import Loss, MethodConfig, SegmentationMethod
-from plurimask.nn.deeplab import DeepLabSettings, DeepLabV3Plus
+from plurimask.nn.deeplab import DeepLabSettings, DeepLabV3Plus, check_output_stride
 from plurimask.nn.dirichlet import (
     Dirichlet,
     OffTargets,
@@ -113,6 +113,10 @@ class DirichletSegmentation(SegmentationDistribution):
         return pixels.masked_fill(~valid, 0).flatten(2).sum(2)
 
 
+_Unscaled: TypeAlias = Annotated[float, Field(ge=-12, le=12)]
+"""Far below, the Dirichlet is so narrow that float32 has no digits for its density."""
+
+
 class LightweightProbabilisticConfig(MethodConfig):
     backbone: Literal["unet", "deeplabv3plus"] = Field("unet", description="the network that moments go through")
     channels: tuple[PositiveInt, ...] = Field(
@@ -136,7 +140,9 @@ class LightweightProbabilisticConfig(MethodConfig):
     scale_form: ScaleForm = Field("expected-variance", description="how variances become the Dirichlet's scale")
     label_smoothing: float = Field(1e-2, gt=0, lt=1, description="what a label leaves to the other classes")
     off_targets: OffTargets = Field("expected", description="how the others share that")
-    initial_scale: tuple[float, float] = Field((-7.0, -7.0), description="c1 and c2 begin at the softplus of these")
+    initial_scale: tuple[_Unscaled, _Unscaled] = Field(
+        (-7.0, -7.0), description="c1 and c2 begin at the softplus of these, each from -12 to 12"
+    )
     scale_learning_rate: float = Field(1e-2, gt=0, description="peak learning rate of c1 and c2")
     compiled: bool | None = Field(None, description="compile the activations; not given: in training, where possible")
     initialisation: Initialisation = Field("he_normal", description="initial weights")
@@ -145,6 +151,12 @@ class LightweightProbabilisticConfig(MethodConfig):
     def _has_group_norm_where_it_is(self) -> LightweightProbabilisticConfig:
         if self.backbone == "unet" and self.normalisation == "group":
             raise ValueError("normalisation='group' is for deeplabv3plus: the U-Net has none or batch")
+        return self
+
+    @model_validator(mode="after")
+    def _reaches_the_output_stride(self) -> LightweightProbabilisticConfig:
+        if self.backbone == "deeplabv3plus":
+            check_output_stride(self.output_stride, self.channels)
         return self
 
 

@@ -33,7 +33,8 @@ class Sparsification(NamedTuple):
     def ause(self) -> float:
         """The area between both curves, each divided by the error where nothing is removed.
 
-        0 is the oracle; a random order scores a little below 1, and one that misleads above that. NaN without errors.
+        0 is the oracle; a random order scores below 1 by about half the share of errors, and one that misleads above
+        that. NaN without errors.
         """
         if not self.error[0] > 0:
             return math.nan

@@ -283,6 +283,15 @@ REFUSED = {
     "control flow": (Calls(lambda own, x: x if x.mean() > 0 else -x), "cannot be traced"),
     "a loop over values": (Calls(lambda own, x: sum(x[i] for i in range(x.shape[0]))), "cannot be traced"),
     "a length": (Calls(lambda own, x: x[: len(x)]), "cannot be traced"),
+    "a dropout that stays": (nn.Sequential(Calls(lambda own, x: functional.dropout(x, 0.1))), "^0: dropout that drops"),
+    "weights made by a hook": (nn.Sequential(nn.utils.spectral_norm(nn.Conv2d(2, 2, 1))), "^0: Conv2d has hooks"),
+    "a list": (Calls(lambda own, x: [x, x]), "returns no single tensor"),
+    "a number": (Calls(lambda own, x: x.shape[0]), "returns no single tensor"),
+    "in place on a part": (Calls(lambda own, x: torch.relu_(x[:, :1]) + x), "works in place on a view"),
+    "in place under a view": (
+        Calls(lambda own, x: x.flatten(1) + torch.relu_(x).flatten(1)),
+        "works in place on a view",
+    ),
     "an output size": (Calls(lambda own, x: own.inner(x, output_size=[10, 10])), "^inner: .*more than one"),
 }
 
@@ -297,6 +306,8 @@ def test_what_has_no_rule_is_named_with_its_path(name: str) -> None:
 REFUSED_WHEN_RUN = {
     "padding": (nn.Sequential(nn.ReLU(), nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular")), "^1: padding_mode="),
     "deep": (nn.Sequential(nn.Sequential(nn.ReLU(), nn.Upsample(scale_factor=2, mode="bicubic"))), r"^0\.1: .*bicubic"),
+    "repeated": (Calls(lambda own, x: functional.pad(x, [1, 1], mode="reflect")), "^pad: .*repeats values"),
+    "no dim": (Calls(lambda own, x: functional.softmax(x)), "^softmax: called with arguments"),
     "product": (Calls(lambda own, x: x * x), "^mul: a product of two uncertain"),
     "division": (Calls(lambda own, x: 1 / x), "^truediv: a division by an uncertain"),
 }
@@ -308,3 +319,22 @@ def test_options_without_moments_are_named_with_their_path(name: str) -> None:
     converted, x = moment_network(network, EAGER), images(5, 6)
     with pytest.raises(InputError, match=message):
         converted(x, torch.ones_like(x))
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    converted, x = moment_network(nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)), EAGER), images(6, 6)
+    for variance in (torch.ones(1), x[:1], x[..., :1]):
+        with pytest.raises(InputError, match="a variance of"):
+            converted(x, variance)
+    for network in (nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Conv2d(2, 2, 1)):
+        with pytest.raises(InputError, match=r"^0: takes \(B, K, H, W\), not the shape \(2, 6, 6\)"):
+            moment_network(network, EAGER)(x[0], x[0].abs())
+
+
+def test_a_layer_alone_and_names_of_arguments() -> None:
+    x = images(6, 6)
+    layer = nn.Conv2d(2, 3, 1)
+    assert_same(
+        moment_network(layer, EAGER)(x, x.abs()),
+        moment_network(Calls(lambda own, x: torch.cat([own.inner(input=x)], axis=1), layer), EAGER)(x, x.abs()),
+    )

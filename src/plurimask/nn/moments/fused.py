@@ -195,6 +195,8 @@ def _compiled_results(formula: Formula, arguments: tuple[Any, ...], overwrite: b
         return None
     try:
         return _compiled(formula, overwrite)(*arguments)
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, OSError) as error:
         if not _NOT_COMPILED:
             reason = str(error).strip().splitlines()[0]
@@ -211,4 +213,7 @@ def _compiled(formula: Formula, overwrite: bool) -> Formula:
         results = converted(*arguments)
         return tuple(argument.copy_(result) for argument, result in zip(arguments, results, strict=False))
 
-    return torch.compile(overwriting if overwrite else converted, dynamic=True)
+    chosen: Any = overwriting if overwrite else converted
+    # What is compiled is counted for each code object, and at some number of variants given up: each has its own.
+    chosen.__code__ = chosen.__code__.replace(co_name=f"{formula.__name__}_{chosen.__name__}")
+    return torch.compile(chosen, dynamic=True)

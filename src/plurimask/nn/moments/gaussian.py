@@ -57,7 +57,7 @@ def leaky_moments(mean: Tensor, variance: Tensor, slope: float | Tensor, floor: 
     Args:
         mean: any shape.
         variance: of that shape, at least 0.
-        slope: below 0; a number, or a tensor that can be broadcast.
+        slope: for values below 0; a number, or a tensor that can be broadcast.
         floor: added to the variance.
     """
     sigma = (variance + _LEAST).sqrt()

@@ -43,8 +43,9 @@ class Propagation(NamedTuple):
     """How moments go through a network, where there is a choice."""
 
     floor: float = 0.0
-    """Added to the variances after each layer that computes (not after those that only move values): what Gast and Roth
-    call the minimum variance; theirs are 1e-3 and 1e-4."""
+    """Added to the variances after each convolution, linear layer, normalisation, activation, pooling and linear
+    resizing (not after what only moves, adds or scales values, dropout and softmax): the minimum variance of Gast and
+    Roth, who take 1e-3 and 1e-4."""
     max_pool: MaxPool = "pairwise"
     """How the largest of a window is reduced to the larger of two, which is exact but no Gaussian. "pairwise": along
     each axis in turn, the last one first, as their code does; the result depends on that order. "symmetric": the mean

@@ -7,22 +7,16 @@ noise without further training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, fx, nn
 
 from plurimask.errors import InputError
+from plurimask.nn.moments.checks import overwrites, require_dimensions, require_rules
 from plurimask.nn.moments.moments import Moments, Propagation, Spent
-from plurimask.nn.moments.rules import (
-    AFFINE_LAYERS,
-    FUNCTION_RULES,
-    LAYER_RULES,
-    METHOD_RULES,
-    PLAIN_ATTRIBUTES,
-    PLAIN_METHODS,
-)
+from plurimask.nn.moments.rules import AFFINE_LAYERS, FUNCTION_RULES, LAYER_RULES, METHOD_RULES, PLAIN_METHODS
 
 
 class MomentNetwork(nn.Module):
@@ -38,9 +32,17 @@ class MomentNetwork(nn.Module):
         self.network, self.how = network, how
 
     def forward(self, mean: Tensor, variance: Tensor) -> Moments:
-        """Mean and variance `(B, K, *spatial)` of the images, the variance at least 0 -> moments of the output."""
-        result = _Interpreter(self.network, self.how).run(Moments(mean, variance))
-        assert isinstance(result, Moments)
+        """Mean and variance `(B, K, *spatial)` of the images, the variance at least 0 -> moments of the output.
+
+        Raises:
+            InputError: mean and variance are not of one shape, or that is not what a layer takes.
+        """
+        if mean.shape != variance.shape:
+            raise InputError(
+                f"a variance of {tuple(variance.shape)} for means of {tuple(mean.shape)}: give one for each value, "
+                "such as torch.full_like(mean, 1e-3)"
+            )
+        result: Moments = _Interpreter(self.network, self.how).run(Moments(mean, variance))
         return result
 
 
@@ -50,24 +52,29 @@ def moment_network(network: nn.Module, how: Propagation = Propagation()) -> Mome
     It shares the network's modules, so its weights are the same, now and after training either. Rules are in
     `LAYER_RULES`, `FUNCTION_RULES` and `METHOD_RULES`; values are taken as independent and Gaussian throughout.
 
+    Tracing takes the network as it is: what its `forward` decides by `self.training` stays as it was. Layers
+    (`nn.Dropout`, batch norm) follow `train()` and `eval()`.
+
     Args:
         network: one tensor in, one out; layers of `torch.nn` and functions between them, without control flow that
-            depends on values.
+            depends on values. Or one such layer.
         how: floor of the variances, kind of max-pool, compilation.
 
     Raises:
         InputError: the network cannot be traced, or has a layer or function without a rule; it is named with its path.
+            Or a layer has hooks, which the rules would pass by; or memory is overwritten that something else reads.
 
     Source: Gast and Roth, "Lightweight Probabilistic Deep Networks", CVPR 2018; assumed density filtering: Opper 1998,
     Minka 2001.
     """
     try:
-        traced = fx.symbolic_trace(network)
+        traced = fx.symbolic_trace(nn.Sequential(network) if type(network) in LAYER_RULES else network)
     except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
         raise InputError(
-            f"{type(network).__name__} cannot be traced by torch.fx, because its forward decides by values: {error}"
+            f"{type(network).__name__} cannot be traced by torch.fx, because its forward decides by values ({error}); "
+            "of a wrapper such as DataParallel, give the network inside"
         ) from error
-    _require_rules(traced)
+    require_rules(traced)
     return MomentNetwork(traced, how)
 
 
@@ -81,25 +88,27 @@ class _Interpreter(fx.Interpreter):
         self.last_readers = {
             reader
             for reader, read in self.user_to_last_uses.items()
-            if reader.op == "call_module" and len(read) == 1 and self._makes_new(read[0])
+            if reader.op == "call_module" and len(read) == 1 and self._is_for_one(read[0])
         }
 
-    def _makes_new(self, node: fx.Node) -> bool:
-        """Whether its result is in tensors of its own, not in a view of others."""
-        return node.op == "call_module" and type(self.network.get_submodule(str(node.target))) in AFFINE_LAYERS
+    def _is_for_one(self, node: fx.Node) -> bool:
+        """Whether its result is in tensors of its own, not in a view of others, and is read but once."""
+        makes_new = node.op == "call_module" and type(self.network.get_submodule(str(node.target))) in AFFINE_LAYERS
+        return makes_new and len(node.users) == 1
 
     def run_node(self, n: fx.Node) -> Any:
         if n in self.last_readers:
-            self.env[n.args[0]] = Spent(*self.env[n.args[0]])  # type: ignore[index]
+            self.env[n.all_input_nodes[0]] = Spent(*self.env[n.all_input_nodes[0]])
         result = super().run_node(n)
-        if isinstance(result, Moments) and _overwrites(self.network, n):
-            self.env[n.args[0]] = result  # type: ignore[index]
+        if isinstance(result, Moments) and overwrites(self.network, n):
+            self.env[n.all_input_nodes[0]] = result
         return result
 
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        layer = self.fetch_attr(target)
+        layer, (x,) = self.fetch_attr(target), (*args, *kwargs.values())
         with _named(str(target)):
-            return LAYER_RULES[type(layer)](layer, args[0], self.how)
+            require_dimensions(type(layer).__name__, x)
+            return LAYER_RULES[type(layer)](layer, x, self.how)
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not _has_moments((args, kwargs)):
@@ -107,6 +116,7 @@ class _Interpreter(fx.Interpreter):
         if target is getattr:
             return getattr(args[0].mean, args[1])
         with _named(target.__name__):
+            require_dimensions(target.__name__, args[0] if args else None)
             return FUNCTION_RULES[target](*args, **kwargs, how=self.how)
 
     def call_method(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -118,14 +128,6 @@ class _Interpreter(fx.Interpreter):
             return METHOD_RULES[target](*args, **kwargs, how=self.how)
 
 
-def _overwrites(network: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether it works in place: what reads its input later reads its result."""
-    if node.op == "call_module":
-        return bool(getattr(network.get_submodule(str(node.target)), "inplace", False))
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    return name.endswith("_") or bool(node.kwargs.get("inplace", False))
-
-
 @contextmanager
 def _named(what: str) -> Iterator[None]:
     """A rule's refusal says where it was."""
@@ -133,6 +135,8 @@ def _named(what: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise InputError(f"{what}: {error}") from error
+    except TypeError as error:
+        raise InputError(f"{what}: called with arguments that its rule for moments does not take ({error})") from error
 
 
 def _has_moments(values: Any) -> bool:
@@ -141,42 +145,3 @@ def _has_moments(values: Any) -> bool:
     if isinstance(values, dict):
         return any(map(_has_moments, values.values()))
     return isinstance(values, list | tuple) and any(map(_has_moments, values))
-
-
-def _require_rules(traced: fx.GraphModule) -> None:
-    """Every layer and function that moments come to has a rule."""
-    carrying: set[fx.Node] = set()
-    inputs = [node for node in traced.graph.nodes if node.op == "placeholder"]
-    if len(inputs) != 1:
-        raise InputError(f"a network of {len(inputs)} inputs: moments go through networks of one input, the images")
-    for node in traced.graph.nodes:
-        if node.op == "placeholder":
-            carrying.add(node)
-        elif node.op.startswith("call_") and carrying.intersection(node.all_input_nodes) and not _asks_for_form(node):
-            _require_rule(traced, node)
-            carrying.add(node)
-
-
-def _asks_for_form(node: fx.Node) -> bool:
-    return (node.op == "call_method" and node.target in PLAIN_METHODS) or (
-        node.target is getattr and node.args[1] in PLAIN_ATTRIBUTES
-    )
-
-
-def _require_rule(traced: fx.GraphModule, node: fx.Node) -> None:
-    if node.op == "call_module":
-        layer = traced.get_submodule(str(node.target))
-        if type(layer) in LAYER_RULES:
-            if len(node.args) != 1 or node.kwargs:
-                raise InputError(f"{node.target}: called with more than one tensor, which no rule takes")
-            return
-        where, kind, known = str(node.target), type(layer).__name__, sorted(one.__name__ for one in LAYER_RULES)
-    else:
-        rules: Mapping[Any, Any] = FUNCTION_RULES if node.op == "call_function" else METHOD_RULES
-        if node.target in rules:
-            return
-        stack = node.meta.get("nn_module_stack") or {"": None}
-        where = str(list(stack)[-1]) or "the network itself"
-        kind = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-        known = sorted({one if isinstance(one, str) else one.__name__ for one in rules})
-    raise InputError(f"{where}: {kind} has no rule for moments; those that have one: {', '.join(known)}")

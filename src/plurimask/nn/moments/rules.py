@@ -126,7 +126,8 @@ def _divide(x: Moments, other: Any, *, how: Propagation) -> Moments:
     return scaled(x, 1 / other)
 
 
-def _cat(tensors: Any, dim: int = 0, *, how: Propagation) -> Moments:
+def _cat(tensors: Any, dim: int = 0, *, axis: int | None = None, how: Propagation) -> Moments:
+    dim = dim if axis is None else axis
     sure = [Moments(one, torch.zeros_like(one)) if isinstance(one, Tensor) else one for one in tensors]
     return joined(sure, dim)
 
@@ -140,8 +141,9 @@ def _mean(x: Moments, dim: Any = None, keepdim: bool = False, *, how: Propagatio
 
 
 def _pad(x: Moments, pad: Any, mode: str = "constant", value: float | None = None, *, how: Propagation) -> Moments:
-    of_variance = 0.0 if mode == "constant" else None
-    return Moments(functional.pad(x.mean, pad, mode, value), functional.pad(x.variance, pad, mode, of_variance))
+    if mode != "constant":
+        raise ValueError(f"pad with mode={mode!r} repeats values, and moments are of independent ones")
+    return Moments(functional.pad(x.mean, pad, mode, value), functional.pad(x.variance, pad, mode, 0.0))
 
 
 def _moving(function: Callable[..., Tensor]) -> FunctionRule:
