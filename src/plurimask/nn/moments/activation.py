@@ -69,4 +69,5 @@ def is_compiled(how: Propagation, x: Moments) -> bool:
     """Whether the fused functions are compiled for these values."""
     if how.compiled is not None:
         return how.compiled
-    return torch.is_grad_enabled() and x.mean.requires_grad and can_compile(x.mean.device)
+    needs_gradients = torch.is_grad_enabled() and (x.mean.requires_grad or x.variance.requires_grad)
+    return needs_gradients and can_compile(x.mean.device)

@@ -6,6 +6,7 @@ with its weights to the means, with their squares and without the bias to the va
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,8 +25,10 @@ _CONVOLUTIONS: dict[type[nn.Module], Any] = {
 }
 
 
-def convolution(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Moments, how: Propagation) -> Moments:
-    """Any stride, padding with zeros, dilation and number of groups.
+def convolution(
+    layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Moments, how: Propagation, factors: Tensor | None = None
+) -> Moments:
+    """Any stride, padding with zeros, dilation and number of groups. `factors`: of the squared weights (logarithms).
 
     Raises:
         ValueError: the layer pads by repeating values, which would not be independent.
@@ -36,28 +39,43 @@ def convolution(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Moments, how: Propa
     convolve, floor = _CONVOLUTIONS[type(layer)], _floor(layer.weight, layer.out_channels, how)
     return Moments(
         convolve(x.mean, layer.weight, layer.bias, *rest),
-        convolve(x.variance, layer.weight.square(), floor, *rest),
+        convolve(x.variance, _squared(layer.weight, factors), floor, *rest),
     )
 
 
 def transposed_convolution(
-    layer: nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d, x: Moments, how: Propagation
+    layer: nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d,
+    x: Moments,
+    how: Propagation,
+    factors: Tensor | None = None,
 ) -> Moments:
     """Any stride, padding, dilation and number of groups."""
     rest = (layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
     convolve, floor = _CONVOLUTIONS[type(layer)], _floor(layer.weight, layer.out_channels, how)
     return Moments(
         convolve(x.mean, layer.weight, layer.bias, *rest),
-        convolve(x.variance, layer.weight.square(), floor, *rest),
+        convolve(x.variance, _squared(layer.weight, factors), floor, *rest),
     )
 
 
-def linear(layer: nn.Linear, x: Moments, how: Propagation) -> Moments:
+def linear(layer: nn.Linear, x: Moments, how: Propagation, factors: Tensor | None = None) -> Moments:
     floor = _floor(layer.weight, layer.out_features, how)
     return Moments(
         functional.linear(x.mean, layer.weight, layer.bias),
-        functional.linear(x.variance, layer.weight.square(), floor),
+        functional.linear(x.variance, _squared(layer.weight, factors), floor),
     )
+
+
+def _squared(weight: Tensor, factors: Tensor | None) -> Tensor:
+    return weight.square() if factors is None else weight.square() * factors.exp()
+
+
+WEIGHTED_LAYERS: Mapping[type[nn.Module], Any] = {
+    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), convolution),
+    **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), transposed_convolution),
+    nn.Linear: linear,
+}
+"""Layers of sums with weights, and their rules."""
 
 
 def batch_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d, x: Moments, how: Propagation) -> Moments:

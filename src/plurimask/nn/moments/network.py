@@ -7,13 +7,14 @@ noise without further training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, fx, nn
 
 from plurimask.errors import InputError
+from plurimask.nn.moments.affine import WEIGHTED_LAYERS
 from plurimask.nn.moments.checks import overwrites, require_dimensions, require_rules
 from plurimask.nn.moments.moments import Moments, Propagation, Spent
 from plurimask.nn.moments.rules import AFFINE_LAYERS, FUNCTION_RULES, LAYER_RULES, METHOD_RULES, PLAIN_METHODS
@@ -30,6 +31,7 @@ class MomentNetwork(nn.Module):
     def __init__(self, network: fx.GraphModule, how: Propagation) -> None:
         super().__init__()
         self.network, self.how = network, how
+        self.factors = Factors()
 
     def forward(self, mean: Tensor, variance: Tensor) -> Moments:
         """Mean and variance `(B, K, *spatial)` of the images, the variance at least 0 -> moments of the output.
@@ -42,8 +44,29 @@ class MomentNetwork(nn.Module):
                 f"a variance of {tuple(variance.shape)} for means of {tuple(mean.shape)}: give one for each value, "
                 "such as torch.full_like(mean, 1e-3)"
             )
-        result: Moments = _Interpreter(self.network, self.how).run(Moments(mean, variance))
+        return self.run(Moments(mean, variance))
+
+    def run(self, x: Moments, found: dict[fx.Node, Moments] | None = None) -> Moments:
+        """Moments of the images -> moments of the output. `found` takes those of each layer on the way."""
+        result: Moments = _Interpreter(self, found).run(x)
         return result
+
+
+class Factors(nn.Module):
+    """Logarithms, by the path of a layer, of what its squared weights are multiplied by (`calibrate_moments`)."""
+
+    def of(self, path: str) -> Tensor | None:
+        return self._buffers.get(path.replace(".", "/"))
+
+    def set(self, factors: Mapping[str, Tensor]) -> None:
+        self._buffers.clear()
+        for path, factor in factors.items():
+            self.register_buffer(path.replace(".", "/"), factor)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        stored = {name.removeprefix(prefix): values for name, values in state_dict.items() if name.startswith(prefix)}
+        self.set({path: values.detach().clone() for path, values in stored.items()})
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def moment_network(network: nn.Module, how: Propagation = Propagation()) -> MomentNetwork:  # noqa: B008
@@ -81,9 +104,9 @@ def moment_network(network: nn.Module, how: Propagation = Propagation()) -> Mome
 class _Interpreter(fx.Interpreter):
     """Runs a traced network with the rules wherever moments come in; sizes and the like are computed as they are."""
 
-    def __init__(self, network: fx.GraphModule, how: Propagation) -> None:
-        super().__init__(network)
-        self.network, self.how = network, how
+    def __init__(self, of: MomentNetwork, found: dict[fx.Node, Moments] | None) -> None:
+        super().__init__(of.network)
+        self.network, self.how, self.factors, self.found = of.network, of.how, of.factors, found
         self.extra_traceback = False  # errors keep their own words
         self.last_readers = {
             reader
@@ -102,12 +125,18 @@ class _Interpreter(fx.Interpreter):
         result = super().run_node(n)
         if isinstance(result, Moments) and overwrites(self.network, n):
             self.env[n.all_input_nodes[0]] = result
+        if self.found is not None and n.op == "call_module":
+            self.found[n] = result
         return result
 
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         layer, (x,) = self.fetch_attr(target), (*args, *kwargs.values())
         with _named(str(target)):
             require_dimensions(type(layer).__name__, x)
+            factors = self.factors.of(str(target))
+            if factors is not None:
+                calibrated: Moments = WEIGHTED_LAYERS[type(layer)](layer, x, self.how, factors)
+                return calibrated
             return LAYER_RULES[type(layer)](layer, x, self.how)
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -160,9 +160,7 @@ def _unchanged(layer: nn.Module, x: Moments, how: Propagation) -> Moments:
 
 
 AFFINE_LAYERS: Mapping[type[nn.Module], LayerRule] = {
-    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), affine.convolution),
-    **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), affine.transposed_convolution),
-    nn.Linear: affine.linear,
+    **affine.WEIGHTED_LAYERS,
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), affine.batch_norm),
     nn.GroupNorm: affine.group_norm,
     **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), affine.instance_norm),
