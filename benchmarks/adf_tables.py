@@ -56,7 +56,9 @@ def moments() -> list[str]:
         provenance(record),
         "\n".join(lines),
         prose("""Class scores of trained networks, propagated variance over that of 2,000 passes of noisy images. What
-            remains is what the propagation neglects: values that share inputs depend on each other."""),
+            the propagation neglects is that values which share inputs depend on each other: calibrated, each squared
+            weight has a factor, fitted on training images, that makes up for what of this lies in the weights. What
+            remains depends on the image."""),
     ]
 
 

@@ -4,17 +4,20 @@
 
 RUNS are runs on the trapped yeast of benchmarks/yeast.py, of `unet` or `lightweight-probabilistic`; their ordinary
 network is passed with 2,000 draws of Gaussian noise of variance 1e-3 on some validation images, and turned by
-`moment_network` once, without a floor. Compared are means and variances of the class scores. Exits with 1 if the
-correlation of the variances is below 0.9, or the ratio of their means is not between 0.5 and 2.
+`moment_network`, without a floor: as it stands, and after `calibrate_moments` on some training images. Compared are
+means and variances of the class scores. Exits with 1 if, calibrated, the correlation of the variances is below 0.9, or
+the ratio of their means is not between 0.5 and 2.
 
 What remains between them is what the propagation neglects: that neighbouring values depend on each other, because they
-share inputs, and that values behind a ReLU are no Gaussians.
+share inputs (of this the calibration learns what does not depend on the image), and that values behind a ReLU are no
+Gaussians.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +31,10 @@ from plurimask.data.traps import trap_source
 from plurimask.method import SegmentationMethod
 from plurimask.methods.lightweight_probabilistic import LightweightProbabilistic
 from plurimask.methods.unet import UNet
-from plurimask.nn.moments import moment_network
+from plurimask.nn.moments import MomentNetwork, calibrate_moments, moment_network
 
 NOISE, NUM_PASSES, CHUNK, NUM_IMAGES = 1e-3, 2000, 50, 3
+NUM_CALIBRATION = 16
 LEAST_CORRELATION, RATIO = 0.9, (0.5, 2.0)
 
 
@@ -45,7 +49,8 @@ def ordinary(method: SegmentationMethod) -> nn.Module:
 
 def drawn_moments(network: nn.Module, image: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """Mean and variance of the class scores over noisy passes, float64."""
-    generator, total, squares, shift = torch.Generator().manual_seed(seed), 0.0, 0.0, network(image).double()
+    generator, shift = torch.Generator().manual_seed(seed), network(image).double()
+    total, squares = torch.zeros_like(shift), torch.zeros_like(shift)
     for _ in range(NUM_PASSES // CHUNK):
         noise = torch.randn(CHUNK, *image.shape[1:], generator=generator) * NOISE**0.5
         scores = network(image + noise).double() - shift
@@ -54,18 +59,27 @@ def drawn_moments(network: nn.Module, image: Tensor, seed: int) -> tuple[Tensor,
     return mean + shift, (squares / NUM_PASSES - mean.square()) * NUM_PASSES / (NUM_PASSES - 1)
 
 
-def agreement(path: Path) -> dict[str, Any]:
-    """Over all scores of some images: correlation and ratio of the variances, and the means' difference."""
+def agreements(path: Path) -> dict[str, dict[str, Any]]:
+    """Over all scores of some images, as the network stands and calibrated."""
     run = load_run(path)
     network = ordinary(run.method.eval())
-    propagating = moment_network(network)
-    world = trap_source(1, NUM_VAL, size=SIZE).splits["val"]
-    drawn, propagated = [], []
-    with torch.inference_mode():
-        for index in range(NUM_IMAGES):
-            image = run.record.preprocessing.image(world[index].image)[None]
-            drawn.append(drawn_moments(network, image, index))
-            propagated.append(propagating(image, torch.full_like(image, NOISE)))
+    splits = trap_source(NUM_CALIBRATION, NUM_VAL, size=SIZE).splits
+    training, images = (
+        torch.stack([run.record.preprocessing.image(splits[split][index].image) for index in range(count)])
+        for split, count in (("train", NUM_CALIBRATION), ("val", NUM_IMAGES))
+    )
+    with torch.no_grad():
+        drawn = [drawn_moments(network, image[None], index) for index, image in enumerate(images)]
+    propagating = moment_network(network).eval()
+    plain = agreement(propagating, images, drawn)
+    calibrated = agreement(calibrate_moments(propagating, training, NOISE), images, drawn)
+    return {path.name: plain, f"{path.name}, calibrated": calibrated}
+
+
+def agreement(propagating: MomentNetwork, images: Tensor, drawn: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Any]:
+    """Correlation and ratio of the variances, and the means' difference."""
+    with torch.no_grad():
+        propagated = [propagating(image[None], torch.full_like(image[None], NOISE)) for image in images]
     mean, variance = (torch.cat([one[k].flatten() for one in drawn]) for k in (0, 1))
     own_mean, own_variance = (torch.cat([one[k].flatten().double() for one in propagated]) for k in (0, 1))
     return {
@@ -82,15 +96,19 @@ def main() -> None:
     parser.add_argument("--runs", nargs="+", type=Path, required=True)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    results = {path.name: agreement(path) for path in options.runs}
+    results: dict[str, dict[str, Any]] = {}
+    for path in options.runs:
+        results.update(agreements(path))
     for name, values in results.items():
         print(name, {key: round(value, 4) for key, value in values.items()})
     config = {"noise_variance": NOISE, "passes": NUM_PASSES, "images": NUM_IMAGES, "size": SIZE}
+    config["calibration_images"] = NUM_CALIBRATION
     write(options.out, record("moments", config, results))
     good = all(
         values["correlation_of_variances"] >= LEAST_CORRELATION
         and RATIO[0] <= values["ratio_of_mean_variances"] <= RATIO[1]
-        for values in results.values()
+        for name, values in results.items()
+        if name.endswith("calibrated")
     )
     sys.exit(int(not good))
 
