@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from plurimask.distribution import IGNORE, MixtureSegmentation, SegmentationDistribution
     from plurimask.method import Loss, SegmentationMethod
     from plurimask.methods import METHODS, build_method
-    from plurimask.nn.moments import Moments, Propagation, moment_network
+    from plurimask.nn.moments import Moments, Propagation, calibrate_moments, moment_network
     from plurimask.run import Plan, load, load_run, train_run
     from plurimask.settings import Hardware
 
@@ -27,6 +27,7 @@ _HOMES = {
     "SegmentationDistribution": "distribution",
     "SegmentationMethod": "method",
     "build_method": "methods",
+    "calibrate_moments": "nn.moments",
     "load": "run",
     "load_run": "run",
     "moment_network": "nn.moments",
@@ -47,6 +48,7 @@ __all__ = [
     "SegmentationMethod",
     "__version__",
     "build_method",
+    "calibrate_moments",
     "load",
     "load_run",
     "moment_network",
