@@ -209,3 +209,17 @@ def test_a_run_on_trapped_yeast(backbone: str, tmp_path: Path) -> None:
     assert method.config.backbone == backbone
     image = source.splits["val"][0].image[None]
     assert method(image).mean().shape == (1, 3, 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"normalisation": "group"}, "is for deeplabv3plus"),
+        ({"backbone": "deeplabv3plus", "channels": (4, 8), "output_stride": 16}, "stride"),
+        ({"initial_scale": (-7.0, -200.0)}, "greater than or equal to -12"),
+        ({"initial_scale": (-7.0,)}, "initial_scale"),
+    ],
+)
+def test_settings_that_cannot_be(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        built(**settings)

@@ -167,3 +167,24 @@ def test_where_the_compiler_fails_the_blocks_take_over_and_say_so_once(monkeypat
     for one, other, want in zip(got, again, leaky_moments(mean, variance, 0.0), strict=True):
         assert torch.equal(one, want)
         assert torch.equal(other, want)
+
+
+def test_too_little_memory_is_no_failure_of_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(formula: object, overwrite: bool) -> object:
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(fused, "_compiled", full)
+    monkeypatch.setattr(fused, "_NOT_COMPILED", set())
+    with pytest.raises(torch.OutOfMemoryError, match="full"):
+        fused_leaky(torch.ones(3), torch.ones(3), 0.0, compiled=True)
+    assert not fused._NOT_COMPILED
+
+
+def test_each_formula_is_compiled_by_itself() -> None:
+    """The compiler counts variants for each code object, and gives up at eight."""
+    fused._compiled.cache_clear()
+    codes = set()
+    for formula in (leaky_moments, larger_moments):
+        for overwrite in (False, True):
+            codes.add(fused._compiled(formula, overwrite)._torchdynamo_orig_callable.__code__)  # type: ignore[attr-defined]
+    assert len(codes) == 4
