@@ -25,10 +25,7 @@ def yeast() -> list[str]:
     config = {key: value for key, value in record["config"].items() if key != "variants"}
     return [
         "## Trapped yeast: assumed density filtering",
-        f"`python benchmarks/yeast.py --minutes-per-method {config['max_minutes']:g} --work yeast --out "
-        "benchmarks/results/yeast.json`"
-        if "max_minutes" in config
-        else "`python benchmarks/yeast.py`",
+        "`python benchmarks/yeast.py --work yeast --out benchmarks/results/yeast.json`",
         provenance({**record, "config": config}),
         method_table(record),
         prose(f"""Dice and IoU are means over the classes trap and cell of each image, then over images; the mean class
