@@ -49,7 +49,7 @@ def moments() -> list[str]:
         )
     return [
         "## Propagated moments against noisy passes",
-        "`python benchmarks/moments.py --out benchmarks/results/moments.json`",
+        "`python benchmarks/moments.py --runs yeast/runs/unet --out benchmarks/results/moments.json`",
         provenance(record),
         "\n".join(lines),
         prose("""Class scores of trained networks, propagated variance over that of 2,000 passes of noisy images. What

@@ -1,6 +1,6 @@
 """How well propagated moments agree with passes of noisy images, in trained networks.
 
-    python benchmarks/moments.py --runs yeast/runs/unet yeast/runs/adf-unet --out benchmarks/results/moments.json
+    python benchmarks/moments.py --runs yeast/runs/unet --out benchmarks/results/moments.json
 
 RUNS are runs on the trapped yeast of benchmarks/yeast.py, of `unet` or `lightweight-probabilistic`; their ordinary
 network is passed with 2,000 draws of Gaussian noise of variance 1e-3 on some validation images, and turned by
