@@ -138,16 +138,19 @@ def log_gamma_draws(log_shape: Tensor, generator: torch.Generator) -> Tensor:
         log_shape: any shape, float32, on the CPU.
         generator: its state decides the draws.
     """
-    d = log_shape.exp() + (1 - 1 / 3)
-    c = 1 / (3 * d.sqrt())
+    d = log_shape.exp().flatten() + (1 - 1 / 3)
     uniform = torch.rand(log_shape.shape, generator=generator)
-    log_draw, open_ = torch.zeros_like(d), torch.ones_like(d, dtype=torch.bool)
+    log_draw, open_ = torch.empty_like(d), torch.arange(len(d))
     for _ in range(_TRIES):
-        x = torch.randn(log_shape.shape, generator=generator)
-        height = (1 - torch.rand(log_shape.shape, generator=generator)).log()
-        root = 1 + c * x
+        x = torch.randn(d.shape, generator=generator)[open_]
+        height = (1 - torch.rand(d.shape, generator=generator)[open_]).log()
+        of_open = d[open_]
+        root = 1 + x / (3 * of_open.sqrt())
         log_v = 3 * root.clamp(min=1e-6).log()
-        accepted = (root > 0) & (height < 0.5 * x.square() + d * (1 - log_v.exp() + log_v))
-        log_draw = torch.where(open_, d.log() + log_v, log_draw)
-        open_ &= ~accepted
+        accepted = (root > 0) & (height < 0.5 * x.square() + of_open * (1 - log_v.exp() + log_v))
+        log_draw[open_] = of_open.log() + log_v
+        open_ = open_[~accepted]
+        if not len(open_):
+            break
+    log_draw = log_draw.view(log_shape.shape)
     return log_draw + (1 - uniform).log() * torch.exp(-log_shape).clamp(max=_LARGEST)
