@@ -47,3 +47,14 @@ def test_he_normal_keeps_the_scale_of_activations() -> None:
     initialise(layer, "orthogonal")
     flat = layer.weight.detach().flatten(1)
     torch.testing.assert_close(flat @ flat.mT, torch.eye(64), atol=1e-5, rtol=0)
+
+
+def test_groups_begin_as_convolutions_of_their_own() -> None:
+    torch.manual_seed(0)
+    depthwise = torch.nn.Conv2d(400, 400, 3, groups=400)
+    initialise(depthwise, "orthogonal")
+    torch.testing.assert_close(depthwise.weight.detach().flatten(1).norm(dim=1), torch.ones(400))
+    initialise(depthwise, "glorot_uniform")
+    assert float(depthwise.weight.detach().square().mean()) == pytest.approx(2 / (9 + 9), rel=0.1)
+    initialise(depthwise, "he_normal")
+    assert float(depthwise.weight.std()) == pytest.approx((2 / 9) ** 0.5, rel=0.05)
