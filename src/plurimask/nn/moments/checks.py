@@ -48,8 +48,8 @@ def require_dimensions(name: str, x: Any) -> None:
     """
     stated = re.fullmatch(r"(?:conv|max_?pool|avg_?pool|adaptive_?avg_?pool|convtranspose)([123])d", name.lower())
     if stated and isinstance(x, Moments) and x.mean.ndim != int(stated[1]) + 2:
-        wanted = ", ".join(["B", "K", "D", "H", "W"][:2] + ["D", "H", "W"][3 - int(stated[1]) :])
-        raise ValueError(f"takes ({wanted}), not the shape {tuple(x.shape)}")
+        axes = "DHW"[-int(stated[1]) :]
+        raise ValueError(f"takes ({', '.join('BK' + axes)}), not the shape {tuple(x.shape)}")
 
 
 def overwrites(network: fx.GraphModule, node: fx.Node) -> bool:
