@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +11,18 @@ from torch.nn import functional
 
 from plurimask.errors import InputError
 from plurimask.nn.moments.moments import Moments
-from plurimask.nn.moments.rules import FUNCTION_RULES, LAYER_RULES, METHOD_RULES, PLAIN_ATTRIBUTES, PLAIN_METHODS
+from plurimask.nn.moments.rules import (
+    FUNCTION_RULES,
+    LAYER_RULES,
+    METHOD_RULES,
+    MOVING_FUNCTIONS,
+    MOVING_METHODS,
+    PLAIN_ATTRIBUTES,
+    PLAIN_METHODS,
+)
 
 _DROPOUTS = (functional.dropout, functional.dropout2d, functional.dropout3d)
 _PASSING_LAYERS = (nn.Identity, nn.Flatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-_NEW = ("add", "add_", "sub", "sub_", "mul", "mul_", "div", "div_", "softmax", "mean", "clone", "relu", "relu_")
 
 
 def require_rules(traced: fx.GraphModule) -> None:
@@ -113,14 +119,8 @@ def _passes_on(traced: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_module":
         return isinstance(traced.get_submodule(str(node.target)), _PASSING_LAYERS)
     if node.op == "call_method":
-        return node.target in METHOD_RULES and node.target not in _NEW
-    moving = (operator.getitem, *_DROPOUTS)
-    return node.op == "call_function" and (node.target in moving or node.target in _moving_functions())
-
-
-def _moving_functions() -> set[Any]:
-    names = {name for name in METHOD_RULES if name not in _NEW}
-    return {function for function in FUNCTION_RULES if getattr(function, "__name__", "") in names}
+        return node.target in MOVING_METHODS
+    return node.op == "call_function" and node.target in (*MOVING_FUNCTIONS, *_DROPOUTS)
 
 
 def _path(node: fx.Node) -> str:

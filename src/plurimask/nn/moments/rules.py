@@ -187,6 +187,16 @@ LAYER_RULES: Mapping[type[nn.Module], LayerRule] = {
 }
 """The rule of each kind of layer: (layer, moments, how) -> moments."""
 
+MOVING_METHODS = (
+    *("contiguous", "expand", "flatten", "flip", "float", "narrow", "permute", "reshape", "squeeze", "to", "transpose"),
+    *("unflatten", "unsqueeze", "view"),
+)
+MOVING_FUNCTIONS: tuple[Callable[..., Any], ...] = (
+    *(torch.flatten, torch.reshape, torch.permute, torch.squeeze, torch.unsqueeze, torch.transpose, torch.flip),
+    operator.getitem,
+)
+"""What only moves, repeats or leaves out values: its result may be in the memory of what it gets."""
+
 METHOD_RULES: Mapping[str, FunctionRule] = {
     **dict.fromkeys(("relu", "relu_"), _relu),
     **dict.fromkeys(("add", "add_"), _add),
@@ -195,22 +205,8 @@ METHOD_RULES: Mapping[str, FunctionRule] = {
     **dict.fromkeys(("div", "div_"), _divide),
     "softmax": _softmax,
     "mean": _mean,
-    **{
-        name: _moving(getattr(Tensor, name))
-        for name in (
-            "clone",
-            "contiguous",
-            "expand",
-            "flatten",
-            "flip",
-            "narrow",
-            "permute",
-            "reshape",
-            "squeeze",
-            "transpose",
-        )
-    },
-    **{name: _moving(getattr(Tensor, name)) for name in ("unflatten", "unsqueeze", "view", "float", "to")},
+    "clone": _moving(Tensor.clone),
+    **{name: _moving(getattr(Tensor, name)) for name in MOVING_METHODS},
 }
 """The rule of each method of a tensor, by its name."""
 
@@ -233,8 +229,7 @@ FUNCTION_RULES: Mapping[Callable[..., Any], FunctionRule] = {
     **dict.fromkeys((operator.mul, operator.imul, torch.mul), _multiply),
     **dict.fromkeys((operator.truediv, torch.div), _divide),
     torch.mean: _mean,
-    **{function: _moving(function) for function in (torch.flatten, torch.reshape, torch.permute, torch.squeeze)},
-    **{function: _moving(function) for function in (torch.unsqueeze, torch.transpose, torch.flip, operator.getitem)},
+    **{function: _moving(function) for function in MOVING_FUNCTIONS},
 }
 """The rule of each function; the first argument is the moments, or a list of them."""
 
