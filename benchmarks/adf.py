@@ -25,10 +25,10 @@ from record import median_seconds, record, write
 from torch import Tensor
 
 from plurimask import build_method
-from plurimask.inference import channels_last
 from plurimask.method import SegmentationMethod
 from plurimask.methods.lightweight_probabilistic import LightweightProbabilistic
 from plurimask.nn.moments.fused import can_compile, fused_leaky
+from plurimask.prediction.device import channels_last
 
 NUM_PASSES = 20
 MOST, LEAST = 3.5, 4.0

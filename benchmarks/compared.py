@@ -12,12 +12,12 @@ from record import record, write
 from rich.console import Console
 
 from plurimask.commands.compare import Bars
-from plurimask.compare import Contender, evaluate_contenders, table_rows, train_contenders
-from plurimask.compare_files import write_comparison
-from plurimask.comparison_table import markdown_table
+from plurimask.compare.contenders import Contender, evaluate_contenders, table_rows, train_contenders
+from plurimask.compare.table import markdown_table
+from plurimask.compare.write import write_comparison
 from plurimask.data import DataSource
-from plurimask.inference import Sampling
-from plurimask.run import Plan, settings_for
+from plurimask.prediction.predict import Sampling
+from plurimask.runs.plan import Plan, settings_for
 
 
 def arguments(description: str, minutes: float, methods: Sequence[str]) -> argparse.ArgumentParser:

@@ -20,9 +20,9 @@ from record import median_seconds, record, write
 from torch.nn import functional
 
 from plurimask import build_method
-from plurimask.inference import channels_last, has_fast_bf16
 from plurimask.methods.hierarchical_probabilistic_unet import HierarchicalProbabilisticUNet
-from plurimask.presets import PRESETS
+from plurimask.methods.presets import PRESETS
+from plurimask.prediction.device import channels_last, has_fast_bf16
 
 NAME = "hierarchical-probabilistic-unet"
 NUM_SAMPLES = 16

@@ -20,12 +20,12 @@ from rich.console import Console
 
 from plurimask import open_data
 from plurimask.commands.compare import Bars
-from plurimask.compare import Contender, evaluate_contenders, run_folder, table_rows, train_contenders
-from plurimask.comparison_table import markdown_table
-from plurimask.figures import save_figure
-from plurimask.hierarchy_charts import hierarchy_training, level_columns, level_kl_of_variants
-from plurimask.inference import Sampling
-from plurimask.run import Plan
+from plurimask.compare.contenders import Contender, evaluate_contenders, run_folder, table_rows, train_contenders
+from plurimask.compare.table import markdown_table
+from plurimask.figures.samples import save_figure
+from plurimask.figures.scales.training import hierarchy_training, level_columns, level_kl_of_variants
+from plurimask.prediction.predict import Sampling
+from plurimask.runs.plan import Plan
 from plurimask.training.log import read_metrics
 
 NAME = "hierarchical-probabilistic-unet"

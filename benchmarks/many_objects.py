@@ -24,16 +24,16 @@ from typing import Any
 import numpy as np
 import torch
 from compared import arguments
+from object_figures import ObjectSamples, SeenObjects, object_independence, object_samples
 from record import record, write
 from rich.console import Console
 from torch import Tensor
 
 from plurimask import load_run
 from plurimask.commands.compare import Bars
-from plurimask.compare import Contender, run_folder, train_contenders
-from plurimask.data.cells import CellWorld, cell_source
-from plurimask.figures import save_figure
-from plurimask.inference import Sampling, predict_images
+from plurimask.compare.contenders import Contender, run_folder, train_contenders
+from plurimask.data.worlds.cells import CellWorld, cell_source
+from plurimask.figures.samples import save_figure
 from plurimask.metrics import energy_distances
 from plurimask.metrics.objects import (
     ObjectStatistics,
@@ -43,8 +43,9 @@ from plurimask.metrics.objects import (
     object_coverage,
     object_statistics,
 )
-from plurimask.object_figures import ObjectSamples, SeenObjects, object_independence, object_samples
-from plurimask.run import Plan, Run, settings_for
+from plurimask.prediction.predict import Sampling, predict_images
+from plurimask.runs.load import Run
+from plurimask.runs.plan import Plan, settings_for
 
 HIERARCHICAL = "hierarchical-probabilistic-unet"
 METHODS = ("probabilistic-unet", HIERARCHICAL)

@@ -19,11 +19,11 @@ from record import median_seconds, record, write
 from torch import Tensor
 
 from plurimask import build_method
-from plurimask.inference import channels_last, has_fast_bf16
 from plurimask.methods.dropout_unet import DropoutUNet
+from plurimask.methods.presets import PRESETS
 from plurimask.nn.dropout import draw_masks, dropped_features
 from plurimask.nn.unet import all_scores
-from plurimask.presets import PRESETS
+from plurimask.prediction.device import channels_last, has_fast_bf16
 
 LIMIT = 0.75
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from yeast import NUM_VAL, SIZE
 
 from plurimask import load_run
-from plurimask.data.traps import trap_source
+from plurimask.data.worlds.traps import trap_source
 from plurimask.method import SegmentationMethod
 from plurimask.methods.lightweight_probabilistic import LightweightProbabilistic
 from plurimask.methods.unet import UNet

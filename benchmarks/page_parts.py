@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from plurimask.comparison_table import markdown_table
+from plurimask.compare.table import markdown_table
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from plurimask import load_run, open_data
 from plurimask.distribution import SegmentationDistribution, most_likely
-from plurimask.inference import fast_precision, generator_of, generators_of
 from plurimask.metrics import energy_distances
-from plurimask.run import Run
+from plurimask.prediction.device import fast_precision
+from plurimask.prediction.seeds import generator_of, generators_of
+from plurimask.runs.load import Run
 
 NUM_SAMPLES, BATCH = 16, 16
 

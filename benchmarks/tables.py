@@ -14,7 +14,7 @@ from typing import Any
 from adf_tables import adf
 from page_parts import load, method_table, number, prose, provenance
 
-from plurimask.comparison_table import markdown_table
+from plurimask.compare.table import markdown_table
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"

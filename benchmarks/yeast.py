@@ -18,7 +18,7 @@ from typing import Any
 from compared import Protocol, arguments, compare
 
 from plurimask.data.example import DataSource, Example, ExampleSet
-from plurimask.data.traps import trap_source
+from plurimask.data.worlds.traps import trap_source
 
 SIZE, NUM_TRAIN, NUM_VAL = 96, 1500, 200
 STEPS, MEMBERS = 2000, 5

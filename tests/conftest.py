@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plurimask.data.lesions import lesion_source, write_folder
+from plurimask.data.worlds.lesions import lesion_source, write_folder
 
 
 @pytest.fixture(scope="session")

@@ -14,16 +14,30 @@ import plurimask
 SOURCE = Path(plurimask.__file__).parent
 FILES = {path.relative_to(SOURCE).with_suffix("").as_posix().replace("/", "."): path for path in SOURCE.rglob("*.py")}
 
-LEAVES = {"errors", "flips", "version"}
-ALLOWED = {
-    "distribution": LEAVES,
-    "method": LEAVES | {"distribution"},
-    "nn": LEAVES | {"distribution", "nn"},
-    "metrics": LEAVES | {"distribution", "metrics"},
-    "data": LEAVES | {"distribution", "data"},
-    "methods": LEAVES | {"distribution", "method", "nn"},
-}
-KNOW_METHODS = {"run", "combine", "presets", "cli", "viewer", "report", "commands", "__init__"}
+ROOT = {"__init__", "__main__", "version", "errors", "distribution", "method", "flips", "files"}
+FLOORS = (
+    "errors",
+    "version",
+    "flips",
+    "files",
+    "distribution",
+    "method",
+    "nn",
+    "metrics",
+    "data",
+    "methods",
+    "prediction",
+    "evaluation",
+    "training",
+    "runs",
+    "figures",
+    "report",
+    "compare",
+    "commands",
+)
+"""From the bottom up: a room imports from lower ones, and from itself."""
+KNOW_METHODS = {"runs", "commands"}
+"""Everything else knows the interface of a method, and none by name."""
 
 
 def part(module: str) -> str:
@@ -43,15 +57,20 @@ def imports(path: Path) -> set[str]:
     return found - {""}
 
 
-@pytest.mark.parametrize("module", FILES)
+def test_the_root_holds_what_everybody_may_use() -> None:
+    assert {module for module in FILES if "." not in module} == ROOT
+    assert {part(module) for module in FILES} == ROOT | set(FLOORS)
+
+
+@pytest.mark.parametrize("module", sorted(set(FILES) - {"__init__", "__main__"}))
 def test_imports_point_downwards(module: str) -> None:
-    own = part(module)
+    room = part(module)
     for imported in imports(FILES[module]):
-        if own in ALLOWED and module != "methods.__init__":
-            assert part(imported) in ALLOWED[own], f"{module} must not import {imported}"
-        if part(imported) == "methods":
-            assert own in KNOW_METHODS | {"methods"}, f"{module} must not know the methods"
-            assert own != "methods" or module == "methods.__init__", f"{module}: methods never import methods"
+        other = part(imported)
+        assert FLOORS.index(other) <= FLOORS.index(room), f"{module} must not import {imported}: it is higher up"
+        assert other != "methods" or room in KNOW_METHODS | {"methods"}, f"{module} must not know the methods"
+        if room == "methods" and module != "methods.__init__":
+            assert other != "methods", f"{module} must not import {imported}: methods never import methods"
 
 
 def test_there_are_no_import_cycles() -> None:
@@ -87,8 +106,11 @@ def test_the_probabilistic_unet_fits_a_page() -> None:
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
-        ("from plurimask.cli import main; main(['--help'])", ("torch", "lightning", "numpy")),
-        ("import plurimask.run, plurimask.evaluate, plurimask.predict, plurimask.report", ("lightning",)),
+        ("from plurimask.commands.main import main; main(['--help'])", ("torch", "lightning", "numpy")),
+        (
+            "import plurimask.runs.load, plurimask.prediction.files, plurimask.report.page",
+            ("lightning",),
+        ),
     ],
 )
 def test_heavy_imports_wait_until_they_are_needed(statement: str, absent: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from plurimask.cli import COMMANDS
+from plurimask.commands.main import COMMANDS
 from plurimask.methods import METHODS
 
 ROOT = Path(__file__).parents[1]

@@ -12,27 +12,29 @@ if TYPE_CHECKING:
     from plurimask.method import Loss, SegmentationMethod
     from plurimask.methods import METHODS, build_method
     from plurimask.nn.moments import Moments, Propagation, calibrate_moments, moment_network
-    from plurimask.run import Plan, load, load_run, train_run
-    from plurimask.settings import Hardware
+    from plurimask.runs.load import load, load_run
+    from plurimask.runs.plan import Plan
+    from plurimask.runs.train import train_run
+    from plurimask.training.config import Hardware
 
 _HOMES = {
     "IGNORE": "distribution",
-    "Hardware": "settings",
+    "Hardware": "training.config",
     "METHODS": "methods",
     "Loss": "method",
     "MixtureSegmentation": "distribution",
     "Moments": "nn.moments",
-    "Plan": "run",
+    "Plan": "runs.plan",
     "Propagation": "nn.moments",
     "SegmentationDistribution": "distribution",
     "SegmentationMethod": "method",
     "build_method": "methods",
     "calibrate_moments": "nn.moments",
-    "load": "run",
-    "load_run": "run",
+    "load": "runs.load",
+    "load_run": "runs.load",
     "moment_network": "nn.moments",
     "open_data": "data",
-    "train_run": "run",
+    "train_run": "runs.train",
 }
 
 __all__ = [

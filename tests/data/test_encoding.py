@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from plurimask.data.dataset_json import DatasetFile
 from plurimask.data.encoding import MaskEncoding, decide_encoding, values_in
-from plurimask.data.files import describe
+from plurimask.data.layouts.dataset_json import DatasetFile
+from plurimask.data.layouts.files import describe
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 

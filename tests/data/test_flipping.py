@@ -10,20 +10,20 @@ import pytest
 import torch
 from data_trees import write_folder
 
-from plurimask.data.check import check_data
 from plurimask.data.example import DataDescription, DataSource
 from plurimask.data.flipping import law_of, parse_flips, refuse_other_law, with_flips, without_flips
-from plurimask.data.lesions import lesion_source
 from plurimask.data.preprocessing import Preprocessing, Views, draw_labels, random_crop
 from plurimask.data.source import open_data
-from plurimask.data.streets import CLASSES, StreetWorld, street_source
+from plurimask.data.worlds.lesions import lesion_source
+from plurimask.data.worlds.streets import CLASSES, StreetWorld, street_source
 from plurimask.errors import InputError
+from plurimask.evaluation.check import check_data
 from plurimask.flips import Flip, apply_flips, mode_table
-from plurimask.inference import generator_of
 from plurimask.metrics import joint_distances, rater_distance
 from plurimask.metrics.modes import mode_spread
-from plurimask.settings import TrainingConfig
+from plurimask.prediction.seeds import generator_of
 from plurimask.training.batches import TrainingBatches, TrainingData
+from plurimask.training.config import TrainingConfig
 
 LAW = {"road": 4 / 17, "person": 0.4, "tree": 0.3}
 FLIPS = (Flip(2, 7, 4 / 17), Flip(6, 8, 0.4), Flip(4, 9, 0.3))

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plurimask.data import DataReport, DataSource, check_data, open_data, open_images
+from plurimask.data import DataSource, open_data, open_images
+from plurimask.evaluation.check import DataReport, check_data
 from plurimask.metrics.distance import rater_distance
 
 DATA = Path(os.environ.get("PLURIMASK_DATA") or Path(__file__).parents[3] / "shared" / "data")

@@ -20,7 +20,7 @@ from plurimask.metrics import (
     overlap,
 )
 from plurimask.metrics.error_detection import bin_errors, error_histogram
-from plurimask.metrics.flipped import evaluate_flipped_image
+from plurimask.metrics.image_with_flips import evaluate_flipped_image
 from plurimask.metrics.modes import (
     ModeDistances,
     flip_counts,

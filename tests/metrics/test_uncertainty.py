@@ -8,13 +8,7 @@ import torch
 
 from plurimask.distribution import IGNORE, entropy
 from plurimask.errors import InputError
-from plurimask.metrics import (
-    evaluate_image,
-    expected_dice,
-    image_uncertainty,
-    mean_entropy,
-    object_scores,
-)
+from plurimask.metrics import evaluate_image, expected_dice, image_uncertainty, mean_entropy, object_scores
 
 
 def random_maps(num, num_classes, spatial, seed=0):

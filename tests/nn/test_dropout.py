@@ -8,9 +8,9 @@ from torch.nn import functional
 
 from plurimask.methods import build_method
 from plurimask.methods.dropout_unet import DropoutUNet
+from plurimask.methods.presets import PRESETS
 from plurimask.nn.convolution import doubling_kernel
 from plurimask.nn.dropout import draw_masks, dropped_features, innermost_blocks, mask_shapes
-from plurimask.presets import PRESETS
 
 N, B, K = 5, 2, 3
 

@@ -32,8 +32,9 @@ class CheckOptions:
 def main(arguments: Sequence[str]) -> int:
     options = parse(CheckOptions, arguments, "check", DESCRIPTION)
 
-    from plurimask.data import check_data, open_data
+    from plurimask.data import open_data
     from plurimask.data.preprocessing import Preprocessing, Views
+    from plurimask.evaluation.check import check_data
     from plurimask.metrics import rater_distance
     from plurimask.metrics.modes import mode_spread
 

@@ -27,7 +27,7 @@ class CombineOptions:
 def main(arguments: Sequence[str]) -> int:
     options = parse(CombineOptions, arguments, "combine", DESCRIPTION)
 
-    from plurimask.combine import combine_runs
+    from plurimask.runs.combine import combine_runs
 
     combine_runs(options.runs, options.out, options.overwrite)
     console().print(f"Wrote an ensemble of {len(options.runs)} runs to {options.out}")

@@ -15,11 +15,11 @@ from plurimask.commands.parsing import console, parse
 from plurimask.commands.settings import given_settings, read_settings
 from plurimask.errors import InputError, unknown_name
 from plurimask.files import clear, refuse_existing
-from plurimask.presets import DEFAULT_PRESET
-from plurimask.settings import TrainingConfig
+from plurimask.methods.presets import DEFAULT_PRESET
+from plurimask.training.config import TrainingConfig
 
 if TYPE_CHECKING:
-    from plurimask.compare import Contender
+    from plurimask.compare.contenders import Contender
     from plurimask.data import DataSource
 
 DESCRIPTION = (
@@ -64,10 +64,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _compare(options: CompareOptions, settings: dict[str, Any]) -> int:
-    from plurimask.compare import STATE_FILE, evaluate_contenders, refuse_different, train_contenders
-    from plurimask.compare_files import OUTPUTS, write_comparison
-    from plurimask.inference import Sampling
-    from plurimask.run import find_split, load_run
+    from plurimask.compare.contenders import STATE_FILE, evaluate_contenders, refuse_different, train_contenders
+    from plurimask.compare.write import OUTPUTS, write_comparison
+    from plurimask.prediction.predict import Sampling
+    from plurimask.runs.load import find_split, load_run
 
     # Everything that can be wrong is looked for before anything is trained, and that before anything is removed.
     contenders = _contenders(options, settings)
@@ -96,9 +96,9 @@ def _compare(options: CompareOptions, settings: dict[str, Any]) -> int:
 
 
 def _contenders(options: CompareOptions, settings: dict[str, Any]) -> list[Contender]:
-    from plurimask.compare import Contender
+    from plurimask.compare.contenders import Contender
     from plurimask.methods import METHODS, find_method
-    from plurimask.run import Plan, resolve, settings_for
+    from plurimask.runs.plan import Plan, resolve, settings_for
 
     if not options.methods and not options.runs:
         raise InputError("nothing to compare: name --methods to train, or --runs that are there")
@@ -126,7 +126,8 @@ def _contenders(options: CompareOptions, settings: dict[str, Any]) -> list[Conte
 def _open(options: CompareOptions) -> DataSource:
     from plurimask.data import open_data
     from plurimask.data.flipping import refuse_other_law
-    from plurimask.run import open_run_data, read_record
+    from plurimask.runs.load import open_run_data
+    from plurimask.runs.record import read_record
 
     if not options.runs:
         return open_data(options.data, group=options.group, seed=options.seed, flips=options.flips)

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(DemoOptions, arguments, "demo", DESCRIPTION)
     refuse_existing(options.out, "files", options.overwrite)
 
-    from plurimask.demo import demo, is_demo
+    from plurimask.commands.demo_world import demo, is_demo
 
     if options.out.exists() and any(options.out.iterdir()):
         if not is_demo(options.out):

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _evaluate(options: EvaluateOptions) -> None:
-    from plurimask.evaluate import (
+    from plurimask.evaluation.evaluate import (
         ExampleView,
         evaluate,
         flip_error,
@@ -63,8 +63,8 @@ def _evaluate(options: EvaluateOptions) -> None:
         named_classes,
         write_evaluation,
     )
-    from plurimask.inference import Sampling
-    from plurimask.run import find_split, load_run, open_run_data
+    from plurimask.prediction.predict import Sampling
+    from plurimask.runs.load import find_split, load_run, open_run_data
 
     run = load_run(options.run)
     about = run.record

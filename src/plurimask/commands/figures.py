@@ -44,12 +44,12 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(FiguresOptions, arguments, "figures", DESCRIPTION)
     refuse_existing(options.out, "files", options.overwrite)
 
-    from plurimask.figures import save_figure
-    from plurimask.hierarchy_animation import coarse_to_fine_frames, kind_frames, save_animation
-    from plurimask.inference import Sampling
-    from plurimask.report_content import collect_report
-    from plurimask.report_figures import report_figures
-    from plurimask.run import load_run, open_run_data
+    from plurimask.figures.samples import save_figure
+    from plurimask.figures.scales.animation import coarse_to_fine_frames, kind_frames, save_animation
+    from plurimask.prediction.predict import Sampling
+    from plurimask.report.content import collect_report
+    from plurimask.report.figures import report_figures
+    from plurimask.runs.load import load_run, open_run_data
 
     run = load_run(options.run)
     source = open_run_data(run.record, options.data)

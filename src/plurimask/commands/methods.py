@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     parse(MethodsOptions, arguments, "methods", DESCRIPTION)
 
     from plurimask.methods import METHODS
-    from plurimask.presets import PRESETS
+    from plurimask.methods.presets import PRESETS
 
     for name, method in METHODS.items():
         print(f"{name}\n    {method.summary}\n    {method.paper}")

@@ -39,21 +39,30 @@ def main(arguments: Sequence[str]) -> int:
     refuse_existing(options.out, "files", options.overwrite)
 
     from plurimask.data import open_images
-    from plurimask.inference import Sampling
-    from plurimask.predict import predict, write_predictions
-    from plurimask.run import load_run
+    from plurimask.figures.samples import GridRow, overview, save_figure
+    from plurimask.prediction.files import Predicted, predict, write_predictions
+    from plurimask.prediction.predict import Sampling
+    from plurimask.runs.load import load_run
 
     run = load_run(options.run)
-    images = open_images(options.images, run.record.data.channel_names)
+    about = run.record.data
+    images = open_images(options.images, about.channel_names)
     say = console()
     if run.record.preprocessing.center_crop is not None:
         size = run.record.preprocessing.center_crop
-        rest = "background" if run.record.data.has_background else "not judged"
+        rest = "background" if about.has_background else "not judged"
         say.print(f"The run was trained on centre crops of {size} pixels: outside of that, masks are {rest}.")
     sampling = Sampling(options.samples, options.seed, options.batch_size)
     rows = predict(run.method, images, run.record.preprocessing, sampling)
     with Progress(console=say, transient=True) as progress:
         task = progress.add_task("predicting", total=len(images))
-        write_predictions(rows, run.record.data, options.out, lambda name: progress.advance(task))
+
+        def show(predicted: Predicted) -> None:
+            row = GridRow(predicted.name, predicted.image, None, predicted.samples, predicted.mean, predicted.entropy)
+            figure = overview(row, about.class_names, about.has_background)
+            save_figure(figure, options.out / predicted.name / "overview.png")
+            progress.advance(task)
+
+        write_predictions(rows, about, options.out, show)
     say.print(f"Wrote {len(images)} images with {options.samples} masks each to {options.out}")
     return 0

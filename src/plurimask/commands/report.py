@@ -42,9 +42,9 @@ def main(arguments: Sequence[str]) -> int:
         )
     refuse_existing(options.out, "a report", options.overwrite)
 
-    from plurimask.inference import Sampling
-    from plurimask.report import write_report
-    from plurimask.run import load_run, open_run_data
+    from plurimask.prediction.predict import Sampling
+    from plurimask.report.page import write_report
+    from plurimask.runs.load import load_run, open_run_data
 
     run = load_run(options.run)
     source = open_run_data(run.record, options.data)

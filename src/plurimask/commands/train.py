@@ -17,9 +17,12 @@ from plurimask.errors import InputError
 from plurimask.files import refuse_existing
 from plurimask.method import MethodConfig
 from plurimask.methods import find_method
-from plurimask.presets import DEFAULT_PRESET
-from plurimask.run import Plan, RunRecord, open_run_data, read_record, resolve, train_run
-from plurimask.settings import Hardware, TrainingConfig
+from plurimask.methods.presets import DEFAULT_PRESET
+from plurimask.runs.load import open_run_data
+from plurimask.runs.plan import Plan, resolve
+from plurimask.runs.record import RunRecord, read_record
+from plurimask.runs.train import train_run
+from plurimask.training.config import Hardware, TrainingConfig
 
 DESCRIPTION = "Train a method on DATA into the run folder RUN. The settings of --method follow the general ones."
 

@@ -1,6 +1,5 @@
-"""Data sets: what they yield, how they are recognised and read, split, checked and summarised."""
+"""Data sets: what they yield, how they are recognised and read, split and summarised."""
 
-from plurimask.data.check import DataReport, SplitReport, check_data
 from plurimask.data.example import DataDescription, DataSource, Example, ExampleSet
 from plurimask.data.images import read_image, read_mask
 from plurimask.data.source import open_data
@@ -10,16 +9,13 @@ from plurimask.data.unlabelled import ImageSet, open_images
 
 __all__ = [
     "DataDescription",
-    "DataReport",
     "DataSource",
     "Example",
     "ExampleSet",
     "ImageSet",
     "Selection",
-    "SplitReport",
     "apply_split",
     "channel_statistics",
-    "check_data",
     "draw_split",
     "open_data",
     "open_images",

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from plurimask.data.dataset_json import MAX_VALUE, DatasetFile
 from plurimask.data.example import DataDescription
+from plurimask.data.layouts.dataset_json import MAX_VALUE, DatasetFile
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from plurimask.data import cityscapes
-from plurimask.data.arrays import open_arrays
-from plurimask.data.cityscapes import is_cityscapes, open_cityscapes
-from plurimask.data.dataset_json import read_dataset_file
 from plurimask.data.example import DataDescription, DataSource, ExampleSet
-from plurimask.data.files import UNSPLIT, Found, contents, open_layout
 from plurimask.data.flipping import NONE, law_of, parse_flips, with_flips, without_flips
-from plurimask.data.folder import is_folder_layout, read_folder
-from plurimask.data.lidc_crops import is_lidc_crops, read_lidc_crops
+from plurimask.data.layouts import cityscapes
+from plurimask.data.layouts.cityscapes import is_cityscapes, open_cityscapes
+from plurimask.data.layouts.dataset_json import read_dataset_file
+from plurimask.data.layouts.files import UNSPLIT, Found, contents, open_layout
+from plurimask.data.layouts.folder import is_folder_layout, read_folder
+from plurimask.data.layouts.lidc_crops import is_lidc_crops, read_lidc_crops
+from plurimask.data.layouts.npz import open_arrays
+from plurimask.data.layouts.yeast import is_yeast, open_yeast
 from plurimask.data.split import Selection, apply_split, draw_split, group_names
-from plurimask.data.yeast import is_yeast, open_yeast
 from plurimask.errors import InputError
 
 WHOLE = "all"

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plurimask.data.arrays import Array, check_numbers, default_names, load_npz
-from plurimask.data.files import channel_shape, contents, find_images, refuse_repeated
-from plurimask.data.folder import IMAGES, MASKS, find_channels
 from plurimask.data.images import SUFFIXES, read_image
+from plurimask.data.layouts.files import channel_shape, contents, find_images, refuse_repeated
+from plurimask.data.layouts.folder import IMAGES, MASKS, find_channels
+from plurimask.data.layouts.npz import Array, check_numbers, default_names, load_npz
+from plurimask.data.layouts.yeast import CHANNEL_NAMES, find_inputs, has_inputs, read_input
 from plurimask.data.source import split_folders
-from plurimask.data.yeast import CHANNEL_NAMES, find_inputs, has_inputs, read_input
 from plurimask.errors import InputError
 
 

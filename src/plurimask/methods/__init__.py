@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from plurimask.errors import InputError, unknown_name
+from plurimask.errors import InputError, first_mistake, unknown_name
 from plurimask.method import SegmentationMethod
 from plurimask.methods.dropout_unet import DropoutUNet
 from plurimask.methods.ensemble import Ensemble, EnsembleConfig
@@ -60,7 +60,5 @@ def _members(config: EnsembleConfig) -> list[SegmentationMethod]:
         try:
             members.append(build_method(member, **settings))
         except ValidationError as error:
-            mistake = error.errors()[0]
-            where = ".".join(str(part) for part in mistake["loc"])
-            raise InputError(f"member {number} ({member}): setting {where}: {mistake['msg']}") from error
+            raise InputError(f"member {number} ({member}): {first_mistake(error)}") from error
     return members

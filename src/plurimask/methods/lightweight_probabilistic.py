@@ -28,14 +28,7 @@ from torch.nn.functional import softplus
 from plurimask.distribution import IGNORE, Generators, Noise, RandomSource, SegmentationDistribution
 from plurimask.method import Loss, MethodConfig, SegmentationMethod
 from plurimask.nn.deeplab import DeepLabSettings, DeepLabV3Plus, check_output_stride
-from plurimask.nn.dirichlet import (
-    Dirichlet,
-    OffTargets,
-    ScaleForm,
-    dirichlet_of,
-    log_gamma_draws,
-    smoothed_targets,
-)
+from plurimask.nn.dirichlet import Dirichlet, OffTargets, ScaleForm, dirichlet_of, log_gamma_draws, smoothed_targets
 from plurimask.nn.initialisation import Initialisation, initialise
 from plurimask.nn.losses import judgements
 from plurimask.nn.moments import Moments, Propagation, moment_network

@@ -23,11 +23,11 @@ from plurimask.metrics.error_detection import (
     class_spread,
     error_histogram,
 )
-from plurimask.metrics.evaluation import ImageEvaluation, ImageScores, evaluate_image, evaluate_images
 from plurimask.metrics.hungarian import hungarian_iou
+from plurimask.metrics.image import ImageEvaluation, ImageScores, evaluate_image, evaluate_images
 from plurimask.metrics.overlap import ClassOverlap, Overlap, class_overlap, overlap
+from plurimask.metrics.pooled import ByClass, SegmentationMetrics, Totals
 from plurimask.metrics.reconstruction import ReconstructionIoU, reconstruction_iou
-from plurimask.metrics.shells import ByClass, SegmentationMetrics, Totals
 from plurimask.metrics.sparsification import Sparsification, sparsification
 from plurimask.metrics.uncertainty import (
     ImageUncertainty,

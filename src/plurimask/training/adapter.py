@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 
 from plurimask.data.augmentation import Augmentation
 from plurimask.errors import InputError
-from plurimask.inference import generator_of
 from plurimask.method import Loss, SegmentationMethod
-from plurimask.settings import TrainingConfig
+from plurimask.prediction.seeds import generator_of
 from plurimask.training.batches import TrainingBatches, TrainingData
+from plurimask.training.config import TrainingConfig
 
 
 class Adapter(lightning.LightningModule):

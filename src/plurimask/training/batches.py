@@ -12,8 +12,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from plurimask.data.example import ExampleSet
 from plurimask.data.preprocessing import Preprocessing, draw_labels, random_crop, stack_padded
-from plurimask.inference import generator_of
-from plurimask.settings import TrainingConfig
+from plurimask.prediction.seeds import generator_of
+from plurimask.training.config import TrainingConfig
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from plurimask.errors import InputError
-from plurimask.evaluate import ExampleView, evaluate
+from plurimask.evaluation.evaluate import ExampleView, evaluate
 from plurimask.files import replace_file
-from plurimask.inference import Sampling
-from plurimask.settings import TrainingConfig
+from plurimask.prediction.predict import Sampling
 from plurimask.training.adapter import Adapter
 from plurimask.training.batches import TrainingData
+from plurimask.training.config import TrainingConfig
 from plurimask.training.log import MetricsLog
 
 CHECKPOINT_SECONDS = 30.0

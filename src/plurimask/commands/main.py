@@ -1,0 +1,71 @@
+"""The command line. What a command needs is imported when it runs, so that `plurimask --help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from textwrap import dedent
+
+from plurimask.errors import InputError, unknown_name
+from plurimask.version import __version__
+
+COMMANDS = {
+    "train": "train a method on a folder of images and masks",
+    "evaluate": "measure how well a run's samples match the raters' disagreement",
+    "predict": "draw plausible masks for new images",
+    "combine": "join runs that were trained apart to an ensemble",
+    "compare": "train several methods with one budget each, and set them side by side",
+    "report": "one HTML page: data, training, samples, metrics",
+    "figures": "the figures of that page as files",
+    "check": "say what is in a data set, how much its raters agree, and what a perfect model would score",
+    "methods": "list the methods, their presets and papers",
+    "demo": "the main job on a built-in world, in a few minutes",
+}
+
+USAGE = """\
+    plurimask {version}: probabilistic segmentation of ambiguous images
+
+    usage: plurimask COMMAND ...        (plurimask COMMAND --help tells more)
+
+    {commands}
+
+    Start here:
+
+      plurimask demo --out demo
+      plurimask check DATA
+      plurimask train DATA --method probabilistic-unet --out RUN
+      plurimask report RUN DATA --out report.html
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command. Returns the exit code: 0, 2 for input that a person can mend, 130 after Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(__version__)
+        return 0
+    try:
+        if arguments[0] not in COMMANDS:
+            raise unknown_name("command", arguments[0], COMMANDS)
+        code: int = import_module(f"plurimask.commands.{arguments[0]}").main(arguments[1:])
+        return code
+    except InputError as error:
+        print(f"plurimask: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+    except OSError as error:
+        print(f"plurimask: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("plurimask: interrupted", file=sys.stderr)
+        return 130
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = "\n".join(f"      {name:<{width}}  {summary}" for name, summary in COMMANDS.items())
+    return dedent(USAGE).format(version=__version__, commands=dedent(lines).replace("\n", "\n  ").join(["  ", ""]))

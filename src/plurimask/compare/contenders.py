@@ -1,0 +1,190 @@
+"""Several methods on one data set, with one budget each: trained or loaded, evaluated alike, side by side."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from plurimask.compare.measure import MethodResult, digest_of, key_of, measure, restore, store
+from plurimask.compare.table import CLASS_IOU, COLUMNS
+from plurimask.data import DataSource
+from plurimask.errors import InputError
+from plurimask.evaluation.evaluate import ExampleView, flip_error
+from plurimask.files import replace_file
+from plurimask.prediction.predict import Sampling
+from plurimask.runs.folder import RECORD_FILE
+from plurimask.runs.load import Run, find_split, load_run
+from plurimask.runs.plan import Plan
+from plurimask.runs.train import train_run
+from plurimask.version import __version__
+
+STATE_FILE = "comparison.json"
+NUM_HASHED = 8
+"""Examples of each split that are looked at to recognise the data."""
+MAX_CLASS_COLUMNS = 6
+"""Of up to so many classes the IoU of each is a column of the table."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One method of a comparison: what is to be trained, or a run that is there already."""
+
+    name: str
+    plan: Plan | None = None
+    run: Path | None = None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """All results, in the order asked for, on the same images."""
+
+    view: ExampleView
+    results: Sequence[MethodResult]
+    runs: Sequence[Run]
+    split: str
+    sampling: Sampling
+
+
+class Watcher(Protocol):
+    """Is told what happens, to show it."""
+
+    def stage(self, text: str, total: int | None = None) -> None:
+        """A new piece of work begins, of `total` images where it is known."""
+
+    def image(self) -> None:
+        """One more image of this piece is done."""
+
+
+def train_contenders(contenders: Sequence[Contender], source: DataSource, out: Path, watcher: Watcher) -> bool:
+    """Train what is not trained yet, each into `out/runs/NAME`, and continue what was interrupted.
+
+    Returns:
+        Whether all are trained; False if Ctrl-C ended one early.
+
+    Raises:
+        InputError: the folder holds a comparison on other data, or one in which a method has other settings.
+    """
+    state = read_state(out)
+    seen = _identity(source)
+    if state["data"] and state["data"] != seen:
+        raise InputError(f"{out} holds a comparison on other data: give another --out, or --overwrite to start anew")
+    state["data"] = seen
+    for contender in contenders:
+        if contender.plan is None:
+            continue
+        plan = json.loads(json.dumps(asdict(contender.plan)))
+        known = state["plans"].setdefault(contender.name, plan)
+        if known != plan:
+            differing = sorted(key for key in {*plan, *known} if plan.get(key) != known.get(key))
+            raise InputError(
+                f"{out} holds a comparison in which {contender.name} has other {', '.join(differing)}: give another "
+                "--out, or --overwrite to start anew"
+            )
+    replace_file(out / STATE_FILE, json.dumps(state, indent=2).encode())
+    for number, contender in enumerate(contenders):
+        if contender.plan is None or contender.name in state["trained"]:
+            continue
+        folder = run_folder(contender, out)
+        watcher.stage(f"{number + 1} of {len(contenders)}: training {contender.name}")
+        outcome = train_run(contender.plan, source, folder, resume=(folder / RECORD_FILE).exists())
+        if outcome["stopped"]:
+            return False
+        state["trained"][contender.name] = outcome
+        replace_file(out / STATE_FILE, json.dumps(state, indent=2).encode())
+    return True
+
+
+def _identity(source: DataSource) -> dict[str, Any]:
+    """What tells one data set from another without reading all of it: description, names, and a few examples."""
+    splits = {}
+    for name, examples in source.splits.items():
+        names = hashlib.sha256("\n".join(examples.names).encode()).hexdigest()
+        few = sorted({len(examples) * part // NUM_HASHED for part in range(NUM_HASHED)})
+        splits[name] = [names, digest_of(examples, few)]
+    return {"description": source.description.model_dump(mode="json"), "splits": splits}
+
+
+def read_state(out: Path) -> dict[str, dict[str, Any]]:
+    """What an earlier call has done: on which data, the plan of each method, the outcome of each that is trained."""
+    path = out / STATE_FILE
+    if not path.exists():
+        return {"data": {}, "plans": {}, "trained": {}}
+    try:
+        state = json.loads(path.read_text())
+        return {name: dict(state.get(name, {})) for name in ("data", "plans", "trained")}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"{path}: damaged: restore the file, or start anew with --overwrite") from error
+
+
+def run_folder(contender: Contender, out: Path) -> Path:
+    """Where the run of a contender lies."""
+    return contender.run or out / "runs" / contender.name
+
+
+def evaluate_contenders(
+    contenders: Sequence[Contender],
+    source: DataSource,
+    out: Path,
+    split: str,
+    sampling: Sampling,
+    watcher: Watcher,
+) -> Compared:
+    """Evaluate all on the same images with the same seed; what an earlier call has evaluated is taken from `out`.
+
+    Raises:
+        InputError: the runs see other data, other images or in other sizes.
+    """
+    runs = [load_run(run_folder(contender, out)) for contender in contenders]
+    refuse_different(runs)
+    examples = find_split(source, split)
+    seen, results = digest_of(examples, range(len(examples))), []
+    for contender, run in zip(contenders, runs, strict=True):
+        view = ExampleView(examples, range(len(examples)), run.record.preprocessing, run.record.data.counted_classes)
+        key = key_of(run, seen, sampling)
+        result = restore(contender.name, key, out / "evaluations")
+        if result is None:
+            watcher.stage(f"evaluating {contender.name}", len(examples))
+            result = measure(contender.name, run, view, sampling, watcher.image)
+            about = {"num_samples": sampling.num_samples, "seed": sampling.seed, "split": split}
+            store(result, key, out / "evaluations", {**about, "plurimask": __version__})
+        results.append(result)
+    return Compared(view, results, runs, split, sampling)
+
+
+def refuse_different(runs: Sequence[Run]) -> None:
+    """Raise `InputError` if runs were trained on other data or another split, or see images in another size."""
+    first = runs[0]
+    for run in runs[1:]:
+        for what in ("data", "split"):
+            if getattr(run.record, what) != getattr(first.record, what):
+                raise InputError(
+                    f"{first.folder} and {run.folder} differ in their {what}: images that one is evaluated on may be "
+                    "those that the other was trained on; compare runs of the same data and split"
+                )
+        for what in ("center_crop", "resize"):
+            one, other = getattr(first.record.preprocessing, what), getattr(run.record.preprocessing, what)
+            if one != other:
+                raise InputError(
+                    f"{first.folder} and {run.folder} see the images differently ({what} {one} and {other}): scores "
+                    "would not compare; train both alike"
+                )
+
+
+def table_rows(compared: Compared) -> list[dict[str, Any]]:
+    """One row a method, by the keys of `COLUMNS`; None where a figure does not exist.
+
+    The IoU of each class is beside them where there are few classes.
+    """
+    rows = []
+    for result in compared.results:
+        own = {**result.totals, **result.facts, "flip_error": flip_error(result.flips)}
+        row = {**{column.key: own.get(column.key) for column in COLUMNS}, "method": result.name}
+        classes = result.totals["class_iou"] or {}
+        if len(classes) <= MAX_CLASS_COLUMNS:
+            row |= {f"{CLASS_IOU}{name}": value for name, value in classes.items()}
+        rows.append(row)
+    return rows

@@ -1,0 +1,254 @@
+"""What is measured of one method in a comparison, and how it is kept between interruptions."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from plurimask.data.example import Example, ExampleSet
+from plurimask.evaluation.evaluate import (
+    EvaluatedImage,
+    ExampleView,
+    evaluate,
+    flip_frequencies,
+    named_classes,
+    write_evaluation,
+)
+from plurimask.figures.colours import thinned
+from plurimask.files import replace_file
+from plurimask.flips import mode_table
+from plurimask.metrics import CalibrationBins, ErrorHistograms, image_distances
+from plurimask.metrics.energy_distance import ged_of_fewer
+from plurimask.metrics.modes import mode_distances, sample_modes
+from plurimask.prediction.predict import Sampling, predict_images
+from plurimask.report.content import evenly_spread
+from plurimask.runs.folder import WEIGHTS_FILE
+from plurimask.runs.load import Run
+from plurimask.training.log import read_metrics
+
+THUMBNAIL = 96
+"""Pixels: the longer side of what the gallery shows of an image."""
+NUM_SHOWN = 3
+"""Images whose samples are kept, for a figure."""
+TIMED_IMAGES, TIMED_REPEATS = 4, 3
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """One method's figures on the evaluated split."""
+
+    name: str
+    facts: dict[str, Any]
+    """`method`, `parameters`, `steps`, `minutes` of training and `seconds_per_image` of prediction."""
+    totals: dict[str, Any]
+    """`class_iou` and `class_dice` by the names of the classes."""
+    rows: list[dict[str, Any]]
+    calibration: CalibrationBins
+    errors: ErrorHistograms
+    curve: list[tuple[int, float]]
+    """Number of samples and mean GED."""
+    flips: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    mode_shares: list[float] = field(default_factory=list)
+    """Share of the samples in each mode, over images that have all classes that flip; empty where none has."""
+    maps: list[NDArray[np.uint8]] = field(default_factory=list)
+    """Of each image, the most likely map `(h, w)`, thinned to `THUMBNAIL`."""
+    entropies: list[NDArray[np.float16]] = field(default_factory=list)
+    shown: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
+    """By the number of the image: samples `(N, H, W)`."""
+
+
+def numbers_of_samples(num_samples: int) -> list[int]:
+    """1, 4, 8, 16 and on by doubling, up to and with `num_samples`."""
+    numbers = [1] + [2**power for power in range(2, 20)]
+    return [*(number for number in numbers if number < num_samples), num_samples]
+
+
+def shown_images(count: int) -> list[int]:
+    """The images whose samples are kept: evenly spread."""
+    return evenly_spread(range(count), NUM_SHOWN)
+
+
+class _Collector:
+    """Takes each evaluated image in turn."""
+
+    def __init__(self, num_samples: int, num_images: int, on_image: Callable[[], None]) -> None:
+        self.numbers, self.on_image = numbers_of_samples(num_samples), on_image
+        self.kept = shown_images(num_images)
+        self.curve_sum, self.curve_count = torch.zeros(len(self.numbers), dtype=torch.float64), 0
+        self.modes: Tensor | None = None
+        self.maps: list[NDArray[np.uint8]] = []
+        self.entropies: list[NDArray[np.float16]] = []
+        self.shown: dict[int, NDArray[np.uint8]] = {}
+
+    def __call__(self, image: EvaluatedImage) -> None:
+        number = len(self.maps)
+        self.maps.append(thinned(image.mean.argmax(0).to(torch.uint8).numpy(), THUMBNAIL))
+        self.entropies.append(thinned(image.entropy.float().numpy(), THUMBNAIL).astype(np.float16))
+        if number in self.kept:
+            self.shown[number] = image.samples.numpy()
+        if image.example.flips:
+            self._count_modes(image.example, image.samples)
+        self.on_image()
+
+    def add_curve(self, image: EvaluatedImage, counted_classes: Sequence[int]) -> None:
+        """The image's GED with fewer samples."""
+        if np.isnan(image.row["ged"]):
+            return
+        if image.example.flips:
+            known = mode_distances(image.samples, image.example.labels[0], image.example.flips)
+            crossed, raters = known.crossed @ known.weights, float(known.weights @ known.modes @ known.weights)
+            values = ged_of_fewer(known.samples, crossed, raters, self.numbers)
+        else:
+            between = image_distances(image.samples, image.example.labels, counted_classes)
+            values = ged_of_fewer(between.samples, between.crossed.mean(1), float(between.raters.mean()), self.numbers)
+        self.curve_sum += torch.tensor(values, dtype=torch.float64)
+        self.curve_count += 1
+
+    def _count_modes(self, example: Example, samples: Tensor) -> None:
+        modes, present = sample_modes(samples, example.labels[0], example.flips)
+        if bool(present.all()):
+            counts = torch.bincount(modes, minlength=len(mode_table(example.flips)[1]))
+            self.modes = counts if self.modes is None else self.modes + counts
+
+
+def measure(
+    name: str, run: Run, view: ExampleView, sampling: Sampling, on_image: Callable[[], None] = lambda: None
+) -> MethodResult:
+    """Evaluate one run on a view of the data and collect what a comparison shows of it."""
+    collector = _Collector(sampling.num_samples, len(view.indices), on_image)
+
+    def collect(image: EvaluatedImage) -> None:
+        collector.add_curve(image, view.counted_classes)
+        collector(image)
+
+    evaluation = evaluate(run.method, view, sampling, collect)
+    means = (collector.curve_sum / max(1, collector.curve_count)).tolist()
+    shares = [] if collector.modes is None else (collector.modes / collector.modes.sum()).tolist()
+    facts = {
+        "method": run.record.method,
+        "parameters": sum(parameter.numel() for parameter in run.method.parameters()),
+        "seconds_per_image": _seconds_per_image(run, view, sampling),
+        **_training(run),
+    }
+    return MethodResult(
+        name=name,
+        facts=facts,
+        totals=named_classes(evaluation.totals, run.record.data.class_names),
+        rows=evaluation.rows,
+        calibration=evaluation.calibration,
+        errors=evaluation.errors,
+        curve=list(zip(collector.numbers, means, strict=True)) if collector.curve_count else [],
+        flips=flip_frequencies(evaluation, run.record.data),
+        mode_shares=shares,
+        maps=collector.maps,
+        entropies=collector.entropies,
+        shown=collector.shown,
+    )
+
+
+def _training(run: Run) -> dict[str, float | int]:
+    """How many steps and minutes a run was trained, where it has a `metrics.csv`."""
+    rows = read_metrics(run.folder / "metrics.csv")
+    return {"steps": int(rows[-1]["step"]), "minutes": rows[-1].get("minutes", 0.0)} if rows else {}
+
+
+def _seconds_per_image(run: Run, view: ExampleView, sampling: Sampling) -> float:
+    """The time that samples, mean and entropy of an image take, in batches of a few: the best of several."""
+    chosen = [view.examples[index] for index in view.indices[:TIMED_IMAGES]]
+    images = [(example.name, view.preprocessing.image(example.image)) for example in chosen]
+    times = []
+    for _ in range(TIMED_REPEATS):
+        start = time.perf_counter()
+        for predicted in predict_images(run.method, images, sampling):
+            predicted.statistics.entropy().cpu()  # waits for the device
+        times.append(time.perf_counter() - start)
+    return min(times) / len(images)
+
+
+# ---- on disk ------------------------------------------------------------------------------------------------------
+
+
+def key_of(run: Run, examples: str, sampling: Sampling) -> str:
+    """What decides a result: weights, record, samples and seed, and the images and labels, by their `digest_of`."""
+    digest = hashlib.sha256((run.folder / WEIGHTS_FILE).read_bytes())
+    digest.update(run.record.model_dump_json().encode())
+    digest.update(json.dumps([sampling.num_samples, sampling.seed]).encode())
+    digest.update(examples.encode())
+    return digest.hexdigest()
+
+
+def digest_of(examples: ExampleSet, indices: Iterable[int]) -> str:
+    """A hash of names, images, labels and flips."""
+    digest = hashlib.sha256()
+    for index in indices:
+        example = examples[index]
+        digest.update(json.dumps([example.name, example.flips]).encode())
+        digest.update(example.image.numpy().tobytes())
+        digest.update(example.labels.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def store(result: MethodResult, key: str, folder: Path, facts: dict[str, Any]) -> None:
+    """`NAME.json` and `NAME.csv` for people, `NAME.npz` to continue from."""
+    facts = {**facts, **result.facts, "flips": result.flips}
+    write_evaluation(result.totals, result.rows, folder / f"{result.name}.json", facts)
+    plain = {
+        "key": key,
+        "facts": result.facts,
+        "totals": result.totals,
+        "rows": result.rows,
+        "curve": result.curve,
+        "flips": result.flips,
+        "mode_shares": result.mode_shares,
+    }
+    arrays: dict[str, NDArray[Any]] = {"plain": np.frombuffer(json.dumps(plain).encode(), dtype=np.uint8)}
+    arrays["calibration"] = torch.stack(list(result.calibration)).numpy()
+    arrays["errors"] = result.errors.stacked().numpy()
+    for number, (one, entropy) in enumerate(zip(result.maps, result.entropies, strict=True)):
+        arrays[f"map-{number}"], arrays[f"entropy-{number}"] = one, entropy
+    for number, samples in result.shown.items():
+        arrays[f"samples-{number}"] = samples
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    replace_file(folder / f"{result.name}.npz", buffer.getvalue())
+
+
+def restore(name: str, key: str, folder: Path) -> MethodResult | None:
+    """What an earlier call stored, if it was of the same weights, images and draws, and all that is asked for now."""
+    path = folder / f"{name}.npz"
+    if not path.exists():
+        return None
+    try:
+        return _read(name, key, path)
+    except (OSError, ValueError, KeyError, BadZipFile):
+        return None  # damaged, or by a version that measured less: it is measured again
+
+
+def _read(name: str, key: str, path: Path) -> MethodResult | None:
+    with np.load(path, allow_pickle=False) as arrays:
+        plain = json.loads(arrays["plain"].tobytes())
+        if plain.pop("key") != key:
+            return None
+        shown = {int(part.split("-")[1]): arrays[part] for part in arrays.files if part.startswith("samples-")}
+        count = len(plain["rows"])
+        return MethodResult(
+            name=name,
+            **{**plain, "curve": [(int(number), float(ged)) for number, ged in plain["curve"]]},
+            calibration=CalibrationBins(*torch.from_numpy(arrays["calibration"])),
+            errors=ErrorHistograms.from_stacked(torch.from_numpy(arrays["errors"])),
+            maps=[arrays[f"map-{number}"] for number in range(count)],
+            entropies=[arrays[f"entropy-{number}"] for number in range(count)],
+            shown=shown,
+        )

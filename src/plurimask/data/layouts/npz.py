@@ -1,0 +1,178 @@
+"""Data sets in NumPy's `.npz` files: `train.npz`, `val.npz` and `test.npz` in a folder, or one file.
+
+Keys: `images` (N, H, W), (N, K, H, W) or (N, H, W, K); `masks` (N, H, W) or (N, R, H, W); optional `patient` or `group`
+(N,) and `names` (N,). The arrays stay in memory in their stored type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from plurimask.data.encoding import MaskEncoding, decide_encoding, values_in
+from plurimask.data.example import DataDescription, Example, ExampleSet
+from plurimask.data.images import whole_numbers
+from plurimask.data.layouts.dataset_json import DatasetFile
+from plurimask.data.layouts.files import Found, describe, name_channels, refuse_repeated
+from plurimask.distribution import IGNORE
+from plurimask.errors import InputError
+
+Array = npt.NDArray[Any]
+
+GROUP_KEYS = ("patient", "group")
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """The content of one `.npz` file, checked."""
+
+    path: Path
+    images: Array
+    """`(N, K, H, W)`, or `(N, H, W, K)` if `channels_last`, as stored."""
+    channels_last: bool
+    masks: Array
+    """`(N, R, H, W)`, unsigned integers."""
+    names: tuple[str, ...]
+    groups: tuple[str, ...]
+
+    @property
+    def num_channels(self) -> int:
+        return int(self.images.shape[3 if self.channels_last else 1])
+
+
+class ArraySet(ExampleSet):
+    """The examples of one `.npz` file; each is converted when it is asked for."""
+
+    def __init__(self, arrays: Arrays, encoding: MaskEncoding, num_raters: int) -> None:
+        self.arrays, self.encoding, self.num_raters = arrays, encoding, num_raters
+        self.names, self.groups = arrays.names, arrays.groups
+
+    def __getitem__(self, index: int) -> Example:
+        arrays = self.arrays
+        image = arrays.images[index].astype(np.float32)
+        if arrays.channels_last:
+            image = np.ascontiguousarray(image.transpose(2, 0, 1))
+        labels = np.full((self.num_raters, *image.shape[1:]), IGNORE, dtype=np.uint8)
+        masks = arrays.masks[index]
+        labels[: len(masks)] = self.encoding.encode(masks, f"{arrays.path}, image {arrays.names[index]}")
+        return Example(arrays.names[index], torch.from_numpy(image), torch.from_numpy(labels))
+
+
+def open_arrays(paths: Mapping[str, Path], declared: DatasetFile, expected: DataDescription | None) -> Found:
+    """The data set in the `.npz` files of the splits `paths`.
+
+    Raises:
+        InputError: a file is damaged, lacks a key, or holds arrays that do not fit together.
+    """
+    splits = {split: read_arrays(path, split) for split, path in paths.items()}
+    counts = {arrays.num_channels: arrays.path for arrays in splits.values()}
+    if len(counts) > 1:
+        (first, one), (second, other) = list(counts.items())[:2]
+        raise InputError(f"{one} has images of {first} channels, {other} of {second}: save both with the same channels")
+    values: dict[frozenset[int], str] = {}
+    for arrays in splits.values():
+        for name, masks in zip(arrays.names, arrays.masks, strict=True):
+            for mask in masks:
+                values.setdefault(values_in(mask), f"{arrays.path}, image {name}")
+    encoding = decide_encoding(values, declared, expected)
+    num_raters = max(arrays.masks.shape[1] for arrays in splits.values())
+    raters = tuple(f"rater {index + 1}" for index in range(num_raters))
+    description = describe("npz", encoding, name_channels(next(iter(counts)), declared.channel_names), raters)
+    return Found(description, {split: ArraySet(arrays, encoding, num_raters) for split, arrays in splits.items()})
+
+
+def load_npz(path: Path) -> dict[str, Array]:
+    """All arrays in `path`.
+
+    Raises:
+        InputError: the file is damaged or holds Python objects.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file: check the path")
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return {key: content[key] for key in content.files}
+    except Exception as error:  # a damaged file can raise anything in zip, zlib and NumPy
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: cannot be read as .npz ({reason}): write it again with numpy.savez_compressed, "
+            "from arrays of numbers and strings"
+        ) from error
+
+
+def read_arrays(path: Path, split: str = "") -> Arrays:
+    """The checked content of one `.npz` file; `split` becomes a part of names that are made up here.
+
+    Raises:
+        InputError: the file is damaged, lacks a key, or holds arrays that do not fit together.
+    """
+    content = load_npz(path)
+    missing = [key for key in ("images", "masks") if key not in content]
+    if missing:
+        found = ", ".join(content) or "nothing"
+        raise InputError(f"{path}: the key {missing[0]!r} is missing, found {found}: save the arrays images and masks")
+    images, masks = content["images"], content["masks"]
+    if masks.ndim not in (3, 4) or not len(masks):
+        raise InputError(f"{path}: masks has the shape {masks.shape}, expected (N, H, W) or (N, R, H, W), N at least 1")
+    check_numbers(path, images)
+    images, channels_last = _with_channels(path, images, masks)
+    names, groups = _names(path, content, len(images), split)
+    masks = whole_numbers(masks, f"{path}, masks")
+    return Arrays(path, images, channels_last, masks if masks.ndim == 4 else masks[:, None], names, groups)
+
+
+def check_numbers(path: Path, images: Array) -> None:
+    """Raise InputError if `images` are no finite real numbers."""
+    if images.dtype.kind not in "biuf":
+        raise InputError(f"{path}: images of type {images.dtype}, expected real numbers: save uint8, uint16 or float32")
+    if images.dtype.kind == "f":
+        for index, image in enumerate(images):
+            if not np.isfinite(image).all():
+                raise InputError(
+                    f"{path}: image {index} holds NaN or infinity: replace these by numbers, or leave the image out"
+                )
+
+
+def _with_channels(path: Path, images: Array, masks: Array) -> tuple[Array, bool]:
+    """`images` with four axes, and whether channels are last; the masks tell which axes are spatial."""
+    if len(images) == len(masks):
+        size = masks.shape[-2:]
+        if images.ndim == 3 and images.shape[1:] == size:
+            return images[:, None], False
+        if images.ndim == 4 and images.shape[2:] == size:
+            return images, False
+        if images.ndim == 4 and images.shape[1:3] == size:
+            return images, True
+    raise InputError(
+        f"{path}: images {images.shape} and masks {masks.shape} do not fit together, expected (N, H, W), (N, K, H, W) "
+        "or (N, H, W, K) and (N, H, W) or (N, R, H, W) with the same N, H and W"
+    )
+
+
+def _names(path: Path, content: Mapping[str, Array], count: int, split: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names and groups; names are made from the patient (or the split) and the index where there are none."""
+    key = next((key for key in GROUP_KEYS if key in content), None)
+    groups = None if key is None else _texts(path, key, content[key], count)
+    if "names" in content:
+        names = _texts(path, "names", content["names"], count)
+        refuse_repeated(names, str(path))
+    else:
+        names = default_names(groups or [split] * count)
+    return names, groups or names
+
+
+def default_names(prefixes: Sequence[str]) -> tuple[str, ...]:
+    """`PREFIX-00042`, or `00042` where the prefix is empty."""
+    return tuple(f"{prefix}-{index:05d}" if prefix else f"{index:05d}" for index, prefix in enumerate(prefixes))
+
+
+def _texts(path: Path, key: str, values: Array, count: int) -> tuple[str, ...]:
+    if values.shape != (count,):
+        raise InputError(f"{path}: {key} has the shape {values.shape}, expected one entry for each of {count} images")
+    return tuple(str(value) for value in values)

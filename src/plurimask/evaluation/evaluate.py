@@ -1,0 +1,198 @@
+"""How well a method's samples match the raters' disagreement, on a set of examples."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from plurimask.data.example import DataDescription, Example, ExampleSet
+from plurimask.data.preprocessing import Preprocessing
+from plurimask.files import replace_file
+from plurimask.method import SegmentationMethod
+from plurimask.metrics import (
+    CONVENTIONS,
+    CalibrationBins,
+    ErrorHistograms,
+    PixelUncertainty,
+    SegmentationMetrics,
+    Totals,
+    class_spread,
+    evaluate_image,
+)
+from plurimask.metrics.image import ImageEvaluation
+from plurimask.metrics.image_with_flips import evaluate_flipped_image
+from plurimask.metrics.modes import flip_counts
+from plurimask.prediction.predict import Sampling, predict_images, reconstruct_images
+
+
+@dataclass(frozen=True)
+class ExampleView:
+    """Examples of a set as a run sees them: some of them, cropped and normalised."""
+
+    examples: ExampleSet
+    indices: Sequence[int]
+    preprocessing: Preprocessing
+    counted_classes: tuple[int, ...]
+
+
+class EvaluatedImage(NamedTuple):
+    """One image with what was predicted for it."""
+
+    example: Example
+    """As the network sees it: cropped, resized and normalised."""
+    samples: Tensor
+    """`(N, *spatial)`, uint8, in the order drawn."""
+    mean: Tensor
+    """`(C, *spatial)`, class probabilities."""
+    entropy: Tensor
+    """`(*spatial)`, nats."""
+    row: dict[str, Any]
+    """Its figures."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Totals, one row per image, the bins of a reliability diagram, and the counts of sparsification curves."""
+
+    totals: Totals
+    rows: list[dict[str, Any]]
+    calibration: CalibrationBins
+    errors: ErrorHistograms
+    flip_counts: Tensor | None = None
+    """Where classes flip: how many of the annotator's pixels of each class samples call it and its twin, `(K, 2)`."""
+
+
+def evaluate(
+    method: SegmentationMethod,
+    view: ExampleView,
+    sampling: Sampling,
+    on_image: Callable[[EvaluatedImage], None] | None = None,
+) -> Evaluation:
+    """Draw samples for every example of the view and compare them with its raters.
+
+    Where the method has a posterior, each rater's map is reconstructed too, and compared with that rater.
+
+    Args:
+        method: trained; used as it is, on the device where its weights are.
+        view: the examples.
+        sampling: samples per image, seed, batch size. An image's samples depend on the seed and its name alone.
+        on_image: called for each image in turn.
+
+    In a distributed training each process gives its own share of the indices, and the totals are of all shares.
+    """
+    metrics = SegmentationMetrics(view.counted_classes)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        metrics = metrics.to(next(method.parameters()).device)  # where processes can exchange tensors
+        metrics.set_dtype(torch.float64)  # which .to forgets
+    rows: list[dict[str, Any]] = []
+    examples: dict[str, Example] = {}
+    flip_totals: Tensor | None = None
+
+    def images() -> Iterator[tuple[str, Tensor]]:
+        for index in view.indices:
+            example = view.preprocessing.example(view.examples[index])
+            examples[example.name] = example
+            yield example.name, example.image
+
+    for predicted in predict_images(method, images(), sampling):
+        samples, statistics = predicted.samples.cpu(), predicted.statistics
+        mean, entropy, information = (
+            maps.cpu() for maps in (statistics.mean(), statistics.entropy(), statistics.mutual_information())
+        )
+        spread = class_spread(statistics.variance(), dim=1).cpu()
+        seen = [examples.pop(name) for name in predicted.names]
+        made = reconstruct_images(method, [one.image for one in seen], [one.labels for one in seen])
+        for number, example in enumerate(seen):
+            own = samples[:, number]
+            maps = None if made is None else made[number]
+            uncertainty = PixelUncertainty(information[number], spread[number])
+            scores = _scores(own, mean[number], example, maps, view.counted_classes, uncertainty)
+            metrics.update([scores])
+            rows.append({"name": example.name, **scores.scores})
+            if example.flips:
+                counts = flip_counts(own, example.labels[0], example.flips)
+                flip_totals = counts if flip_totals is None else flip_totals + counts
+            if on_image is not None:
+                on_image(EvaluatedImage(example, own, mean[number], entropy[number], rows[-1]))
+    return Evaluation(metrics.compute(), rows, metrics.calibration_bins(), metrics.error_histograms(), flip_totals)
+
+
+def _scores(
+    samples: Tensor,
+    mean: Tensor,
+    example: Example,
+    made: Tensor | None,
+    counted_classes: Sequence[int],
+    uncertainty: PixelUncertainty,
+) -> ImageEvaluation:
+    if example.flips:
+        of_annotator = None if made is None else made[0]
+        return evaluate_flipped_image(samples, mean, example.labels[0], example.flips, of_annotator, uncertainty)
+    return evaluate_image(samples, mean, example.labels, counted_classes, made, uncertainty)
+
+
+def named_classes(totals: Totals, class_names: Sequence[str]) -> Totals:
+    """The same totals with figures of each class by its name: `class_iou: {"lesion": 0.75, ...}`.
+
+    Args:
+        totals: of an evaluation, with lists by class index.
+        class_names: of all classes, in the order of their indices.
+
+    Raises:
+        ValueError: if there is another number of classes.
+    """
+    named: Totals = {}
+    for name, value in totals.items():
+        if isinstance(value, list) and value:  # empty where nothing was evaluated
+            named[name] = dict(zip(class_names, value, strict=True))
+        else:
+            named[name] = named_classes(value, class_names) if isinstance(value, dict) else value
+    return named
+
+
+def flip_error(flips: Mapping[str, Mapping[str, float | None]]) -> float | None:
+    """The mean absolute error of the frequencies of `flip_frequencies`; a class that no sample shows never flips."""
+    errors = [abs((flip["frequency"] or 0.0) - (flip["probability"] or 0.0)) for flip in flips.values()]
+    return sum(errors) / len(errors) if errors else None
+
+
+def flip_frequencies(evaluation: Evaluation, description: DataDescription) -> dict[str, dict[str, float | None]]:
+    """By class: the true `probability` that it flips, and the `frequency` among the samples (None: it never occurs)."""
+    if evaluation.flip_counts is None:
+        return {}
+    totals = evaluation.flip_counts.double()
+    frequency = (totals[:, 1] / totals.sum(1)).tolist()
+    return {
+        description.class_names[flip.source]: {
+            "probability": flip.probability,
+            "frequency": None if math.isnan(value) else value,
+        }
+        for flip, value in zip(description.flips, frequency, strict=True)
+    }
+
+
+def write_evaluation(totals: Totals, rows: list[dict[str, Any]], path: Path, facts: dict[str, Any]) -> None:
+    """Totals with `facts` (what was evaluated) to `path`, and the rows to a CSV file of the same name beside it.
+
+    Args:
+        totals: as they are to be read, `named_classes`.
+        rows: one per image, at least one.
+        path: of the JSON file.
+        facts: what was evaluated.
+    """
+    content = {**totals, **facts, "conventions": CONVENTIONS}
+    replace_file(path, json.dumps(content, indent=2).encode())
+    table = io.StringIO()
+    writer = csv.DictWriter(table, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    replace_file(path.with_suffix(".csv"), table.getvalue().encode())

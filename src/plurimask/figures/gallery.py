@@ -1,0 +1,184 @@
+"""Strips of small pictures, one strip an image: what every method makes of it, side by side."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from numpy.typing import NDArray
+from PIL import Image
+
+from plurimask.distribution import IGNORE
+from plurimask.figures.colours import RATER_COLOUR, SAMPLE_COLOUR, Colours, display_image
+from plurimask.figures.page import Classes
+
+CELL = (96, 96)
+"""Width and height of a small picture, pixels."""
+
+_LARGEST = (144, 96)
+_BORDER = 1  # white pixels around each picture
+_QUALITY = 60
+_OPACITY = {True: 0.5, False: 0.75}  # by whether there is one class
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryPrediction:
+    """What one method makes of an image."""
+
+    likely: NDArray[Any]
+    """`(H, W)`, the most likely class of each pixel's mean."""
+    entropy: NDArray[Any]
+    """`(H, W)`, nats."""
+    scores: Mapping[str, float]
+    """By their keys, such as `ged` and `dice`; NaN where there is none."""
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryRow:
+    """What is drawn of one image."""
+
+    name: str
+    image: NDArray[Any]
+    """`(K, H, W)`, in any values."""
+    raters: NDArray[Any] | None
+    """`(R, H, W)`, label maps; a map of IGNORE is a rater who gave none. None where nobody labelled the image."""
+    predictions: Mapping[str, GalleryPrediction]
+    """By the name of the method."""
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryItem:
+    """A drawn image: a few kilobytes, where a row holds all its arrays."""
+
+    name: str
+    picture: bytes
+    """See `gallery_strip`."""
+    scores: Mapping[str, Mapping[str, float]]
+    """By the method, in the order of the strip's columns, and by the key."""
+
+
+def gallery_item(row: GalleryRow, classes: Classes, cell: tuple[int, int] = CELL) -> GalleryItem:
+    """The strip of a row with its scores; arguments as for `gallery_strip`."""
+    scores = {method: dict(prediction.scores) for method, prediction in row.predictions.items()}
+    return GalleryItem(row.name, gallery_strip(row, classes, cell), scores)
+
+
+def cell_size(height: int, width: int) -> tuple[int, int]:
+    """Width and height of the cells for images of mostly this size: at most 144 and 96 pixels."""
+    scale = min(_LARGEST[0] / width, _LARGEST[1] / height)
+    return max(24, round(width * scale)), max(24, round(height * scale))
+
+
+def gallery_strip(row: GalleryRow, classes: Classes, cell: tuple[int, int] = CELL) -> bytes:
+    """One image as a row of small pictures, all of one size: a WebP file of some kilobytes.
+
+    The pictures: each channel; the raters' maps laid over each other on the image; for each method its most likely map
+    on the image, and its entropy, whose scale is the same for all methods: up to ln 2 for binary data, else up to the
+    highest value in the row. Maps are thinned, never blended.
+
+    Args:
+        row: one image; it and its maps may be thinned, each by itself.
+        classes: their colours.
+        cell: width and height that each picture is fitted into, pixels; the same for all rows of a gallery.
+
+    Raises:
+        ValueError: a map's height over width is not the image's.
+    """
+    _check(row)
+    height, width = row.image.shape[-2:]
+    scale = min(cell[0] / width, cell[1] / height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    seen = _resized(display_image(row.image), size)
+    grey = seen.mean(-1, keepdims=True).repeat(3, -1)
+    # Grey and of little contrast below the maps: colours mean classes alone, and grain costs few bytes.
+    below = 0.1 + 0.55 * grey if classes.is_binary else 0.3 + 0.5 * grey
+    cells = [_resized(display_image(channel[None]), size) for channel in row.image]
+    cells.append(_raters(row.raters, below, classes, size))
+    peak = math.log(2) if classes.is_binary else _peak(row)
+    for prediction in row.predictions.values():
+        cells.append(_over(below, _overlay(prediction.likely, classes, SAMPLE_COLOUR, size)))
+        entropy = _resized(np.nan_to_num(np.asarray(prediction.entropy, np.float64)), size)
+        cells.append(colormaps["magma"](np.clip(entropy / peak, 0, 1))[..., :3])
+    return _webp(np.concatenate([_framed(one, cell) for one in cells], axis=1))
+
+
+def _check(row: GalleryRow) -> None:
+    """Maps may be thinned, but not be of another image or lie on their side."""
+    expected = row.image.shape[-2] / row.image.shape[-1]
+    shapes = {"raters": row.image.shape[-2:] if row.raters is None else row.raters.shape[-2:]}
+    for method, prediction in row.predictions.items():
+        shapes |= {
+            f"the map of {method}": prediction.likely.shape,
+            f"the entropy of {method}": prediction.entropy.shape,
+        }
+    for what, (height, width) in shapes.items():
+        if not 0.9 < height / width / expected < 1.1:
+            raise ValueError(
+                f"{row.name}: {what}: {height} x {width}, the image: {row.image.shape[-2]} x {row.image.shape[-1]}; "
+                "give maps of the whole image"
+            )
+
+
+def _peak(row: GalleryRow) -> float:
+    return max([1e-3, *(float(np.nanmax(prediction.entropy)) for prediction in row.predictions.values())])
+
+
+def _raters(raters: NDArray[Any] | None, below: Colours, classes: Classes, size: tuple[int, int]) -> Colours:
+    """The mean of the raters' coloured maps: what few of them marked is faint. Light grey if nobody gave a map."""
+    maps = [] if raters is None else [labels for labels in raters if not (labels == IGNORE).all()]
+    if not maps:
+        return np.full_like(below, 0.9)
+    drawn: Colours = np.mean([_over(below, _overlay(one, classes, RATER_COLOUR, size)) for one in maps], axis=0)
+    return drawn
+
+
+def _overlay(labels: NDArray[Any], classes: Classes, own: str, size: tuple[int, int]) -> Colours:
+    """RGBA `(h, w, 4)` of a label map; the edge of binary data's one class is drawn in full."""
+    width, height = size
+    rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(int)
+    columns = ((np.arange(width) + 0.5) * labels.shape[1] / width).astype(int)
+    small = np.asarray(labels)[rows][:, columns]
+    paint = classes.overlay(small, own, _OPACITY[classes.is_binary])
+    if classes.is_binary:
+        mask = small == 1
+        padded = np.pad(mask, 1, mode="edge")
+        inside = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+        paint[mask & ~inside, 3] = 1
+        paint[mask & inside, 3] = 0.35
+    return paint
+
+
+def _over(below: Colours, paint: Colours) -> Colours:
+    blended: Colours = (1 - paint[..., 3:]) * below + paint[..., 3:] * paint[..., :3]
+    return blended
+
+
+def _resized(picture: Colours, size: tuple[int, int]) -> Colours:
+    """`(H, W)` or `(H, W, 3)`, smoothly resized to `size`: width and height."""
+    planes = picture[..., None] if picture.ndim == 2 else picture
+    resized = [
+        np.asarray(Image.fromarray(plane.astype(np.float32)).resize(size, Image.Resampling.BOX), np.float64)
+        for plane in np.moveaxis(planes, -1, 0)
+    ]
+    return resized[0] if picture.ndim == 2 else np.stack(resized, axis=-1)
+
+
+def _framed(picture: Colours, cell: tuple[int, int]) -> Colours:
+    """In the middle of a white cell with a border."""
+    height, width = picture.shape[:2]
+    framed = np.ones((cell[1] + 2 * _BORDER, cell[0] + 2 * _BORDER, 3))
+    top, left = (cell[1] - height) // 2 + _BORDER, (cell[0] - width) // 2 + _BORDER
+    framed[top : top + height, left : left + width] = picture
+    return framed
+
+
+def _webp(picture: Colours) -> bytes:
+    stream = io.BytesIO()
+    pixels = Image.fromarray(np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8))
+    pixels.save(stream, format="WEBP", quality=_QUALITY, method=4)
+    return stream.getvalue()

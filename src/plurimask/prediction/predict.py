@@ -1,0 +1,119 @@
+"""Running a trained method on named images: what is drawn for one depends on its name, not on its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from plurimask.distribution import IGNORE, SegmentationDistribution
+from plurimask.errors import InputError
+from plurimask.method import SegmentationMethod
+from plurimask.prediction.device import fast_precision
+from plurimask.prediction.seeds import generators_of
+
+MAX_BATCH_PIXELS = 2**20
+"""Images of one size are batched up to this many pixels."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How many masks to draw for each image, and from which seed."""
+
+    num_samples: int = 16
+    seed: int = 0
+    batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        if self.num_samples < 1:
+            raise InputError(f"{self.num_samples} samples were asked for: at least 1 sample is needed")
+
+
+class PredictedBatch(NamedTuple):
+    """What was predicted for a batch of named images of one size."""
+
+    names: list[str]
+    samples: Tensor
+    """`(N, B, *spatial)`, uint8: in the order drawn."""
+    statistics: SegmentationDistribution
+    """For every statistic, which it gives without further draws: the prediction itself where it has closed forms, else
+    the same draws as a mixture, or the components of a finite one."""
+
+
+def predict_images(
+    method: SegmentationMethod, images: Iterable[tuple[str, Tensor]], sampling: Sampling
+) -> Iterator[PredictedBatch]:
+    """Predictions for named, normalised images `(K, *spatial)`, batched where neighbours have one size, in their order.
+
+    An image's samples depend on the method, the seed and the image's name, and on nothing else.
+    """
+    device = next(method.parameters()).device
+    batch: list[tuple[str, Tensor]] = []
+    for name, image in images:
+        if batch and not _fits(batch, image, sampling.batch_size):
+            yield _predict(method, batch, sampling, device)
+            batch = []
+        batch.append((name, image))
+    if batch:
+        yield _predict(method, batch, sampling, device)
+
+
+def _fits(batch: list[tuple[str, Tensor]], image: Tensor, batch_size: int) -> bool:
+    pixels = (len(batch) + 1) * image[0].numel()
+    return image.shape == batch[0][1].shape and len(batch) < batch_size and pixels <= MAX_BATCH_PIXELS
+
+
+def _predict(
+    method: SegmentationMethod, batch: list[tuple[str, Tensor]], sampling: Sampling, device: torch.device
+) -> PredictedBatch:
+    names = [name for name, _ in batch]
+    images = _stacked([image for _, image in batch], device)
+    with torch.inference_mode(), fast_precision(device):
+        prediction = method(images)
+    with torch.inference_mode():
+        mixture = prediction.freeze(sampling.num_samples, generators_of(sampling.seed, names))
+        samples = mixture.statistics.maps
+        if mixture.num_components != sampling.num_samples:  # heads or members: as many of them as were asked for
+            samples = mixture.sample(sampling.num_samples, generators_of(sampling.seed, names))
+    return PredictedBatch(names, samples, prediction if prediction.has_closed_form else mixture)
+
+
+def reconstruct_images(
+    method: SegmentationMethod, images: Sequence[Tensor], labels: Sequence[Tensor]
+) -> list[Tensor] | None:
+    """What the method makes of each rater's map when its posterior has seen it (`SegmentationMethod.reconstruct`).
+
+    Args:
+        method: trained; used as it is, on the device where its weights are.
+        images: B normalised images `(K, *spatial)` of one size.
+        labels: of each image, `(R, *spatial)`, uint8; R may differ from image to image.
+
+    Returns:
+        Of each image, label maps `(R, *spatial)`, uint8 on the CPU, IGNORE for absent raters; None for a method without
+        a posterior.
+    """
+    device = next(method.parameters()).device
+    most = max(len(maps) for maps in labels)
+    # As many images at once as their maps fill a batch of predictions: each map may need features of its own.
+    step = max(1, MAX_BATCH_PIXELS // max(1, most * images[0][0].numel()))
+    made: list[Tensor] = []
+    for start in range(0, len(images), step):
+        own = labels[start : start + step]
+        padded = own[0].new_full((len(own), most, *own[0].shape[1:]), IGNORE)  # raters that an image lacks are absent
+        for number, maps in enumerate(own):
+            padded[number, : len(maps)] = maps
+        with torch.inference_mode(), fast_precision(device):
+            maps_of_all = method.reconstruct(_stacked(images[start : start + step], device), padded.to(device))
+        if maps_of_all is None:
+            return None
+        made += [of_image[: len(maps)] for of_image, maps in zip(maps_of_all.cpu(), own, strict=True)]
+    return made
+
+
+def _stacked(images: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Images `(K, *spatial)` of one size as a batch, in the memory layout that is fast."""
+    batch = torch.stack(list(images)).to(device)
+    return batch.contiguous(memory_format=torch.channels_last) if batch.ndim == 4 else batch

@@ -1,0 +1,151 @@
+"""Images of an evaluated split, drawn again for a report: samples, a walk over latents, modes of flipping classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plurimask.data.example import Example
+from plurimask.data.preprocessing import draw_labels
+from plurimask.distribution import most_likely
+from plurimask.evaluation.evaluate import ExampleView
+from plurimask.figures.errors import ErrorRow
+from plurimask.figures.latents import LatentPlane
+from plurimask.figures.modes import ModeStrip, flipped_names
+from plurimask.figures.samples import GridRow
+from plurimask.flips import mode_table
+from plurimask.metrics.modes import sample_modes
+from plurimask.nn.latent import Gaussian
+from plurimask.prediction.device import fast_precision
+from plurimask.prediction.predict import Sampling, predict_images
+from plurimask.prediction.seeds import generator_of
+from plurimask.runs.load import Run
+
+NUM_FLIPPED_RATERS = 16
+"""Maps drawn to stand for the raters where classes flip at random."""
+WALK = tuple(float(sigma) for sigma in np.linspace(-2, 2, 9))
+"""Where a latent plane is decoded, in sigmas of the prior."""
+NUM_POSTERIORS = 8
+"""Raters whose posteriors are shown, at most."""
+STRIP_SAMPLES = 64
+"""Samples among which modes are looked for."""
+
+
+@runtime_checkable
+class LatentPrediction(Protocol):
+    """A distribution with one latent vector per image and sample."""
+
+    prior: Gaussian
+
+    def decode(self, latents: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class LatentMethod(Protocol):
+    """A method that says which latents stand for a label map."""
+
+    def posterior(self, images: Tensor, labels: Tensor) -> Gaussian: ...
+
+
+def drawn_rows(
+    run: Run, view: ExampleView, captions: Sequence[str], chosen: Sequence[int], sampling: Sampling
+) -> Iterator[tuple[GridRow, ErrorRow]]:
+    """What was evaluated, drawn once more: an image's samples depend on the seed and on its name alone."""
+    stored = {number: view.examples[view.indices[number]] for number in chosen}
+
+    def images() -> Iterator[tuple[str, Tensor]]:
+        for number in chosen:
+            yield stored[number].name, view.preprocessing.image(stored[number].image)
+
+    numbers = iter(chosen)
+    for names, samples, statistics in predict_images(run.method, images(), sampling):
+        uncertain = (statistics.entropy(), statistics.mutual_information(), statistics.variance())
+        maps = (samples.transpose(0, 1), statistics.mean(), *uncertain)
+        for position, name in enumerate(names):
+            number = next(numbers)
+            example = view.preprocessing.view(stored.pop(number))
+            image, raters = example.image.numpy(), shown_raters(example, sampling.seed).numpy()
+            own, mean, entropy, information, variance = (part[position].cpu().numpy() for part in maps)
+            caption = captions[number]
+            yield (
+                GridRow(name, image, raters, own, mean, entropy, caption),
+                ErrorRow(name, image, raters, mean, entropy, information, variance),
+            )
+
+
+def shown_raters(example: Example, seed: int) -> Tensor:
+    """`(R, H, W)`: of an image whose classes flip, as many draws as make their frequencies plain."""
+    if not example.flips:
+        return example.labels
+    return draw_labels(example, NUM_FLIPPED_RATERS, generator_of(seed, "raters", example.name)).labels
+
+
+def latent_plane(run: Run, view: ExampleView, number: int, seed: int) -> LatentPlane | None:
+    """Label maps of one image decoded over the two latents of largest prior sigma, the others at the prior's mean.
+
+    None where the method has fewer than two latents to one image.
+    """
+    example = view.examples[view.indices[number]]
+    seen = view.preprocessing.view(example)
+    device = next(run.method.parameters()).device
+    images = view.preprocessing.image(example.image)[None].to(device)
+    with torch.inference_mode(), fast_precision(device):
+        prediction = run.method(images)
+        if not isinstance(prediction, LatentPrediction) or prediction.prior.mean.shape[1] < 2:
+            return None
+        mean, sigma = (part[0].float().cpu() for part in (prediction.prior.mean, prediction.prior.log_sigma.exp()))
+        axes = sigma.argsort(descending=True, stable=True)[:2].sort().values
+        latents = mean.repeat(len(WALK), len(WALK), 1)  # [second axis, first axis]
+        latents[..., axes[0]] += sigma[axes[0]] * torch.tensor(WALK)
+        latents[..., axes[1]] += sigma[axes[1]] * torch.tensor(WALK)[:, None]
+        maps = [most_likely(prediction.decode(row[:, None].to(device)))[:, 0].cpu() for row in latents]
+        posteriors = []
+        if isinstance(run.method, LatentMethod):
+            raters = shown_raters(view.preprocessing.example(example), seed)[:NUM_POSTERIORS]
+            posterior = run.method.posterior(images.expand(len(raters), -1, -1, -1), raters.to(device))
+            for middle, log_sigma in zip(posterior.mean.cpu(), posterior.log_sigma.cpu(), strict=True):
+                posteriors.append((middle[axes].numpy(), log_sigma[axes].exp().numpy()))
+    return LatentPlane(
+        image=seen.image.numpy(),
+        grid=torch.stack(maps).numpy(),
+        positions=WALK,
+        axis_names=(f"latent {int(axes[0]) + 1}", f"latent {int(axes[1]) + 1}"),
+        prior=(mean[axes].numpy(), sigma[axes].numpy()),
+        posteriors=posteriors,
+        class_names=run.record.data.class_names,
+        has_background=run.record.data.has_background,
+    )
+
+
+def strip_of_modes(run: Run, view: ExampleView, seed: int) -> ModeStrip | None:
+    """Samples of the first image that has all classes that flip, with the mode that each shows; None without flips."""
+    about = run.record.data
+    if not about.flips:
+        return None
+    for index in view.indices:
+        example = view.examples[index]
+        seen = view.preprocessing.view(example)
+        if not all(bool((seen.labels == flip.source).any()) for flip in about.flips):
+            continue
+        prepared = [(example.name, view.preprocessing.image(example.image))]
+        predicted = next(predict_images(run.method, prepared, Sampling(STRIP_SAMPLES, seed)))
+        samples = predicted.samples[:, 0].cpu()
+        modes, _ = sample_modes(samples, seen.labels[0], about.flips)
+        happens, probability = mode_table(about.flips)
+        names = [about.class_names[flip.source] for flip in about.flips]
+        return ModeStrip(
+            image=seen.image.numpy(),
+            annotator=seen.labels[0].numpy(),
+            samples=samples.numpy(),
+            mode_of_sample=modes.numpy(),
+            mode_names=flipped_names(happens.tolist(), names),
+            probability=probability.tolist(),
+            class_names=about.class_names,
+            flips=about.flips,
+            has_background=about.has_background,
+        )
+    return None

@@ -1,0 +1,112 @@
+"""One self-contained HTML page about a run: what it is, the data, the training, the figures, and samples to look at."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from matplotlib.figure import Figure
+
+from plurimask.data import DataSource
+from plurimask.figures.samples import figure_bytes
+from plurimask.files import replace_file
+from plurimask.metrics import CONVENTIONS
+from plurimask.prediction.predict import Sampling
+from plurimask.report.content import DEFAULT_SAMPLING, Extra, ReportContent, collect_report
+from plurimask.report.figures import report_figures
+from plurimask.report.tables import (
+    class_scores,
+    class_table,
+    metric_table,
+    rater_table,
+    run_facts,
+    settings_tables,
+    split_facts,
+)
+from plurimask.runs.load import Run
+
+DPI = 110
+SECTIONS = ("latents", "scales", "coarse-to-fine", "reconstruction", "levels", "modes", "flips")
+"""Figures that have a section of their own."""
+
+
+def write_report(
+    run: Run,
+    source: DataSource,
+    path: Path,
+    split: str = "val",
+    sampling: Sampling = DEFAULT_SAMPLING,
+    extra: Sequence[Extra] = (),
+) -> dict[str, Any]:
+    """Evaluate a run on one split and write the page.
+
+    Args:
+        run: trained.
+        source: the data, read in the run's sense (`plurimask.runs.load.open_run_data`).
+        path: the HTML file; it is written whole or not at all, and replaced if it is there.
+        split: what to evaluate.
+        sampling: samples per image and their seed.
+        extra: further sections, before the conventions.
+
+    Returns:
+        The totals of the evaluation.
+
+    Raises:
+        InputError: the data have no such split, or do not fit the run.
+    """
+    content = replace(collect_report(run, source, split, sampling), extra=tuple(extra))
+    replace_file(path, build_report(content).encode())
+    return dict(content.evaluation.totals)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    title: str
+    text: str
+    address: str
+    """A data URI."""
+    width: int
+    """CSS pixels at its natural size."""
+
+
+def _picture(title: str, text: str, figure: Figure) -> _Picture:
+    content = base64.b64encode(figure_bytes(figure, DPI)).decode()
+    return _Picture(title, text, f"data:image/png;base64,{content}", round(figure.get_figwidth() * 96))
+
+
+def build_report(content: ReportContent) -> str:
+    """The page as one HTML text: style and pictures inside, nothing to load from elsewhere."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(files("plurimask.report").joinpath("page.html").read_text(encoding="utf-8"))
+    figures = {name: _picture(*one) for name, one in report_figures(content).items()}
+    totals, split = content.evaluation.totals, None
+    if content.data is not None:
+        split = content.data.splits[content.split]
+    return template.render(
+        content=content,
+        method=content.method,
+        facts=run_facts(content.record, content.history),
+        settings=settings_tables(content.record),
+        split_facts=[] if split is None else split_facts(content.record.data, split),
+        classes=None if split is None else class_table(content.record.data, split),
+        raters=None if split is None else rater_table(content.record.data, split),
+        warnings=() if content.data is None else content.data.warnings,
+        metrics=metric_table(totals),
+        class_scores=class_scores(totals, content.record.data.class_names),
+        totals=totals,
+        curve=figures.pop("training", None),
+        grids=[figures.pop(name) for name in ("spread", "best", "worst") if name in figures],
+        errors=figures.pop("errors", None),
+        class_errors=figures.pop("class-uncertainty", None),
+        sections=[figures.pop(name) for name in SECTIONS if name in figures],
+        charts=figures,
+        extra=[(title, text, figure and _picture(title, text, figure)) for title, text, figure in content.extra],
+        conventions=CONVENTIONS,
+    )

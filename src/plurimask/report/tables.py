@@ -1,0 +1,243 @@
+"""The tables of a report, as plain words and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from plurimask.data import DataDescription
+from plurimask.evaluation.check import SplitReport
+from plurimask.metrics import Totals
+from plurimask.runs.record import RunRecord
+
+_FEW_SIZES = 4
+
+
+@dataclass(frozen=True)
+class Table:
+    """Column titles, and rows of words or numbers."""
+
+    columns: Sequence[str]
+    rows: Sequence[tuple[Any, ...]]
+
+
+class Metric(NamedTuple):
+    """One line of the metric table."""
+
+    name: str
+    title: str
+    explanation: str
+    value: str
+    reference: str
+    """What raters themselves score; "-" where there is no such thing."""
+    value_b: str
+    reference_b: str
+
+
+_METRICS: tuple[tuple[str, str, str | None, str], ...] = (
+    (
+        "ged",
+        "Generalised energy distance, squared",
+        "ged_oracle",
+        "How far the samples' distribution is from the raters'. Lower is better. Beside it: what as many draws from "
+        "the raters themselves would score.",
+    ),
+    (
+        "ged_unbiased",
+        "The same, unbiased",
+        None,
+        "Free of the number of samples and raters: 0 is expected when samples are distributed as the raters' maps are.",
+    ),
+    (
+        "hungarian_iou",
+        "Hungarian-matched IoU",
+        None,
+        "Samples and raters paired one to one to overlap most: their mean overlap. Higher is better, at most 1.",
+    ),
+    (
+        "diversity",
+        "Diversity",
+        "rater_diversity",
+        "Mean distance (1 - IoU) between two samples of an image; best near that between two raters, beside it.",
+    ),
+    ("dice", "Dice", None, "Overlap of the single most likely map with each rater. Higher is better, 1 at most."),
+    ("median_dice", "Median Dice", None, "The same for the image in the middle of the ranking."),
+    ("iou", "IoU", None, "Intersection over union of the single most likely map with each rater. 1 at most."),
+    (
+        "mean_class_dice",
+        "Mean class Dice",
+        None,
+        "Dice of each class over the pixels of all images together, mean over the classes that count.",
+    ),
+    ("mean_class_iou", "Mean class IoU", None, "The same of intersection over union. 1 at most."),
+    (
+        "ece",
+        "Calibration error",
+        None,
+        "How far predicted probabilities are from the share of raters who marked the pixel. 0 is perfect.",
+    ),
+    (
+        "nll",
+        "Negative log-likelihood",
+        None,
+        "Nats per pixel and rater: how surprising the raters' labels are to the mean probabilities. Lower is better.",
+    ),
+    (
+        "error_auroc",
+        "Error detection (AUROC)",
+        None,
+        "The probability that a wrong label has a higher entropy than a right one. 1 is perfect, 0.5 chance.",
+    ),
+    (
+        "error_auroc_information",
+        "The same by mutual information",
+        None,
+        "The part of the entropy that comes from samples that disagree. A method whose samples are all equal has none.",
+    ),
+    (
+        "error_auroc_spread",
+        "The same by spread",
+        None,
+        "The standard deviation of a class's probability over the samples, mean over all classes.",
+    ),
+    (
+        "ause",
+        "Area under the sparsification error (AUSE)",
+        None,
+        "How far the entropy is from ranking the errors as well as can be. 0 is perfect, near 1 is chance.",
+    ),
+    (
+        "reconstruction_iou",
+        "IoU of reconstructions",
+        None,
+        "Overlap of each rater's map with what the method makes of it when it may see it. 1 at most; there is none "
+        "for a method without a posterior.",
+    ),
+    (
+        "reconstruction_iou_marked",
+        "The same, marked maps",
+        None,
+        "Without the maps in which a rater marked nothing: those are easily reconstructed.",
+    ),
+)
+
+
+def metric_table(totals: Totals) -> list[Metric]:
+    """All figures with what they mean; `subset_b` beside them where it is there."""
+    subset = totals.get("subset_b")
+    other = subset if isinstance(subset, dict) else {}
+    return [
+        Metric(
+            name,
+            title,
+            explanation,
+            _figure(totals.get(name)),
+            _figure(totals.get(reference)) if reference else "-",
+            _figure(other.get(name)),
+            _figure(other.get(reference)) if reference else "-",
+        )
+        for name, title, reference, explanation in _METRICS
+    ]
+
+
+def class_scores(totals: Totals, class_names: Sequence[str]) -> Table:
+    """Dice and IoU of each class over the pixels of all images together."""
+    columns = [totals["class_dice"], totals["class_iou"]]
+    values = [map(_figure, column) for column in columns if isinstance(column, list)]
+    return Table(("class", "Dice", "IoU"), list(zip(class_names, *values, strict=False)))
+
+
+def _figure(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else "-"
+
+
+def run_facts(record: RunRecord, history: Sequence[dict[str, float]]) -> list[tuple[str, str]]:
+    """What was trained, how long and on what."""
+    about, training = record.data, record.training
+    facts = [("Method", record.method), ("Preset", record.preset), ("Seed", str(record.seed))]
+    if history:
+        last = history[-1]
+        facts.append(("Trained", f"{last['step']:.0f} steps, {last.get('minutes', 0.0):.1f} minutes"))
+    budget = [f"{training.max_steps} steps"] if training.max_steps else []
+    budget += [f"{training.max_minutes:g} minutes"] if training.max_minutes else []
+    facts += [
+        ("Budget", " or ".join(budget)),
+        ("Batch", f"{training.batch_size} images, {training.raters_per_step} raters drawn for each"),
+        ("Images seen as", _window(record)),
+        ("Channels", f"{len(about.channel_names)}: {', '.join(about.channel_names)}"),
+        ("Normalised by", _normalisation(record)),
+    ]
+    return [fact for fact in facts if fact[1]]
+
+
+def _window(record: RunRecord) -> str:
+    size = record.preprocessing.resize
+    return _part(record) + (f", brought to {size[0]} x {size[1]} pixels" if size else "")
+
+
+def _part(record: RunRecord) -> str:
+    if record.preprocessing.center_crop:
+        return f"their centre, {record.preprocessing.center_crop} x {record.preprocessing.center_crop} pixels"
+    if record.training.crop:
+        return f"whole; training on random crops of {record.training.crop} x {record.training.crop} pixels"
+    return "whole"
+
+
+def _normalisation(record: RunRecord) -> str:
+    pairs = zip(record.preprocessing.mean, record.preprocessing.std, strict=True)
+    return "mean and deviation of the training images: " + ", ".join(f"{mean:.4g} and {std:.4g}" for mean, std in pairs)
+
+
+def settings_tables(record: RunRecord) -> list[tuple[str, Table]]:
+    """Titled tables of all settings of a run, and of the packages that it was trained with."""
+    parts = {
+        "Settings of the method": record.config,
+        "Settings of the training": record.training.model_dump(mode="json", exclude_none=True),
+        "Versions": record.packages,
+    }
+    return [(title, Table(("setting", "value"), [*map(tuple, values.items())])) for title, values in parts.items()]
+
+
+def split_facts(about: DataDescription, split: SplitReport) -> list[tuple[str, str]]:
+    """What is in the evaluated split."""
+    sizes = [f"{size} ({count} images)" for size, count in split.sizes.items()]
+    if len(sizes) > _FEW_SIZES:
+        sizes = [*sizes[:_FEW_SIZES], f"and {len(sizes) - _FEW_SIZES} more"]
+    ranges = [
+        f"{name} {low:g} to {high:g}" for name, (low, high) in zip(about.channel_names, split.value_range, strict=True)
+    ]
+    groups = f" in {split.num_groups} groups" if split.num_groups != split.num_images else ""
+    facts = [
+        ("Layout", about.layout),
+        ("Images", f"{split.num_images}{groups}"),
+        ("Height x width", ", ".join(sizes)),
+        ("Values", ", ".join(ranges)),
+        ("Masks", about.encoding),
+    ]
+    if split.ignored_share:
+        facts.append(("Not judged", f"{split.ignored_share:.2%} of the pixels"))
+    if len(split.num_raters) > 1:
+        facts.append(("Raters", ", ".join(f"{count} on {images} images" for count, images in split.num_raters.items())))
+    if split.rater_distance is None:
+        facts.append(("Agreement", "- (it takes two raters)"))
+    else:
+        facts.append(("Agreement", f"mean distance (1 - IoU) between two raters {split.rater_distance:.4f}"))
+    return facts
+
+
+def class_table(about: DataDescription, split: SplitReport) -> Table:
+    """Classes with their share of the judged pixels."""
+    rows = zip(about.class_names, about.class_values, map("{:.2%}".format, split.class_shares), strict=True)
+    return Table(("class", "value in the masks", "share of the pixels"), list(rows))
+
+
+def rater_table(about: DataDescription, split: SplitReport) -> Table:
+    """Raters with the share of their maps that mark something."""
+    rows = zip(
+        about.rater_names,
+        map("{:.0%}".format, split.marked_share),
+        map("{:.0%}".format, split.absent_share),
+        strict=True,
+    )
+    return Table(("rater", "maps that mark something", "images without a map"), list(rows))

@@ -1,0 +1,78 @@
+"""An ensemble of runs that were trained apart: in other processes, on other machines, of other methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+from torch import Tensor
+
+from plurimask.errors import InputError
+from plurimask.files import clear, refuse_existing, replace_file
+from plurimask.methods import build_method
+from plurimask.runs.folder import RECORD_FILE, RUN_FILES, WEIGHTS_FILE
+from plurimask.runs.load import Run, load_run
+from plurimask.runs.record import RunRecord
+
+_FROM_DATA = ("image_channels", "num_classes")
+
+
+def combine_runs(folders: Sequence[Path | str], out: Path | str, overwrite: bool = False) -> None:
+    """Write a run whose method is the ensemble of other runs' methods; of an ensemble among them, its members.
+
+    Args:
+        folders: run folders with weights, at least two, that see the same data in the same way.
+        out: the run folder to write. It needs the others no more.
+        overwrite: replace a run that is in `out`.
+
+    Raises:
+        InputError: there are fewer than two runs, or they differ in classes, channels, normalisation or split.
+    """
+    out = Path(out)
+    runs = [load_run(folder) for folder in folders]
+    if len(runs) < 2:
+        raise InputError(f"an ensemble of {len(runs)} run: give at least two")
+    for run in runs[1:]:
+        _refuse_different(runs[0], run)
+    members: list[str] = []
+    settings: dict[str, dict[str, Any]] = {}
+    weights: dict[str, Tensor] = {}
+    for run in runs:
+        for part, (method, config) in zip(run.method.parts(), _members(run.record), strict=True):
+            number = len(members)
+            members.append(method)
+            settings[str(number)] = {name: value for name, value in config.items() if name not in _FROM_DATA}
+            weights |= {f"members.{number}.{name}": value for name, value in part.state_dict().items()}
+    from_data = {name: runs[0].record.config[name] for name in _FROM_DATA}
+    config = {"members": members, "member_settings": settings, **from_data}
+    ensemble = build_method("ensemble", **config)
+    ensemble.load_state_dict(weights)
+    record = runs[0].record.model_copy(update={"method": "ensemble", "config": ensemble.config.model_dump(mode="json")})
+    refuse_existing(out, "something", overwrite)
+    clear(out, RUN_FILES)
+    content = {name: value.cpu().contiguous() for name, value in ensemble.state_dict().items()}
+    replace_file(out / WEIGHTS_FILE, save(content))
+    replace_file(out / RECORD_FILE, record.model_dump_json(indent=2).encode())
+
+
+def _members(record: RunRecord) -> list[tuple[str, dict[str, Any]]]:
+    """Method and settings of a run, or of the members of an ensemble."""
+    if record.method != "ensemble":
+        return [(record.method, record.config)]
+    own: dict[str, dict[str, Any]] = record.config["member_settings"]
+    return [
+        (method, {**own.get(method, {}), **own.get(str(number), {})})
+        for number, method in enumerate(record.config["members"])
+    ]
+
+
+def _refuse_different(first: Run, other: Run) -> None:
+    for what in ("data", "preprocessing", "split"):
+        if getattr(first.record, what) != getattr(other.record, what):
+            raise InputError(
+                f"{first.folder} and {other.folder} differ in their {what}: an ensemble's members must see the same "
+                "images, normalised alike, with the same classes and split; train them on the same data and seed of "
+                "the split"
+            )

@@ -1,0 +1,77 @@
+"""Reading a run folder: the trained method, and data read in the run's sense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from plurimask.data import DataSource, ExampleSet, open_data, open_images
+from plurimask.errors import InputError, unknown_name
+from plurimask.method import SegmentationMethod
+from plurimask.methods import build_method
+from plurimask.prediction.device import channels_last, default_device
+from plurimask.runs.folder import WEIGHTS_FILE
+from plurimask.runs.record import RunRecord, read_record
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that was read: what it is, and the method with its weights, in evaluation mode."""
+
+    folder: Path
+    record: RunRecord
+    method: SegmentationMethod
+
+    def read(self, path: Path | str) -> Tensor:
+        """The image at `path`, ready for the method: `(1, K, H, W)`, cropped and normalised as in training.
+
+        Raises:
+            InputError: there is not exactly one image, or it has other channels than those trained on.
+        """
+        images = open_images(path, self.record.data.channel_names)
+        if len(images) != 1:
+            raise InputError(f"{path}: {len(images)} images, expected one: give one file, or loop over them")
+        return self.record.preprocessing.image(images[0])[None].to(next(self.method.parameters()).device)
+
+
+def load_run(folder: Path | str) -> Run:
+    """Read a run folder: its record, and its method with trained weights, in evaluation mode on the default device.
+
+    Raises:
+        InputError: there is no run, it has no weights yet, or another version of plurimask wrote it.
+    """
+    folder = Path(folder)
+    record = read_record(folder)
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise InputError(f"{folder}: the run has no weights yet: train on with `plurimask train ... --resume`")
+    method = build_method(record.method, **record.config)
+    try:
+        method.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: damaged, or not the weights of this run: restore the file, or train again"
+        ) from error
+    method.eval().requires_grad_(False)
+    return Run(folder, record, channels_last(method).to(default_device()))
+
+
+def load(folder: Path | str) -> SegmentationMethod:
+    """The method of a run folder, with trained weights: `load_run(folder).method`."""
+    return load_run(folder).method
+
+
+def open_run_data(run: RunRecord, path: Path | str) -> DataSource:
+    """A data set read in the sense of a run: its classes and mask values, and its split where that was drawn."""
+    return open_data(path, group=run.group, seed=run.seed, stored_split=run.split or {}, expected=run.data)
+
+
+def find_split(source: DataSource, name: str) -> ExampleSet:
+    """One split of a data set; an unknown name raises `InputError` with those that are there."""
+    if name not in source.splits:
+        raise unknown_name("split", name, source.splits)
+    return source.splits[name]

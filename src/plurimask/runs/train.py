@@ -1,0 +1,126 @@
+"""Training into a run folder."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from plurimask.data import DataSource, channel_statistics
+from plurimask.data.preprocessing import Preprocessing
+from plurimask.errors import InputError, first_mistake
+from plurimask.files import clear, refuse_existing, replace_file
+from plurimask.methods import build_method, find_method
+from plurimask.runs.folder import RECORD_FILE, RUN_FILES
+from plurimask.runs.plan import BUDGET, Plan, merged, resolve
+from plurimask.runs.record import RunRecord, read_record
+from plurimask.training.config import ONE_DEVICE, Hardware, TrainingConfig
+from plurimask.version import __version__
+
+
+def train_run(
+    plan: Plan,
+    source: DataSource,
+    out: Path | str,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    hardware: Hardware = ONE_DEVICE,
+) -> dict[str, Any]:
+    """Train a method on the split "train" of `source`, into the run folder `out`.
+
+    Args:
+        plan: what to train.
+        source: data with a split "train"; its "val", if there, is what checkpoints are compared on.
+        out: the run folder.
+        resume: continue the run in `out` from its last checkpoint, with the settings it was started with. Of those that
+            the plan names, only the budget may differ.
+        overwrite: replace a run that is in `out`.
+        hardware: devices and machines; the first device by default.
+
+    Returns:
+        `steps`, `minutes`, `best_ged` and `stopped`; see `plurimask.train.fit`.
+
+    Raises:
+        InputError: unknown or impossible settings, data without a training split, or a run in `out` already.
+    """
+    from plurimask.training.batches import TrainingData
+    from plurimask.training.fit import check_hardware, fit
+    from plurimask.training.keeper import TrainingJob
+    from plurimask.training.processes import is_first_process
+
+    folder = Path(out)
+    if "train" not in source.splits:
+        raise InputError(f"the data have no split 'train', only {', '.join(source.splits)}: add one to train on")
+    record = _continued(read_record(folder), plan) if resume else _new_record(plan, source)
+    check_hardware(hardware)
+    torch.manual_seed(record.seed)
+    method = build_method(record.method, **record.config)
+    if is_first_process():
+        if not resume:
+            refuse_existing(folder, "something", overwrite)
+            clear(folder, RUN_FILES)
+        replace_file(folder / RECORD_FILE, record.model_dump_json(indent=2).encode())
+    counted = record.data.counted_classes
+    data = TrainingData(source.splits["train"], source.splits.get("val"), record.preprocessing, counted)
+    return fit(method, data, record.training, TrainingJob(folder, record.seed, resume), hardware)
+
+
+def _continued(record: RunRecord, plan: Plan) -> RunRecord:
+    """The record of a run that is resumed, with the plan's budget if it has one."""
+    config = find_method(record.method).Config
+    was = record.training.model_dump()
+    before = {**was, **record.config}
+    chosen = {name: merged(before.get(name), value) for name, value in plan.settings.items()}
+    own = {name: value for name, value in chosen.items() if name in config.model_fields}
+    training = {name: value for name, value in chosen.items() if name not in config.model_fields}
+    general = ("method", "preset", "seed", "group")
+    stored = {**{name: getattr(record, name) for name in general}, **record.config, **was}
+    try:
+        new_training = TrainingConfig(**{**was, **training})
+        new_config = config(**{**record.config, **own}).model_dump(mode="json")
+    except ValidationError as error:
+        raise InputError(first_mistake(error)) from error
+    wanted = {**{name: getattr(plan, name) for name in general}, **new_config, **new_training.model_dump()}
+    differing = [name for name, value in wanted.items() if value != stored.get(name) and name not in BUDGET]
+    if differing:
+        raise InputError(
+            f"a resumed run keeps the settings it was started with, but {', '.join(differing)} would change: leave "
+            "that out, or start a new run with another --out"
+        )
+    return record.model_copy(update={"training": new_training})
+
+
+def _new_record(plan: Plan, source: DataSource) -> RunRecord:
+    own, training = resolve(plan)
+    about, examples = source.description, source.splits["train"]
+    mean, std = channel_statistics(examples, training.image_scaling)
+    settings = {**own, "image_channels": len(about.channel_names), "num_classes": about.num_classes}
+    config = find_method(plan.method).Config(**settings)
+    split = {name: list(part.names) for name, part in source.splits.items()} if source.drawn else None
+    return RunRecord(
+        method=plan.method,
+        preset=plan.preset,
+        config=config.model_dump(mode="json"),
+        training=training,
+        data=about,
+        preprocessing=Preprocessing(
+            mean=tuple(mean),
+            std=tuple(std),
+            center_crop=training.center_crop,
+            resize=training.resize,
+            image_scaling=training.image_scaling,
+        ),
+        split=split,
+        group=plan.group,
+        seed=plan.seed,
+        packages={"python": platform.python_version(), "plurimask": __version__, **_versions("torch", "lightning")},
+    )
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    return {package: version(package) for package in packages}

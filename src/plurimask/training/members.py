@@ -1,0 +1,79 @@
+"""Training a method that is made of several: each part on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+from safetensors.torch import save
+
+from plurimask.errors import InputError
+from plurimask.evaluation.evaluate import evaluate
+from plurimask.files import replace_file
+from plurimask.method import SegmentationMethod
+from plurimask.prediction.predict import Sampling
+from plurimask.prediction.seeds import generator_of
+from plurimask.training.batches import TrainingData
+from plurimask.training.config import TrainingConfig
+from plurimask.training.keeper import VALIDATED, TrainingJob, validation_view, weights_of
+from plurimask.training.log import MetricsLog, read_metrics
+from plurimask.training.processes import is_first_process
+
+PARTS_FOLDER = "members"
+
+Fit: TypeAlias = Callable[[SegmentationMethod, TrainingData, TrainingConfig, TrainingJob], dict[str, Any]]
+
+
+def fit_parts(
+    method: SegmentationMethod, data: TrainingData, config: TrainingConfig, job: TrainingJob, fit: Fit
+) -> dict[str, Any]:
+    """Train the parts of `method` one after the other with `fit`, then keep the weights of the whole.
+
+    Each part has a seed of its own, so its order of images, raters and draws is independent of the others', and an
+    equal share of the budget. `metrics.csv` has the rows of all parts one after the other, with steps and minutes
+    counted on, and at the end a row of the whole's validation (in one process alone).
+
+    Returns:
+        As `plurimask.train.fit`, of all parts together.
+    """
+    parts = method.parts()
+    folders = [job.folder / PARTS_FOLDER / f"{number:02d}" for number in range(len(parts))]
+    if job.resume and job.weights.exists() and not any(TrainingJob(folder).last.exists() for folder in folders):
+        raise InputError(f"{job.folder}: its members were trained elsewhere and joined: there is nothing to continue")
+    log, steps, minutes = MetricsLog(), 0, 0.0
+    for number, (part, folder) in enumerate(zip(parts, folders, strict=True)):
+        seed = int(generator_of("part", job.seed, number).initial_seed() % 2**31)
+        title = f"member {number + 1} of {len(parts)}"
+        share = shared_budget(config, len(parts), number)
+        outcome = fit(part, data, share, TrainingJob(folder, seed, job.resume, title))
+        for row in read_metrics(folder / "metrics.csv"):
+            where = {"step": steps + int(row.pop("step")), "minutes": round(minutes + row.pop("minutes"), 4)}
+            log.add_row({**where, "member": number}, row)
+        steps, minutes = steps + outcome["steps"], minutes + outcome["minutes"]
+        if outcome["stopped"]:
+            return {"steps": steps, "minutes": round(minutes, 2), "best_ged": None, "stopped": True}
+    if is_first_process():
+        log.write(job.metrics)
+        replace_file(job.weights, save(weights_of(method)))
+    ged = None
+    if data.val is not None and not torch.distributed.is_initialized():
+        totals = evaluate(method.eval(), validation_view(data, config), Sampling(config.validation_samples)).totals
+        log.add_row({"step": steps, "minutes": minutes}, {f"val_{name}": totals[name] for name in VALIDATED})
+        log.write(job.metrics)
+        ged = totals["ged"]
+    return {"steps": steps, "minutes": round(minutes, 2), "best_ged": ged, "stopped": False}
+
+
+def shared_budget(config: TrainingConfig, num_parts: int, number: int) -> TrainingConfig:
+    """The settings of part `number`: an equal share of the minutes, and of the steps, rounded so that all are used.
+
+    Raises:
+        InputError: there are fewer steps than parts.
+    """
+    steps = config.max_steps
+    if steps is not None and steps < num_parts:
+        raise InputError(f"max_steps {steps} for {num_parts} members, who share them: give at least {num_parts}")
+    own = None if steps is None else steps * (number + 1) // num_parts - steps * number // num_parts
+    minutes = None if config.max_minutes is None else config.max_minutes / num_parts
+    return config.model_copy(update={"max_steps": own, "max_minutes": minutes})

@@ -1,0 +1,196 @@
+"""The page of a comparison: every image, every method, nothing from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from plurimask.compare.page import ComparisonContent, build_comparison_page
+from plurimask.compare.table import Column, table_columns
+from plurimask.data.worlds.lesions import LesionWorld
+from plurimask.figures.colours import rgb
+from plurimask.figures.gallery import (
+    CELL,
+    GalleryItem,
+    GalleryPrediction,
+    GalleryRow,
+    _overlay,
+    cell_size,
+    gallery_item,
+    gallery_strip,
+)
+from plurimask.figures.page import Classes
+
+HEIGHT, WIDTH = 34, 46
+BINARY = Classes(("background", "<b>lesion"), True)
+STREET = Classes(tuple(f"<i>class {number}" for number in range(24)), False)
+
+
+def make_row(name: str, methods: list[str], classes: Classes, channels: int = 1, raters: int | None = 3) -> GalleryRow:
+    random = np.random.default_rng(len(name))
+    maps = random.integers(0, len(classes.names), (9, HEIGHT, WIDTH)).astype(np.uint8)
+    predictions = {
+        method: GalleryPrediction(maps[-1], random.uniform(0, 0.6, (HEIGHT, WIDTH)), {"ged": 0.5 / k, "dice": math.nan})
+        for k, method in enumerate(methods, 1)
+    }
+    image = random.normal(size=(channels, HEIGHT, WIDTH)) * 800
+    return GalleryRow(name, image, None if raters is None else maps[:raters], predictions)
+
+
+def pixels(picture: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")) / 255
+
+
+def cells(picture: bytes, count: int) -> list[np.ndarray]:
+    return np.split(pixels(picture), count, axis=1)
+
+
+def assert_is_whole(page: str) -> None:
+    """Nothing is loaded from elsewhere, and every picture is inside."""
+    assert not re.search(r"""(src|href|url|@import|srcset)\s*[=(]\s*["']?\s*(https?:|//|file:)""", page)
+    for kind, content in re.findall(r'src="data:image/(\w+);base64,([^"]*)"', page):
+        assert base64.b64decode(content, validate=True)[:4] == (b"\x89PNG" if kind == "png" else b"RIFF")
+    assert page.count("src=") == page.count('src="data:image/')
+    assert set(re.findall(r'href="#([^"]*)"', page)) <= set(re.findall(r'id="([^"]*)"', page))
+
+
+@pytest.mark.parametrize(
+    ("classes", "channels", "raters", "methods"),
+    [(BINARY, 1, 4, ["a"]), (BINARY, 2, None, ["a", "b"]), (STREET, 3, 1, ["a", "b", "c"]), (STREET, 5, 2, [])],
+)
+def test_a_strip_has_a_cell_for_each_column(
+    classes: Classes, channels: int, raters: int | None, methods: list[str]
+) -> None:
+    picture = gallery_strip(make_row("one", methods, classes, channels, raters), classes)
+    count = channels + 1 + 2 * len(methods)
+    assert pixels(picture).shape == (CELL[1] + 2, (CELL[0] + 2) * count, 3)
+
+
+def test_five_hundred_images_of_six_methods_stay_below_15_megabytes() -> None:
+    world, sizes = LesionWorld(4, 0, size=128), []
+    for number in range(4):
+        example, mean = world[number], np.clip(world.truth(number).mean(), 1e-6, 1 - 1e-6)
+        entropy = -mean * np.log(mean) - (1 - mean) * np.log(1 - mean)
+        prediction = GalleryPrediction((mean > 0.5).astype(np.uint8), entropy, {})
+        row = GalleryRow("one", example.image.numpy(), example.labels.numpy(), dict.fromkeys("abcdef", prediction))
+        sizes.append(len(gallery_strip(row, BINARY)))
+    assert np.mean(sizes) * 4 / 3 * 565 < 13e6  # a third more as text; the rest of the page needs some
+
+
+def test_cells_show_raters_and_map_in_their_colours_and_entropy_on_one_scale() -> None:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[10:30, 10:40] = 1
+    raters = np.stack([mask, np.full_like(mask, 255)])  # the second gave no map
+    sure, unsure = np.zeros(mask.shape), np.full(mask.shape, math.log(2))
+    row = GalleryRow(
+        "one",
+        np.zeros((1, HEIGHT, WIDTH)),
+        raters,
+        {"a": GalleryPrediction(mask, sure, {}), "b": GalleryPrediction(np.zeros_like(mask), unsure, {})},
+    )
+    shown = [cell[50, 50] for cell in cells(gallery_strip(row, BINARY), 6)]
+    assert np.ptp(shown[0]) < 0.05
+    assert shown[1][0] > shown[1][2] + 0.1 and shown[2][2] > shown[2][0] + 0.1  # orange; blue
+    assert np.ptp(shown[4]) < 0.05
+    assert shown[3].max() < 0.1 and shown[5].min() > 0.6
+
+
+def test_maps_are_thinned_and_not_blended() -> None:
+    fine = np.zeros((400, 600), np.uint8)
+    fine[::2] = 4
+    fine[:, ::3] = 255
+    paint = _overlay(fine, STREET, "#000000", (96, 64))
+    assert paint.shape == (64, 96, 4)
+    found = {tuple(colour) for colour in paint[..., :3].reshape(-1, 3).round(3).tolist()}
+    expected = {tuple(np.round(rgb(colour), 3).tolist()) for colour in ("#E69F00", "#0072B2")}
+    assert found == expected | {(0.62,) * 3, (0.42,) * 3}  # two classes, and the stripes of what was not judged
+
+
+def test_maps_may_be_thinned_but_not_turned() -> None:
+    row = make_row("one", ["a"], BINARY)
+    small = GalleryPrediction(row.predictions["a"].likely[::2, ::2], row.predictions["a"].entropy[::2, ::2], {})
+    assert gallery_strip(GalleryRow("one", row.image, row.raters, {"a": small}), BINARY)
+    turned = GalleryPrediction(small.likely.T, small.entropy, {})
+    with pytest.raises(ValueError, match="one: the map of a: 23 x 17, the image: 34 x 46"):
+        gallery_strip(GalleryRow("one", row.image, row.raters, {"a": turned}), BINARY)
+
+
+def test_cells_for_a_size_of_images() -> None:
+    assert cell_size(256, 512) == (144, 72) and cell_size(128, 128) == (96, 96) and cell_size(1000, 20) == (24, 96)
+
+
+def make_content(methods: list[str], classes: Classes, channels: int = 1) -> ComparisonContent:
+    rows = [make_row(f"image-{number}<b>&'\"", methods, classes, channels) for number in range(3)]
+    return ComparisonContent(
+        title="A <comparison> & more",
+        facts=[("Data", "<i>lesions")],
+        rows=[{"method": method, "ged": 0.5 / k, "iou": 0.25, "ece": math.nan} for k, method in enumerate(methods, 1)],
+        figures=[("GED <of> each", "Its <text>.", Figure(figsize=(2, 2)))],
+        warnings=["Trained for <different> times."],
+        gallery=[gallery_item(row, classes) for row in rows],
+        channels=[f"<channel {number}>" for number in range(channels)],
+        classes=classes,
+    )
+
+
+@pytest.mark.parametrize(("classes", "channels", "num_methods"), [(BINARY, 1, 1), (STREET, 3, 7), (BINARY, 2, 2)])
+def test_pages_of_all_kinds_are_whole_and_escaped(classes: Classes, channels: int, num_methods: int) -> None:
+    methods = [f"method<{number}>" for number in range(num_methods)]
+    page = build_comparison_page(make_content(methods, classes, channels))
+    assert_is_whole(page)
+    assert page.count("data:image/webp") == 3 and page.count("data:image/png") == 1
+    for raw in ("<comparison>", "<i>", "<of>", "<text>", "<different>", "<channel", "<method", "method<0", "-0<b>"):
+        assert raw not in page, raw
+    assert "image-0&lt;b&gt;&amp;&#39;&#34;" in page and "&lt;channel 0&gt;" in page
+    assert ("&lt;i&gt;class 23" in page) == (classes is STREET)
+
+
+def test_every_image_is_there_with_values_to_sort_by() -> None:
+    page = build_comparison_page(make_content(["a", "b"], BINARY))
+    values = [json.loads(html.unescape(text)) for text in re.findall(r'data-values="([^"]*)"', page)]
+    assert values == [[0.5, None, 0.25, None]] * 3  # JSON knows no NaN
+    assert re.findall(r'<option value="(-?\d+)">([^<]*)', page) == [
+        ("-2", "as evaluated"),
+        ("-1", "name"),
+        ("0", "GED of a"),
+        ("1", "Dice of a"),
+        ("2", "GED of b"),
+        ("3", "Dice of b"),
+    ]
+    assert page.count("GED 0.250, Dice -") == 3 and page.count('loading="lazy"') == 3
+
+
+def test_the_best_value_of_a_column_is_marked() -> None:
+    rows = [
+        {"name": "x", "method": "a", "ged": 0.30001, "dice": 0.5, "parameters": 7, "nll": math.nan},
+        {"name": "y", "method": "b", "ged": 0.30002, "dice": 0.75, "parameters": 1200, "nll": None},
+        {"name": "z", "method": "c", "ged": 0.4, "dice": None, "parameters": None, "nll": 1.0},
+    ]
+    columns = table_columns(rows)
+    assert [column.key for column in columns] == ["method", "ged", "dice", "nll", "parameters", "name"]
+    page = build_comparison_page(ComparisonContent("title", [], rows))
+    best = re.findall(r'class="number best">([^<]*)<', page)
+    assert best == ["0.3000", "0.3000", "0.7500"]  # alike as printed; a single value is not the best of several
+    assert "Every image" not in page and ">1,200<" in page
+    chosen = [Column("name", "who"), Column("parameters", "size", "lower")]
+    page = build_comparison_page(ComparisonContent("title", [], rows, columns=chosen))
+    assert re.findall(r'class="number best">([^<]*)<', page) == ["7"] and "0.3000" not in page
+
+
+def test_strips_that_do_not_fit_are_refused() -> None:
+    content = make_content(["a", "b"], BINARY)
+    with pytest.raises(ValueError, match="name all channels"):
+        build_comparison_page(ComparisonContent("t", [], [], gallery=content.gallery, channels=["x", "y", "z"]))
+    first = content.gallery[0]
+    other = GalleryItem("other", first.picture, {"b": first.scores["b"], "a": first.scores["a"]})
+    with pytest.raises(ValueError, match=r"other: methods \['b', 'a'\]"):
+        build_comparison_page(ComparisonContent("t", [], [], gallery=[first, other], channels=["x"]))

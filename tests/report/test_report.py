@@ -1,0 +1,266 @@
+"""The report: true to the evaluation, complete without network, for every kind of data."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+from safetensors.torch import save_file
+
+from plurimask.data import DataDescription, DataSource, Example, ExampleSet
+from plurimask.data.preprocessing import Preprocessing
+from plurimask.errors import InputError
+from plurimask.flips import Flip
+from plurimask.methods import build_method
+from plurimask.prediction.predict import Sampling
+from plurimask.report.content import collect_report, evenly_spread
+from plurimask.report.figures import report_figures
+from plurimask.report.page import build_report, write_report
+from plurimask.runs.load import Run, load_run
+from plurimask.runs.record import RunRecord
+from plurimask.training.config import TrainingConfig
+
+HEIGHT, WIDTH, NUM_IMAGES = 32, 40, 5
+SAMPLING = Sampling(num_samples=3, seed=1, batch_size=2)  # samples of some image differ
+METRICS = "step,minutes,learning_rate,loss,kl,val_ged\n10,0.5,0.001,9.5,1.5,\n20,1.25,0.001,7.5,1.25,0.75\n"
+
+
+class Noise(ExampleSet):
+    """Images of noise; every rater's map is bright pixels, the last rows unjudged."""
+
+    def __init__(self, about: DataDescription) -> None:
+        self.about = about
+        self.names = tuple(f"image-{number}<b>" for number in range(NUM_IMAGES))
+        self.groups = self.names
+
+    def __getitem__(self, index: int) -> Example:
+        random = torch.Generator().manual_seed(index)
+        image = torch.randn(len(self.about.channel_names), HEIGHT, WIDTH, generator=random)
+        shape = (len(self.about.rater_names), HEIGHT, WIDTH)
+        labels = torch.randint(self.about.num_classes, shape, generator=random, dtype=torch.uint8)
+        labels[:, -2:] = 255
+        return Example(self.names[index], image, labels)
+
+
+def make_source(num_raters: int = 4, num_classes: int = 2, has_background: bool = True) -> DataSource:
+    about = DataDescription(
+        layout="made up",
+        class_names=tuple(f"<b>class {number}</b>" for number in range(num_classes)),
+        class_values=tuple(range(num_classes)),
+        ignore_value=255,
+        has_background=has_background,
+        encoding="class indices & nothing else",
+        channel_names=("red", "<i>far</i> red"),
+        rater_names=tuple(f"rater{number}" for number in range(num_raters)),
+    )
+    return DataSource(about, {"train": Noise(about), "val": Noise(about)}, drawn=False)
+
+
+def make_run(
+    folder: Path, source: DataSource, metrics: str | None = METRICS, method_name: str = "probabilistic-unet"
+) -> Run:
+    about = source.description
+    torch.manual_seed(0)
+    method = build_method(
+        method_name, channels=(4, 6), convs_per_scale=1, image_channels=2, num_classes=about.num_classes
+    )
+    record = RunRecord(
+        method=method_name,
+        preset="small",
+        config=method.config.model_dump(mode="json"),
+        training=TrainingConfig(max_steps=20),
+        data=about,
+        preprocessing=Preprocessing(mean=(0.0, 0.0), std=(1.0, 1.0)),
+        split=None,
+        group=None,
+        seed=3,
+        packages={"plurimask": "0.0"},
+    )
+    folder.mkdir()
+    (folder / "run.json").write_text(record.model_dump_json())
+    save_file(method.state_dict(), folder / "weights.safetensors")
+    if metrics is not None:
+        (folder / "metrics.csv").write_text(metrics)
+    return load_run(folder)
+
+
+def assert_is_whole(page: str) -> None:
+    """Nothing is loaded from elsewhere, and every picture is inside."""
+    assert not re.search(r"""(src|href|url|@import|srcset)\s*[=(]\s*["']?\s*(https?:|//|file:)""", page)
+    for address in re.findall(r'(?:src|href)="([^"]*)"', page):
+        assert address.startswith(("data:image/png;base64,", "#")), address[:40]
+    for content in re.findall(r'data:image/png;base64,([^"]*)"', page):
+        assert base64.b64decode(content, validate=True).startswith(b"\x89PNG")
+    anchors = set(re.findall(r'href="#([^"]*)"', page))
+    assert anchors <= set(re.findall(r'id="([^"]*)"', page))
+
+
+def test_the_report_holds_the_figures_of_the_evaluation(tmp_path: Path) -> None:
+    source = make_source()
+    run = make_run(tmp_path / "my-run", source)
+    totals = write_report(run, source, tmp_path / "deep" / "report.html", "val", SAMPLING)
+    page = (tmp_path / "deep" / "report.html").read_text()
+    assert_is_whole(page)
+    for name in (
+        "ged",
+        "ged_unbiased",
+        "ged_oracle",
+        "hungarian_iou",
+        "rater_diversity",
+        "dice",
+        "ece",
+        "nll",
+        "mean_class_dice",
+        "mean_class_iou",
+        "error_auroc",
+        "error_auroc_information",
+        "error_auroc_spread",
+        "ause",
+        "reconstruction_iou",
+        "reconstruction_iou_marked",
+    ):
+        assert f">{totals[name]:.4f}<" in page, name
+    assert f">{totals['subset_b']['ged']:.4f}<" in page and "Subset B" in page
+    assert "Kohl et al." in page and "20 steps, 1.2 minutes" in page and "my-run" in page
+    assert f"<td>{totals['class_iou'][0]:.4f}</td>" in page
+    # Three grids, errors, uncertainty of the classes, five diagrams, training, latents.
+    assert page.count("data:image/png") == 12
+    assert str(tmp_path) not in page
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    source = make_source()
+    run = make_run(tmp_path / "run<b>", source)
+    page = build_report(collect_report(run, source, sampling=SAMPLING))
+    assert "&lt;b&gt;class 1&lt;/b&gt;" in page and "&lt;i&gt;far" in page and "run&lt;b&gt;" in page
+    assert "<b>class" not in page and "<i>" not in page and "run<b>" not in page
+
+
+def test_one_rater_has_no_oracle_and_a_run_may_have_no_metrics(tmp_path: Path) -> None:
+    source = make_source(num_raters=1, num_classes=11, has_background=False)
+    run = make_run(tmp_path / "run", source, metrics=None)
+    content = collect_report(run, source, "val", SAMPLING)
+    page = build_report(content)
+    assert_is_whole(page)
+    assert content.evaluation.totals["ged_oracle"] is None and content.history == []
+    assert '<div class="tile"><b>-</b><span>GED of draws from the raters themselves' in page
+    assert "Subset B" not in page and "no training curve" in page
+    # Three grids, errors, uncertainty of classes, GED of each image, reliability, sparsification, referral, latents.
+    assert page.count("data:image/png") == 10
+
+
+def test_the_samples_shown_are_those_evaluated(tmp_path: Path) -> None:
+    source = make_source()
+    run = make_run(tmp_path / "run", source)
+    content = collect_report(run, source, sampling=SAMPLING)
+    order = sorted(content.evaluation.rows, key=lambda row: row["ged"])
+    assert [row.name for row in content.spread] == [row["name"] for row in order]
+    assert [row.name for row in content.best] == [row["name"] for row in order[:2]]
+    assert [row.name for row in content.worst] == [row["name"] for row in order[:-3:-1]]
+    row = content.best[0]
+    assert row.samples.shape == (3, HEIGHT, WIDTH) and row.mean.shape == (2, HEIGHT, WIDTH)
+    assert row.caption.startswith(f"GED {order[0]['ged']:.3f} (raters themselves {order[0]['ged_oracle']:.3f})")
+    image = source.splits["val"][source.splits["val"].names.index(row.name)].image
+    assert (torch.from_numpy(row.image) == image).all()
+    twin = collect_report(run, source, sampling=replace(SAMPLING, batch_size=5)).best[0]
+    assert (twin.samples == row.samples).mean() > 0.999
+
+
+def test_fewer_images_and_further_sections(tmp_path: Path) -> None:
+    source = make_source()
+    run = make_run(tmp_path / "run", source)
+    content = collect_report(run, source, "val", SAMPLING, max_images=2)
+    assert [row["name"] for row in content.evaluation.rows] == ["image-0<b>", "image-2<b>"]
+    extra = [("Known <truth>", "It is known.", Figure(figsize=(2, 2))), ("Only words", "None drawn.", None)]
+    page = build_report(replace(content, extra=extra))
+    assert_is_whole(page)
+    assert "Known &lt;truth&gt;" in page and "None drawn." in page
+
+
+def test_uncertainty_is_shown_beside_the_errors(tmp_path: Path) -> None:
+    source = make_source()
+    content = collect_report(make_run(tmp_path / "run", source), source, sampling=SAMPLING)
+    assert [row.name for row in content.errors] == [row.name for row in content.spread]
+    row = content.errors[0]
+    assert row.mutual_information.shape == row.entropy.shape == (HEIGHT, WIDTH)
+    assert row.variance.shape == (2, HEIGHT, WIDTH)
+    assert 0 < row.variance.max() <= 0.25
+    assert (row.mutual_information <= row.entropy + 1e-6).all()
+    page = build_report(content)
+    assert f"<b>{content.evaluation.totals['error_auroc']:.3f}</b>" in page
+    assert "ordered by their expected Dice" in page
+    assert "standard deviation of a class's probability over the samples: the same for both classes." in page
+    assert {"class-uncertainty", "sparsification"} <= report_figures(content).keys()
+
+
+def test_a_single_prediction_is_referred_by_its_entropy(tmp_path: Path) -> None:
+    source = make_source(num_raters=1)
+    run = make_run(tmp_path / "run", source, method_name="unet")
+    content = collect_report(run, source, sampling=SAMPLING)
+    page = build_report(content)
+    assert_is_whole(page)
+    assert {row["expected_dice"] for row in content.evaluation.rows} == {1.0}
+    assert "a single prediction always agrees with itself" in page
+    assert "class-uncertainty" not in report_figures(content)
+    totals = content.evaluation.totals
+    assert totals["error_auroc_information"] is totals["error_auroc_spread"] is None
+    assert totals["error_auroc"] is not None
+
+
+@pytest.mark.parametrize("nobody", [slice(0, 2), slice(0, None)])
+def test_images_that_nobody_judged_do_no_harm(tmp_path: Path, nobody: slice) -> None:
+    source = make_source()
+    examples = [source.splits["val"][index] for index in range(NUM_IMAGES)]
+    for example in examples[nobody]:
+        example.labels[:] = 255
+
+    class Stored(Noise):
+        def __getitem__(self, index: int) -> Example:
+            return examples[index]
+
+    source.splits["val"] = Stored(source.description)  # type: ignore[index]
+    content = collect_report(make_run(tmp_path / "run", source), source, sampling=SAMPLING)
+    page = build_report(content)
+    assert_is_whole(page)
+    assert ("There is no AUROC" in page) == (content.evaluation.totals["num_undefined"] == NUM_IMAGES)
+
+
+def test_a_run_that_resizes_and_classes_that_flip(tmp_path: Path) -> None:
+    source = make_source(num_raters=1, num_classes=4)
+    flips = (Flip(1, 3, 0.25),)
+    about = source.description.model_copy(update={"flips": flips})
+    examples = [source.splits["val"][index] for index in range(NUM_IMAGES)]
+    for example in examples:
+        example.labels[example.labels == 3] = 0
+
+    class Flipping(Noise):
+        def __getitem__(self, index: int) -> Example:
+            return replace(examples[index], flips=flips)
+
+    source = DataSource(about, {"val": Flipping(about)}, drawn=False)
+    run = make_run(tmp_path / "run", source)
+    preprocessing = run.record.preprocessing.model_copy(update={"resize": (16, 24)})
+    run = replace(run, record=run.record.model_copy(update={"preprocessing": preprocessing}))
+    content = collect_report(run, source, sampling=SAMPLING)
+    raters = content.errors[0].raters
+    assert raters.shape[1:] == (16, 24) == content.errors[0].image.shape[1:]
+    assert 0.1 < (raters == 3).sum() / ((raters == 1) | (raters == 3)).sum() < 0.5  # 16 draws: 0.25 +- 0.11
+    assert_is_whole(build_report(content))
+
+
+def test_an_unknown_split_is_refused(tmp_path: Path) -> None:
+    source = make_source()
+    with pytest.raises(InputError, match="unknown split 'tset'"):
+        write_report(make_run(tmp_path / "run", source), source, tmp_path / "report.html", "tset", SAMPLING)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_evenly_spread_takes_the_middles_of_equal_parts() -> None:
+    assert evenly_spread(range(80), 4) == [10, 30, 50, 70]
+    assert evenly_spread([5, 3], 6) == [5, 3]
+    assert evenly_spread([], 6) == []
