@@ -9,10 +9,10 @@ from pydantic import Field
 
 from plurimask.commands.parsing import Data, Flips, Options, PatientGroup, parse
 
-DESCRIPTION = "Say what was found in DATA, how much the raters agree, and what GED a perfect model would score."
-
 
 class CheckOptions(Options):
+    """Say what was found in DATA, how much the raters agree, and what GED a perfect model would score."""
+
     data: Data
     group: PatientGroup = None
     seed: int = Field(0, description="of the split, where one is drawn")
@@ -23,7 +23,7 @@ class CheckOptions(Options):
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(CheckOptions, arguments, "check", DESCRIPTION)
+    options = parse(CheckOptions, arguments, "check")
 
     from plurimask.data import open_data
     from plurimask.data.preprocessing import Preprocessing, Views

@@ -10,17 +10,17 @@ from pydantic import Field
 
 from plurimask.commands.parsing import POSITIONAL, Options, console, parse
 
-DESCRIPTION = "Join runs that were trained apart to one run, their ensemble: of one method or of several."
-
 
 class CombineOptions(Options):
+    """Join runs that were trained apart to one run, their ensemble: of one method or of several."""
+
     runs: Annotated[tuple[Path, ...], POSITIONAL] = Field(description="run folders, at least two, of the same data")
     out: Path = Field(description="the run folder to write; it needs the others no more")
     overwrite: bool = Field(False, description="replace the run in --out")
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(CombineOptions, arguments, "combine", DESCRIPTION)
+    options = parse(CombineOptions, arguments, "combine")
 
     from plurimask.runs.combine import combine_runs
 

@@ -21,15 +21,12 @@ if TYPE_CHECKING:
     from plurimask.compare.contenders import Contender
     from plurimask.data import DataSource
 
-DESCRIPTION = (
-    "Train several methods on DATA with one budget each, or take runs that are there, evaluate all on the same images "
-    "with the same seed, and write a table, figures and a page with every image. Interrupted, the same command "
-    "continues. The settings of the training follow the general options."
-)
-
 
 class CompareOptions(Options):
-    """The options that are not settings of the training."""
+    """Train several methods on DATA with one budget each, or take runs that are there, evaluate all on the same
+    images with the same seed, and write a table, figures and a page with every image. Interrupted, the same
+    command continues. The settings of the training follow the general options.
+    """
 
     data: Data
     out: Path = Field(description="the folder to write; what an interrupted call left there is continued")
@@ -49,8 +46,8 @@ class CompareOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     general, training = CompareOptions.model_fields, TrainingConfig.model_fields
-    groups = [Group("options", general), Group("training", training, dict.fromkeys(training, "the preset's"))]
-    given = read(groups, arguments, "compare", DESCRIPTION)
+    group = Group("settings of the training", training, dict.fromkeys(training, "the preset's"))
+    given = read(CompareOptions, [group], arguments, "compare")
     options = CompareOptions(**{name: given.pop(name) for name in general if name in given})
     return _compare(options, given)
 

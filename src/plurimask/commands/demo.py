@@ -11,11 +11,12 @@ from plurimask.commands.parsing import Options, console, parse
 from plurimask.errors import InputError
 from plurimask.files import clear, refuse_existing
 
-DESCRIPTION = "Train on a built-in world whose truth is known, and show how the samples compare with it."
 LEFT_BEHIND = ("data", "run", "report.html", "truth.json")
 
 
 class DemoOptions(Options):
+    """Train on a built-in world whose truth is known, and show how the samples compare with it."""
+
     out: Path = Field(description="folder to write")
     minutes: float = Field(3.5, description="minutes of training")
     seed: int = Field(0, description="of the world and of the training")
@@ -23,7 +24,7 @@ class DemoOptions(Options):
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(DemoOptions, arguments, "demo", DESCRIPTION)
+    options = parse(DemoOptions, arguments, "demo")
     refuse_existing(options.out, "files", options.overwrite)
 
     from plurimask.commands.demo_world import demo, is_demo

@@ -17,12 +17,12 @@ from plurimask.errors import InputError
 from plurimask.files import refuse_existing
 from plurimask.version import __version__
 
-DESCRIPTION = "Draw samples for every image of a split of DATA and compare them with its raters."
-
 _OF_CLASSES = {"class_dice": "Dice", "class_iou": "IoU"}
 
 
 class EvaluateOptions(Options):
+    """Draw samples for every image of a split of DATA and compare them with its raters."""
+
     run: RunFolder
     data: Data
     split: Split = "val"
@@ -36,7 +36,7 @@ class EvaluateOptions(Options):
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(EvaluateOptions, arguments, "evaluate", DESCRIPTION)
+    options = parse(EvaluateOptions, arguments, "evaluate")
     if options.out is not None:
         if options.out.suffix.lower() != ".json":
             raise InputError(f"--out {options.out}: expected a name that ends with .json")

@@ -11,15 +11,15 @@ from pydantic import Field
 from plurimask.commands.parsing import Data, Options, RunFolder, Split, console, parse
 from plurimask.files import refuse_existing
 
-DESCRIPTION = (
-    "Write the figures of a run's report as files: samples, latents, modes, errors, calibration, referral, training."
-)
-
 SECONDS_PER_FRAME = 0.7
 """Of an animation."""
 
 
 class FiguresOptions(Options):
+    """Write the figures of a run's report as files: samples, latents, modes, errors, calibration, referral,
+    training.
+    """
+
     run: RunFolder
     data: Data
     out: Path = Field(description="folder to write")
@@ -31,7 +31,7 @@ class FiguresOptions(Options):
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(FiguresOptions, arguments, "figures", DESCRIPTION)
+    options = parse(FiguresOptions, arguments, "figures")
     refuse_existing(options.out, "files", options.overwrite)
 
     from plurimask.figures.samples import save_figure

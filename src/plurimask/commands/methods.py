@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from plurimask.commands.parsing import Options, console, parse
 from plurimask.errors import InputError
 
-DESCRIPTION = "List the methods, what each is in one line, its presets and its paper."
+
+class MethodsOptions(Options):
+    """List the methods, what each is in one line, its presets and its paper."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    parse(Options, arguments, "methods", DESCRIPTION)
+    parse(MethodsOptions, arguments, "methods")
 
     from plurimask.methods import find_method, method_names
     from plurimask.methods.presets import presets_of

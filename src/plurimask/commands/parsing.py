@@ -30,7 +30,7 @@ WORDS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH", 
 
 
 class Options(BaseModel):
-    """The options of a command."""
+    """The options of a command. The docstring of a subclass is what the help says of the command."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,27 +61,16 @@ class Group(NamedTuple):
 
 class _Option(NamedTuple):
     title: str
+    name: str
+    """As it is written; a word in capitals for one that is given by its place."""
     path: str
     """`outer.inner` of a field in a nested model."""
     field: FieldInfo
+    kind: Any
+    """The type of a value that is not None."""
+    takes_none: bool
+    is_flag: bool
     default: Any
-
-    @property
-    def name(self) -> str:
-        return self.path.upper() if POSITIONAL in self.field.metadata else "--" + self.path.replace("_", "-")
-
-    @property
-    def kind(self) -> Any:
-        """The type of a value that is not None."""
-        return get_args(self.field.annotation)[0] if self.takes_none else self.field.annotation
-
-    @property
-    def takes_none(self) -> bool:
-        return NoneType in get_args(self.field.annotation)
-
-    @property
-    def is_flag(self) -> bool:
-        return self.field.annotation is bool
 
     def take(self, words: deque[str]) -> Any:
         """Remove from `words` those of this option, and say their value.
@@ -101,7 +90,7 @@ class _Option(NamedTuple):
         elif get_origin(parts[0]) is tuple:  # several words make one of the values
             size = len(get_args(parts[0]))
             given = [taken[start : start + size] for start in range(0, len(taken), size)]
-        allowed: Any = Annotated[self.kind, self.field]
+        allowed: Any = Annotated[self.field.annotation, self.field]
         try:
             return TypeAdapter(allowed).validate_python(given)
         except ValidationError as error:
@@ -123,23 +112,24 @@ class _Option(NamedTuple):
         return f"{self.name} {_words(self.kind)}", text
 
 
-def parse(options: type[AnyOptions], arguments: Sequence[str], command: str, description: str) -> AnyOptions:
+def parse(options: type[AnyOptions], arguments: Sequence[str], command: str) -> AnyOptions:
     """The options of a command that has no others; see `read`."""
-    return options(**read([Group("options", options.model_fields)], arguments, command, description))
+    return options(**read(options, [], arguments, command))
 
 
-def read(groups: Sequence[Group], arguments: Sequence[str], command: str, description: str) -> dict[str, Any]:
+def read(general: type[Options], groups: Sequence[Group], arguments: Sequence[str], command: str) -> dict[str, Any]:
     """The values of the options that are among `arguments`, those of nested models in dictionaries.
 
     Raises:
         InputError: an option is unknown (the nearest names are given), missing, or has an impossible value.
     """
-    options = [option for group in groups for option in _options(*group)]
+    all_groups = [Group("options", general.model_fields), *groups]
+    options = [option for group in all_groups for option in _options(*group)]
     for name, number in Counter(option.name for option in options).items():
         if number > 1:  # of a method from outside of the package
             raise InputError(f"there are two options {name}: rename the method's setting")
     if not HELP.isdisjoint(arguments):
-        print(_help(options, command, description))
+        print(_help(options, command, " ".join((general.__doc__ or "").split())))
         raise SystemExit(0)
     values, loose = _values(options, arguments, command)
     for option in options:
@@ -168,12 +158,14 @@ def _options(
     for name, field in fields.items():
         kind, default = field.annotation, defaults.get(name, field.default)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            inner = (
-                default.model_dump() if isinstance(default, BaseModel) else dict.fromkeys(kind.model_fields, default)
-            )
+            same = dict.fromkeys(kind.model_fields, default)
+            inner = default.model_dump() if isinstance(default, BaseModel) else same
             yield from _options(name, kind.model_fields, inner, f"{prefix}{name}.")
         elif get_origin(kind) is not dict:  # tables of settings come by --config alone
-            yield _Option(title, prefix + name, field, default)
+            path, takes_none = prefix + name, NoneType in get_args(kind)
+            written = path.upper() if POSITIONAL in field.metadata else "--" + path.replace("_", "-")
+            value = next(part for part in get_args(kind) if part is not NoneType) if takes_none else kind
+            yield _Option(title, written, path, field, value, takes_none, kind is bool, default)
 
 
 def _values(
@@ -205,14 +197,15 @@ def _values(
 
 
 def _help(options: Sequence[_Option], command: str, description: str) -> str:
-    width, left = min(shutil.get_terminal_size().columns, 120), 34
+    width, left = min(shutil.get_terminal_size().columns, 120), " " * 34
     needed = " ".join(option.help()[0] for option in options if option.field.is_required())
     lines = [f"usage: plurimask {command} {needed} [options]", "", *textwrap.wrap(description, width)]
     for title in dict.fromkeys(option.title for option in options):
         lines += ["", f"{title}:"]
         for usage, text in (option.help() for option in options if option.title == title):
-            start = f"  {usage}".ljust(left) if len(usage) < left - 3 else f"  {usage}\n".ljust(left + len(usage) + 3)
-            lines.append(start + textwrap.fill(text, width - left).replace("\n", "\n" + " " * left))
+            told = textwrap.fill(text, width, initial_indent=left, subsequent_indent=left)
+            start = f"  {usage}  "
+            lines.append(start + told[len(start) :] if len(start) <= len(left) else f"{start.rstrip()}\n{told}")
     return "\n".join(lines)
 
 
@@ -222,4 +215,4 @@ def _words(kind: Any) -> str:
         return " ".join("..." if part is Ellipsis else _words(part) for part in get_args(kind))
     if get_origin(kind) is Literal:
         return "|".join(map(str, get_args(kind)))
-    return WORDS[get_args(kind)[0] if get_origin(kind) is Annotated else kind]
+    return WORDS.get(get_args(kind)[0] if get_origin(kind) is Annotated else kind, "VALUE")

@@ -12,10 +12,10 @@ from rich.progress import Progress
 from plurimask.commands.parsing import POSITIONAL, Options, RunFolder, console, parse
 from plurimask.files import refuse_existing
 
-DESCRIPTION = "Draw plausible masks for images, with their mean, and how sure they are of each pixel, object and image."
-
 
 class PredictOptions(Options):
+    """Draw plausible masks for images, with their mean, and how sure they are of each pixel, object and image."""
+
     run: RunFolder
     images: Annotated[Path, POSITIONAL] = Field(
         description="an image, a folder of images (or of one folder per channel), or .npz"
@@ -30,7 +30,7 @@ class PredictOptions(Options):
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(PredictOptions, arguments, "predict", DESCRIPTION)
+    options = parse(PredictOptions, arguments, "predict")
     refuse_existing(options.out, "files", options.overwrite)
 
     from plurimask.data import open_images

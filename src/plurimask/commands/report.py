@@ -11,10 +11,10 @@ from plurimask.commands.parsing import Data, Options, RunFolder, Split, console,
 from plurimask.errors import InputError
 from plurimask.files import refuse_existing
 
-DESCRIPTION = "Write one self-contained HTML page: the data, the training, samples beside the raters, and the metrics."
-
 
 class ReportOptions(Options):
+    """Write one self-contained HTML page: the data, the training, samples beside the raters, and the metrics."""
+
     run: RunFolder
     data: Data
     out: Path = Field(description="HTML file to write")
@@ -25,7 +25,7 @@ class ReportOptions(Options):
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(ReportOptions, arguments, "report", DESCRIPTION)
+    options = parse(ReportOptions, arguments, "report")
     if options.out.is_dir():
         raise InputError(
             f"--out {options.out}: a folder; give the name of a file, such as {options.out / 'report.html'}"

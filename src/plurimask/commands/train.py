@@ -23,14 +23,12 @@ from plurimask.runs.record import RunRecord, read_record
 from plurimask.runs.train import train_run
 from plurimask.training.config import Hardware, TrainingConfig
 
-DESCRIPTION = "Train a method on DATA into the run folder RUN. The settings of --method follow the general ones."
-
 MANY_PIXELS = 2**21
 """Pixels in a step above which a hint is given."""
 
 
 class TrainOptions(Options):
-    """The options that do not depend on the method."""
+    """Train a method on DATA into the run folder RUN. The settings of --method follow the general ones."""
 
     data: Data
     method: str = Field(
@@ -52,31 +50,27 @@ class TrainOptions(Options):
 def main(arguments: Sequence[str]) -> int:
     general = TrainOptions.model_fields
     first = peek(general, arguments)  # what decides which settings there are, and what they are by default
-    if "method" not in first:
-        parse(TrainOptions, arguments, "train", DESCRIPTION)
-    method, stored = first["method"], None
-    if first.get("resume") and "out" in first:
-        stored = read_record(first["out"])
+    if "method" not in first:  # ends with the help, or with what is missing
+        parse(TrainOptions, arguments, "train")
+    method = first["method"]
+    stored = read_record(first["out"]) if first.get("resume") and "out" in first else None
     preset = first.get("preset") or (stored.preset if stored else DEFAULT_PRESET)
     chosen = read_settings(first["config"]) if first.get("config") else {}
     own, training = resolve(Plan(method, preset, chosen))
-    fields = {
-        name: field
-        for name, field in find_method(method).Config.model_fields.items()
-        if name not in MethodConfig.model_fields
-    }
-    defaults = {name: getattr(training, name) for name in TrainingConfig.model_fields}
+    settings = find_method(method).Config.model_fields.items()
+    fields = {name: field for name, field in settings if name not in MethodConfig.model_fields}
     groups = [
-        Group("options", general),
         Group(f"settings of {method}", fields, own),
-        Group("settings of its training", TrainingConfig.model_fields, defaults),
+        Group("settings of its training", TrainingConfig.model_fields, dict(training)),
     ]
-    given = read(groups, arguments, "train", DESCRIPTION)
+    given = read(TrainOptions, groups, arguments, "train")
     options = TrainOptions(**{name: given.pop(name) for name in general if name in given})
-    kept = {
-        name: getattr(stored, name) for name in ("seed", "group") if stored and name not in options.model_fields_set
-    }
-    plan = Plan(method, preset, merged(chosen, given), **{"seed": options.seed, "group": options.group, **kept})
+    # What is not given stays as it was in a run that is resumed.
+    seed, group = (
+        getattr(stored if stored and name not in options.model_fields_set else options, name)
+        for name in ("seed", "group")
+    )
+    plan = Plan(method, preset, merged(chosen, given), seed, group)
     return _train(options, plan, stored)
 
 
