@@ -81,7 +81,7 @@ def table() -> str:
 
 def picture() -> str:
     """SVG: a row for each room, and a dot below each room that it imports from. No dot is above the diagonal."""
-    width, height = NAME + ROW * len(FLOORS) + 16, TOP + ROW * len(FLOORS) + 12
+    width, height = NAME + ROW * len(FLOORS) + 56, TOP + ROW * len(FLOORS) + 12
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
         'font-family="sans-serif" font-size="13">',
