@@ -12,26 +12,20 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plurimask.distribution import Noise, RandomSource, SegmentationDistribution, normal_noise
+from plurimask.distribution import SegmentationDistribution
 from plurimask.method import Loss, MethodConfig, SegmentationMethod
+from plurimask.noise import Noise, NoisePart
 
 PACKAGE, ENTRY_POINT, IMPORT_PATH = "tinymethods", "shifted-linear", "tinymethods.shifted:ShiftedLinear"
 
 
 class ShiftedSegmentation(SegmentationDistribution):
     def __init__(self, scores: Tensor, spread: float) -> None:
-        self.scores, self.spread = scores.float(), spread
+        super().__init__(scores.shape, scores.device, [NoisePart("image", "normal", scores.shape[1:2])])
+        self.table, self.spread = scores.float(), spread
 
-    @property
-    def logits_shape(self) -> torch.Size:
-        return self.scores.shape
-
-    def draw_noise(self, num_samples: int, generator: RandomSource = None) -> Tensor:
-        return normal_noise(num_samples, len(self.scores), self.scores.shape[1:2], generator)
-
-    def logits(self, noise: Noise) -> Tensor:
-        assert isinstance(noise, Tensor)
-        return self.scores + self.spread * noise[..., None, None].to(self.scores.device)
+    def scores(self, noise: Noise) -> Tensor:
+        return self.table + self.spread * noise[0][..., None, None].to(self.table.device)
 
 
 class ShiftedLinearConfig(MethodConfig):
@@ -52,7 +46,7 @@ class ShiftedLinear(SegmentationMethod):
         return ShiftedSegmentation(self.linear(images), self.config.spread)
 
     def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
-        total = -self(images).log_prob(labels, 2, generator).mean()
+        total = -self(images).freeze(2, generator).log_prob(labels).mean()
         return Loss(total, {"nll": total.detach()})
 
 
