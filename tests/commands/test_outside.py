@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,13 +20,11 @@ TINY = ["--batch-size", "3", "--max-steps", "4", "--num-validations", "1", "--va
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the other package is installed."""
     folder = install(tmp_path / "site")
     monkeypatch.syspath_prepend(folder)
-    yield folder
-    for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
-        del sys.modules[name]
+    return folder
 
 
 def train(data: Path, out: Path, *words: str) -> Path:
@@ -62,9 +59,11 @@ def test_it_is_a_member_of_ensembles_and_a_contender(package: Path, lesion_folde
     first, _, last = load_run(run).method.parts()
     assert first.config.spread == 0.9
     assert last.config.spread == 0.5
-    joined = [str(train(lesion_folder, tmp_path / name, "--method", name)) for name in (ENTRY_POINT, IMPORT_PATH)]
+    joined = [str(train(lesion_folder, tmp_path / name, "--method", name)) for name in (IMPORT_PATH, ENTRY_POINT)]
     assert main(["combine", *joined, "--out", str(tmp_path / "both")]) == 0
-    assert len(load_run(tmp_path / "both").method.parts()) == 2
+    both = load_run(tmp_path / "both")
+    assert len(both.method.parts()) == 2
+    assert both.record.packages["tiny-methods"] == "0.3"
     settings.write_text(f"{ENTRY_POINT}: {{spread: 0.8}}\nchannels: [4, 6]\n")
     contenders = ["compare", str(lesion_folder), "--methods", "unet", ENTRY_POINT, IMPORT_PATH, *TINY]
     out = tmp_path / "cmp"

@@ -6,6 +6,7 @@ Each pixel's scores are a linear map of the image, plus one normal draw for each
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import torch
@@ -51,7 +52,9 @@ class ShiftedLinear(SegmentationMethod):
 
 
 def install(folder: Path) -> Path:
-    """A folder for the module path that holds the package as pip would leave it."""
+    """A folder for the module path that holds the package as pip would leave it; earlier copies are forgotten."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
+        del sys.modules[name]
     (folder / PACKAGE).mkdir(parents=True)
     (folder / PACKAGE / "__init__.py").write_text("")
     shutil.copy(__file__, folder / PACKAGE / "shifted.py")

@@ -54,6 +54,12 @@ def find_method(name: str) -> type[SegmentationMethod]:
     raise unknown_name("method", name, method_names())
 
 
+def package_of(name: str) -> dict[str, str]:
+    """The package and version that offers a method by name; none for methods of plurimask and import paths."""
+    point = None if name in METHODS else offered(name)
+    return {point.dist.name: point.dist.version} if point and point.dist else {}
+
+
 def build_method(name: str, **settings: Any) -> SegmentationMethod:
     """A new, untrained method: `build_method("probabilistic-unet", num_classes=3, latent_dim=4)`.
 

@@ -66,9 +66,3 @@ def import_method(path: str) -> type[SegmentationMethod]:
     if not issubclass(found.Config, MethodConfig):
         raise InputError(f"method {path}: Config must be a subclass of plurimask.method.MethodConfig")
     return found
-
-
-def package_of(name: str) -> dict[str, str]:
-    """The package and version that offers a method by name; none for methods of plurimask and import paths."""
-    point = offered(name)
-    return {point.dist.name: point.dist.version} if point and point.dist else {}
