@@ -202,6 +202,6 @@ def _require_finite(total: Tensor, terms: Mapping[str, Tensor], step: TrainingSt
     if not bool(torch.isfinite(total)):
         broken = [name for name, value in terms.items() if not bool(torch.isfinite(value))]
         raise InputError(
-            f"{' and '.join(broken) or 'the loss'} became {float(total.detach())} at step {step.index}: training stops, the "
-            "last checkpoint is unharmed. Lower the learning rate, or look for images with extreme values"
+            f"{' and '.join(broken) or 'the loss'} became {float(total.detach())} at step {step.index}: training "
+            "stops, the last checkpoint is unharmed. Lower the learning rate, or look for images with extreme values"
         )
