@@ -68,7 +68,7 @@ def test_auroc_equals_that_by_ranks(spatial):
     bound = together / 2 / (len(right) * len(wrong))
     assert bound < 0.01
     assert abs(histogram.auroc() - exact) <= bound + 1e-12
-    row = evaluate_image(labels[:2], mean, labels, [1, 2]).errors
+    row = evaluate_image(labels[:2], mean, labels, [1, 2]).sums.errors
     assert torch.equal(row.entropy.right, histogram.right) and torch.equal(row.entropy.wrong, histogram.wrong)
     assert float(row.mutual_information.right.sum() + row.spread.wrong.sum()) == 0  # not given
 
@@ -108,7 +108,7 @@ def test_histograms_pool_and_take_probabilities_for_votes():
 def test_each_uncertainty_has_a_histogram_of_the_same_pairs():
     mean, labels, maps = random_mean(3, (9, 11)), random_maps(4, 3, (9, 11)), random_uncertainty((9, 11))
     labels[1, :4], labels[2] = IGNORE, IGNORE
-    found = evaluate_image(labels[:2], mean, labels, [1, 2], uncertainty=maps).errors
+    found = evaluate_image(labels[:2], mean, labels, [1, 2], uncertainty=maps).sums.errors
     best = mean.argmax(0)
     right = ((labels == best) & (labels != IGNORE)).sum(0)
     wrong = ((labels != best) & (labels != IGNORE)).sum(0)
@@ -127,7 +127,7 @@ def test_a_batch_is_its_images():
     for number, one in enumerate(together):
         own = PixelUncertainty(maps.mutual_information[number], maps.spread[number])
         alone = evaluate_image(labels[number], mean[number], labels[number], [1, 2], uncertainty=own)
-        assert torch.equal(one.errors.stacked(), alone.errors.stacked())
+        assert torch.equal(one.sums.errors.stacked(), alone.sums.errors.stacked())
 
 
 def test_histograms_are_one_tensor_and_back():

@@ -152,8 +152,8 @@ def test_sure_objects_add_no_modes():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda s, r: object_presence(s.int(), r), "samples must be uint8 and regions bool"),
-        (lambda s, r: object_presence(s, r.byte()), "samples must be uint8 and regions bool"),
+        (lambda s, r: object_presence(s.float(), r), "samples must be bool or class indices"),
+        (lambda s, r: object_presence(s, r.byte()), "regions must be bool, not torch.uint8"),
         (lambda s, r: object_presence(s[0], r), "of the same image"),
         (lambda s, r: object_presence(s[:, 1:], r), "of the same image"),
         (lambda s, r: object_presence(s, r & (torch.arange(3) != 1)[:, None, None]), r"regions \[1\] have no pixel"),

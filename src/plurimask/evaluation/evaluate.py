@@ -26,11 +26,12 @@ from plurimask.metrics import (
     SegmentationMetrics,
     Totals,
     class_spread,
-    evaluate_image,
 )
-from plurimask.metrics.image import ImageEvaluation
-from plurimask.metrics.image_with_flips import evaluate_flipped_image
+from plurimask.metrics.image import ComparedImage, ImageWithRaters
+from plurimask.metrics.image_with_flips import ImageWithModes
 from plurimask.metrics.modes import flip_counts
+from plurimask.metrics.scores import evaluated
+from plurimask.metrics.table import TABLE, Table
 from plurimask.prediction.predict import Sampling, predict_images, reconstruct_images
 
 
@@ -96,6 +97,7 @@ def evaluate(
     view: ExampleView,
     sampling: Sampling,
     on_image: Callable[[EvaluatedImage], None] | None = None,
+    table: Table = TABLE,
 ) -> Evaluation:
     """Draw samples for every example of the view and compare them with its raters.
 
@@ -106,10 +108,11 @@ def evaluate(
         view: the examples.
         sampling: samples per image, seed, batch size. An image's samples depend on the seed and its name alone.
         on_image: called for each image in turn (`plurimask.evaluation.kept.KeptImages` keeps those for figures).
+        table: which figures.
 
     In a distributed training each process gives its own share of the indices, and the totals are of all shares.
     """
-    metrics = SegmentationMetrics(view.counted_classes)
+    metrics = SegmentationMetrics(view.counted_classes, table)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         metrics = metrics.to(next(method.parameters()).device)  # where processes can exchange tensors
         metrics.set_dtype(torch.float64)  # which .to forgets
@@ -141,32 +144,34 @@ def evaluate(
             own = samples[:, number]
             maps = None if made is None else made[number]
             uncertainty = PixelUncertainty(information[number], spread[number])
-            scores = _scores(own, mean[number], example, maps, view.counted_classes, uncertainty)
+            image = _compared(own, mean[number], example, maps, view.counted_classes, uncertainty)
+            scores = evaluated(image, table)
             metrics.update([scores])
             rows.append({"name": example.name, **scores.scores})
             if example.flips:
                 counts = flip_counts(own, example.labels[0], example.flips)
                 flip_totals = counts if flip_totals is None else flip_totals + counts
             if on_image is not None:
-                image = EvaluatedImage(
-                    example, own, mean[number], entropy[number], information[number], variance[number], rows[-1]
+                on_image(
+                    EvaluatedImage(
+                        example, own, mean[number], entropy[number], information[number], variance[number], rows[-1]
+                    )
                 )
-                on_image(image)
     return Evaluation(metrics.compute(), rows, metrics.calibration_bins(), metrics.error_histograms(), flip_totals)
 
 
-def _scores(
+def _compared(
     samples: Tensor,
     mean: Tensor,
     example: Example,
     made: Tensor | None,
     counted_classes: Sequence[int],
     uncertainty: PixelUncertainty,
-) -> ImageEvaluation:
+) -> ComparedImage:
     if example.flips:
         of_annotator = None if made is None else made[0]
-        return evaluate_flipped_image(samples, mean, example.labels[0], example.flips, of_annotator, uncertainty)
-    return evaluate_image(samples, mean, example.labels, counted_classes, made, uncertainty)
+        return ImageWithModes(samples, mean, example.labels[0], example.flips, of_annotator, uncertainty)
+    return ImageWithRaters(samples, mean, example.labels, counted_classes, made, uncertainty)
 
 
 def named_classes(totals: Totals, class_names: Sequence[str]) -> Totals:

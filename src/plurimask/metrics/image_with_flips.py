@@ -1,105 +1,112 @@
-"""All figures of an image whose classes flip at random, against every mode with its exact probability."""
+"""An image whose classes flip at random, beside every mode with its exact probability."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from plurimask.distribution import IGNORE, entropy
+from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 from plurimask.flips import Flip, switchable_classes
 from plurimask.metrics.calibration import NUM_BINS, CalibrationBins, LogLikelihood, calibration_bins
+from plurimask.metrics.energy_distance import EnergyDistance
 from plurimask.metrics.error_detection import ErrorHistograms, PixelUncertainty, error_histograms, no_errors
-from plurimask.metrics.image import ImageEvaluation, ImageScores
+from plurimask.metrics.image import ComparedImage, PixelSums, refuse_unknown_classes
+from plurimask.metrics.maps import Maps, label_maps, numbers
 from plurimask.metrics.modes import (
+    ModeDistances,
     expected_overlap,
     mode_distances,
     mode_spread,
     weighted_energy_distance,
     weighted_hungarian_iou,
 )
-from plurimask.metrics.overlap import ClassOverlap, no_class_overlap
-from plurimask.metrics.reconstruction import reconstruction_iou
-from plurimask.metrics.uncertainty import expected_dice, mean_entropy
+from plurimask.metrics.overlap import ClassOverlap, Overlap, no_class_overlap
+from plurimask.metrics.reconstruction import ReconstructionIoU, reconstruction_iou
 
 
-def evaluate_flipped_image(
-    samples: Tensor,
-    mean_probabilities: Tensor,
-    label: Tensor,
-    flips: Sequence[Flip],
-    reconstruction: Tensor | None = None,
-    uncertainty: PixelUncertainty | None = None,
-) -> ImageEvaluation:
-    """The figures of one image against all its modes, each with its probability.
+class ImageWithModes(ComparedImage):
+    """An image against all its modes.
 
-    `dice` and `iou` are expectations over the modes, of the most likely classes of the mean. Calibration, likelihood,
-    errors and counts of classes compare the mean with the exact probabilities of the classes at each pixel. The figures
-    of reconstructions are of the annotator's own map, the mode in which nothing flips.
+    `overlap` is the expectation over the modes. Calibration, likelihood, errors and counts of classes compare the mean
+    with the exact probabilities of the classes at each pixel. Reconstructions are of the annotator's own map, the mode
+    in which nothing flips. An image in which the annotator marked no class that flips does not count, as in the
+    published evaluation.
 
     Args:
-        samples: `(N, *spatial)`, uint8.
+        samples: `(N, *spatial)`.
         mean_probabilities: `(C, *spatial)`, 0 to 1, of all classes, twins among them.
-        label: the annotator's map `(*spatial)`, uint8, in the classes before flipping.
+        label: the annotator's map `(*spatial)`, in the classes before flipping.
         flips: K of them.
-        reconstruction: of the annotator's map, `(*spatial)`, uint8; None for a method that has none.
+        reconstruction: of the annotator's map, `(*spatial)`; None for a method that has none.
         uncertainty: how far the draws disagree, maps `(*spatial)`; None: errors are counted by the entropy alone.
-
-    Returns:
-        All figures NaN, all sums 0 if the annotator marked no class that flips: the published evaluation leaves it out.
 
     Raises:
         InputError: shapes or types do not fit, a class is not below C, or the annotator marked a twin class.
     """
-    counted = switchable_classes(flips)
-    _check_classes(samples, mean_probabilities, label, flips)
-    if mode_spread(label, flips) is None:
-        return _left_out(len(counted), len(mean_probabilities))
-    distances = mode_distances(samples, label, flips)
-    ged, ged_unbiased, ged_oracle, diversity, rater_diversity = weighted_energy_distance(distances)
-    most_likely, entropies = mean_probabilities.argmax(0), entropy(mean_probabilities, dim=0)
-    dice, iou = expected_overlap(most_likely.to(torch.uint8), label, flips)
-    calibration = _calibration(mean_probabilities, label, flips)
-    likelihood = _likelihood(mean_probabilities, label, flips)
-    reconstructed = reconstruction_iou(None if reconstruction is None else reconstruction[None], label[None], counted)
-    scores: ImageScores = {
-        "ged": ged,
-        "ged_unbiased": ged_unbiased,
-        "ged_oracle": ged_oracle,
-        "hungarian_iou": weighted_hungarian_iou(distances),
-        "diversity": diversity,
-        "rater_diversity": rater_diversity,
-        "dice": dice,
-        "iou": iou,
-        "ece": calibration.error(),
-        "nll": likelihood.mean(),
-        "expected_dice": expected_dice(samples, counted, label != IGNORE),
-        "mean_entropy": mean_entropy(entropies, label != IGNORE),
-        "reconstruction_iou": reconstructed.iou,
-        "reconstruction_iou_marked": reconstructed.marked,
-        "all_marked": False,
-        "num_raters": 1,
-    }
-    errors = _errors(most_likely, entropies, uncertainty, label, flips)
-    classes = _classes(most_likely, label, flips, len(mean_probabilities))
-    return ImageEvaluation(scores, calibration, likelihood, errors, classes)
 
+    num_raters, all_marked = 1, False
 
-def _check_classes(samples: Tensor, probabilities: Tensor, label: Tensor, flips: Sequence[Flip]) -> None:
-    if probabilities.shape[1:] != label.shape:
-        raise InputError(
-            f"probabilities {tuple(probabilities.shape)} and label {tuple(label.shape)} differ in their spatial shape"
-        )
-    num_classes = len(probabilities)
-    largest = max(int(maps[maps != IGNORE].max()) if bool((maps != IGNORE).any()) else 0 for maps in (samples, label))
-    largest = max(largest, *switchable_classes(flips))
-    if largest >= num_classes:
-        raise InputError(
-            f"samples, label or flips hold class {largest}, but there are probabilities of {num_classes} classes "
-            f"(0 to {num_classes - 1}; {IGNORE} is a pixel that nobody judged)"
+    def __init__(
+        self,
+        samples: Maps,
+        mean_probabilities: Maps,
+        label: Maps,
+        flips: Sequence[Flip],
+        reconstruction: Maps | None = None,
+        uncertainty: PixelUncertainty | None = None,
+    ) -> None:
+        samples, label, mean = label_maps(samples, "samples"), label_maps(label, "label"), numbers(mean_probabilities)
+        if mean.shape[1:] != label.shape:
+            raise InputError(
+                f"probabilities {tuple(mean.shape)} and label {tuple(label.shape)} differ in their spatial shape"
+            )
+        super().__init__(samples, mean, uncertainty)
+        self.label, self.flips, self.reconstructed = label, flips, reconstruction
+        self.counted_classes, self.valid = switchable_classes(flips), label != IGNORE
+        flipping = torch.tensor(self.counted_classes)
+        refuse_unknown_classes({"samples": samples, "labels": label, "flips": flipping}, len(mean))
+        self.counts = mode_spread(label, flips) is not None
+
+    @cached_property
+    def distances(self) -> ModeDistances:
+        return mode_distances(self.samples, self.label, self.flips)
+
+    @cached_property
+    def energy(self) -> EnergyDistance[float]:
+        return weighted_energy_distance(self.distances)
+
+    @cached_property
+    def hungarian_iou(self) -> float:
+        return weighted_hungarian_iou(self.distances)
+
+    @cached_property
+    def overlap(self) -> Overlap:
+        return expected_overlap(self.label_map, self.label, self.flips)
+
+    @cached_property
+    def reconstruction(self) -> ReconstructionIoU:
+        made = None if self.reconstructed is None else label_maps(self.reconstructed, "reconstructions")[None]
+        return reconstruction_iou(made, self.label[None], self.counted_classes)
+
+    @cached_property
+    def sums(self) -> PixelSums:
+        mean, label, flips, num_counted = self.mean, self.label, self.flips, len(self.counted_classes)
+        if not self.counts:
+            nothing = CalibrationBins(*torch.zeros(3, num_counted, NUM_BINS, dtype=torch.float64))
+            errors = ErrorHistograms(no_errors(), no_errors(), no_errors())
+            classes = no_class_overlap(len(mean))
+            return PixelSums(nothing, LogLikelihood(0.0, 0), errors, classes, self.counted_classes)
+        right = _share_right(self.label_map, label, flips)
+        return PixelSums(
+            _calibration(mean, label, flips),
+            _likelihood(mean, label, flips),
+            error_histograms(self.entropies, self.uncertainty, right, self.valid.double() - right),
+            _classes(self.label_map, label, flips, len(mean)),
+            self.counted_classes,
         )
 
 
@@ -123,13 +130,6 @@ def _likelihood(probabilities: Tensor, label: Tensor, flips: Sequence[Flip]) -> 
     twin, share = _twins(label[valid], flips)
     own, other = (surprise[:, valid].gather(0, index[None])[0].double() for index in (label[valid].long(), twin))
     return LogLikelihood(float(((1 - share) * own + share * other).sum()), int(valid.sum()))
-
-
-def _errors(
-    most_likely: Tensor, entropies: Tensor, uncertainty: PixelUncertainty | None, label: Tensor, flips: Sequence[Flip]
-) -> ErrorHistograms:
-    right = _share_right(most_likely, label, flips)
-    return error_histograms(entropies, uncertainty, right, (label != IGNORE).double() - right)
 
 
 def _share_right(most_likely: Tensor, label: Tensor, flips: Sequence[Flip]) -> Tensor:
@@ -162,29 +162,3 @@ def _twins(label: Tensor, flips: Sequence[Flip]) -> tuple[Tensor, Tensor]:
     for flip in flips:
         twin[flip.source], share[flip.source] = flip.target, flip.probability
     return twin[label.long()], share[label.long()]
-
-
-def _left_out(num_counted: int, num_classes: int) -> ImageEvaluation:
-    nan = math.nan
-    scores: ImageScores = {
-        "ged": nan,
-        "ged_unbiased": nan,
-        "ged_oracle": nan,
-        "hungarian_iou": nan,
-        "diversity": nan,
-        "rater_diversity": nan,
-        "dice": nan,
-        "iou": nan,
-        "ece": nan,
-        "nll": nan,
-        "expected_dice": nan,
-        "mean_entropy": nan,
-        "reconstruction_iou": nan,
-        "reconstruction_iou_marked": nan,
-        "all_marked": False,
-        "num_raters": 1,
-    }
-    nothing = [torch.zeros(num_counted, NUM_BINS, dtype=torch.float64) for _ in range(3)]
-    errors = ErrorHistograms(no_errors(), no_errors(), no_errors())
-    classes = no_class_overlap(num_classes)
-    return ImageEvaluation(scores, CalibrationBins(*nothing), LogLikelihood(0.0, 0), errors, classes)
