@@ -19,7 +19,6 @@ from plurimask.data.preprocessing import Preprocessing
 from plurimask.files import replace_file
 from plurimask.method import SegmentationMethod
 from plurimask.metrics import (
-    CONVENTIONS,
     CalibrationBins,
     ErrorHistograms,
     PixelUncertainty,
@@ -31,7 +30,7 @@ from plurimask.metrics.image import ComparedImage, ImageWithRaters
 from plurimask.metrics.image_with_flips import ImageWithModes
 from plurimask.metrics.modes import flip_counts
 from plurimask.metrics.scores import evaluated
-from plurimask.metrics.table import TABLE, Table
+from plurimask.metrics.table import TABLE, Table, conventions
 from plurimask.prediction.predict import Sampling, predict_images, reconstruct_images
 
 
@@ -127,47 +126,31 @@ def evaluate(
             yield example.name, example.image
 
     for predicted in predict_images(method, images(), sampling):
-        samples, statistics = predicted.samples.cpu(), predicted.statistics
+        samples, drawn = predicted.samples.cpu(), predicted.statistics
         mean, entropy, information, variance = (
-            maps.cpu()
-            for maps in (
-                statistics.mean(),
-                statistics.entropy(),
-                statistics.mutual_information(),
-                statistics.variance(),
-            )
+            maps.cpu() for maps in (drawn.mean(), drawn.entropy(), drawn.mutual_information(), drawn.variance())
         )
-        spread = class_spread(variance, dim=1)
         seen = [examples.pop(name) for name in predicted.names]
         made = reconstruct_images(method, [one.image for one in seen], [one.labels for one in seen])
         for number, example in enumerate(seen):
-            own = samples[:, number]
-            maps = None if made is None else made[number]
-            uncertainty = PixelUncertainty(information[number], spread[number])
-            image = _compared(own, mean[number], example, maps, view.counted_classes, uncertainty)
-            scores = evaluated(image, table)
-            metrics.update([scores])
-            rows.append({"name": example.name, **scores.scores})
+            row: dict[str, Any] = {"name": example.name}
+            maps = (entropy[number], information[number], variance[number])
+            image = EvaluatedImage(example, samples[:, number], mean[number], *maps, row)
+            scored = evaluated(_compared(image, None if made is None else made[number], view.counted_classes), table)
+            metrics.update([scored])
+            row |= scored.scores
+            rows.append(row)
             if example.flips:
-                counts = flip_counts(own, example.labels[0], example.flips)
+                counts = flip_counts(image.samples, example.labels[0], example.flips)
                 flip_totals = counts if flip_totals is None else flip_totals + counts
             if on_image is not None:
-                on_image(
-                    EvaluatedImage(
-                        example, own, mean[number], entropy[number], information[number], variance[number], rows[-1]
-                    )
-                )
+                on_image(image)
     return Evaluation(metrics.compute(), rows, metrics.calibration_bins(), metrics.error_histograms(), flip_totals)
 
 
-def _compared(
-    samples: Tensor,
-    mean: Tensor,
-    example: Example,
-    made: Tensor | None,
-    counted_classes: Sequence[int],
-    uncertainty: PixelUncertainty,
-) -> ComparedImage:
+def _compared(image: EvaluatedImage, made: Tensor | None, counted_classes: Sequence[int]) -> ComparedImage:
+    example, samples, mean = image.example, image.samples, image.mean
+    uncertainty = PixelUncertainty(image.mutual_information, class_spread(image.variance, dim=0))
     if example.flips:
         of_annotator = None if made is None else made[0]
         return ImageWithModes(samples, mean, example.labels[0], example.flips, of_annotator, uncertainty)
@@ -214,7 +197,9 @@ def flip_frequencies(evaluation: Evaluation, description: DataDescription) -> di
     }
 
 
-def write_evaluation(totals: Totals, rows: list[dict[str, Any]], path: Path, facts: dict[str, Any]) -> None:
+def write_evaluation(
+    totals: Totals, rows: list[dict[str, Any]], path: Path, facts: dict[str, Any], table: Table = TABLE
+) -> None:
     """Totals with `facts` (what was evaluated) to `path`, and the rows to a CSV file of the same name beside it.
 
     Args:
@@ -222,11 +207,12 @@ def write_evaluation(totals: Totals, rows: list[dict[str, Any]], path: Path, fac
         rows: one per image, at least one.
         path: of the JSON file.
         facts: what was evaluated.
+        table: of which the figures are.
     """
-    content = {**totals, **facts, "conventions": CONVENTIONS}
+    content = {**totals, **facts, "conventions": conventions(table)}
     replace_file(path, json.dumps(content, indent=2).encode())
-    table = io.StringIO()
-    writer = csv.DictWriter(table, fieldnames=list(rows[0]))
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
-    replace_file(path.with_suffix(".csv"), table.getvalue().encode())
+    replace_file(path.with_suffix(".csv"), stream.getvalue().encode())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal, TypeAlias
 
 from torch import Tensor
@@ -30,7 +30,7 @@ AVERAGED: dict[Over, str] = {
 """Which mean over what a figure is, in words."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class MetricRow:
     """One figure."""
 
@@ -40,6 +40,7 @@ class MetricRow:
     """For people, within a sentence."""
     sentence: str
     """What it tells and how it is computed, without the mean over images."""
+    _: KW_ONLY
     better: Literal["lower", "higher"] | None = None
     """None where neither is."""
     digits: int = 4
@@ -74,232 +75,155 @@ def _ause(histogram: ErrorHistogram) -> float:
     return math.nan if histogram.is_silent else sparsification(histogram).ause()
 
 
+# A row reads as a paragraph: its name, what it tells, how it is made.
+# fmt: off
 TABLE: Table = (
     MetricRow(
-        key="ged",
-        title="GED",
-        sentence="the generalised energy distance, squared, between the distributions of samples S and raters Y: "
+        "ged", "GED",
+        "the generalised energy distance, squared, between the distributions of samples S and raters Y: "
         "2 E d(S,Y) - E d(S,S') - E d(Y,Y') as a V-statistic (pairs of a map with itself are counted)",
-        better="lower",
-        source=f"{_KOHL_2018}; Szekely and Rizzo 2013",
-        of_image=lambda image: image.energy.ged,
-        raters="ged_oracle",
-        is_validated=True,
+        better="lower", raters="ged_oracle", is_validated=True,
+        of_image=lambda image: image.energy.ged, source=f"{_KOHL_2018}; Szekely and Rizzo 2013",
     ),
     MetricRow(
-        key="ged_unbiased",
-        title="GED, unbiased",
-        sentence="the same without the pairs of a map with itself (U-statistic): 0 is expected when samples are "
-        "distributed as the raters' maps are, whatever their numbers",
-        better="lower",
-        needs="two raters and two samples",
-        source="Szekely and Rizzo 2013",
-        of_image=lambda image: image.energy.ged_unbiased,
-        is_validated=True,
+        "ged_unbiased", "GED, unbiased",
+        "the same without the pairs of a map with itself (U-statistic): 0 is expected when samples are distributed as "
+        "the raters' maps are, whatever their numbers",
+        better="lower", needs="two raters and two samples", is_validated=True,
+        of_image=lambda image: image.energy.ged_unbiased, source="Szekely and Rizzo 2013",
     ),
     MetricRow(
-        key="ged_oracle",
-        title="GED of draws from the raters themselves",
-        sentence="mu (1/n + 1/m), what n independent draws from the distribution of the m raters score in "
-        "expectation, mu = rater_diversity",
-        needs="two raters",
-        of_image=lambda image: image.energy.ged_oracle,
+        "ged_oracle", "GED of draws from the raters themselves",
+        "mu (1/n + 1/m), what n independent draws from the distribution of the m raters score in expectation, mu = "
+        "rater_diversity",
+        needs="two raters", of_image=lambda image: image.energy.ged_oracle,
     ),
     MetricRow(
-        key="hungarian_iou",
-        title="Hungarian IoU",
-        sentence="samples and raters are repeated to their least common multiple and matched one to one, so that they "
-        "overlap most: the mean IoU of the pairs",
-        better="higher",
-        source=_KOHL_2019,
-        of_image=lambda image: image.hungarian_iou,
-        is_validated=True,
+        "hungarian_iou", "Hungarian IoU",
+        "samples and raters are repeated to their least common multiple and matched one to one, so that they overlap "
+        "most: the mean IoU of the pairs",
+        better="higher", is_validated=True, of_image=lambda image: image.hungarian_iou, source=_KOHL_2019,
     ),
     MetricRow(
-        key="diversity",
-        title="diversity",
-        sentence="mean d over pairs of different samples, best near that of different raters",
-        needs="two samples",
-        of_image=lambda image: image.energy.diversity,
-        raters="rater_diversity",
-        is_validated=True,
+        "diversity", "diversity",
+        "mean d over pairs of different samples, best near that of different raters",
+        needs="two samples", raters="rater_diversity", is_validated=True, of_image=lambda image: image.energy.diversity,
     ),
     MetricRow(
-        key="rater_diversity",
-        title="diversity of raters",
-        sentence="mu, the mean d over pairs of different raters",
-        needs="two raters",
-        of_image=lambda image: image.energy.rater_diversity,
+        "rater_diversity", "diversity of raters",
+        "mu, the mean d over pairs of different raters",
+        needs="two raters", of_image=lambda image: image.energy.rater_diversity,
     ),
     MetricRow(
-        key="dice",
-        title="Dice",
-        sentence="overlap of the single prediction, the most likely classes of the mean probabilities, with each "
-        "present rater, mean over raters; 1 if both are empty",
-        better="higher",
-        of_image=lambda image: image.overlap.dice,
-        is_validated=True,
+        "dice", "Dice",
+        "overlap of the single prediction, the most likely classes of the mean probabilities, with each present rater, "
+        "mean over raters; 1 if both are empty",
+        better="higher", is_validated=True, of_image=lambda image: image.overlap.dice,
     ),
     MetricRow(
-        key="median_dice",
-        title="median Dice",
-        sentence="the same for the image in the middle of the ranking",
-        better="higher",
-        over="median",
-        median_of="dice",
+        "median_dice", "median Dice",
+        "the same for the image in the middle of the ranking",
+        better="higher", over="median", median_of="dice",
     ),
     MetricRow(
-        key="iou",
-        title="IoU",
-        sentence="intersection over union of the single prediction with each present rater, mean over raters; 1 if "
-        "both are empty",
-        better="higher",
-        of_image=lambda image: image.overlap.iou,
-        is_validated=True,
+        "iou", "IoU",
+        "intersection over union of the single prediction with each present rater, mean over raters; 1 if both are "
+        "empty",
+        better="higher", is_validated=True, of_image=lambda image: image.overlap.iou,
     ),
     MetricRow(
-        key="mean_class_dice",
-        title="mean class Dice",
-        sentence="mean of class_dice over the counted_classes that are in any map",
-        better="higher",
-        over="pixels",
-        needs="a counted class that is in some map",
+        "mean_class_dice", "mean class Dice",
+        "mean of class_dice over the counted_classes that are in any map",
+        better="higher", over="pixels", needs="a counted class that is in some map",
         of_sums=lambda sums: sums.mean_of_counted(sums.classes.dice()),
     ),
     MetricRow(
-        key="mean_class_iou",
-        title="mean class IoU",
-        sentence="mean of class_iou over the counted_classes that are in any map",
-        better="higher",
-        over="pixels",
-        needs="a counted class that is in some map",
-        source="Everingham et al. 2015",
-        of_sums=lambda sums: sums.mean_of_counted(sums.classes.iou()),
+        "mean_class_iou", "mean class IoU",
+        "mean of class_iou over the counted_classes that are in any map",
+        better="higher", over="pixels", needs="a counted class that is in some map",
+        of_sums=lambda sums: sums.mean_of_counted(sums.classes.iou()), source="Everingham et al. 2015",
     ),
     MetricRow(
-        key="class_dice",
-        title="Dice",
-        sentence="2 n / (p + y) of each class, the background too: of all pairs of a judged pixel and a rater of the "
-        "data set, n are predicted as the class and called so by the rater, p are predicted so, y called so",
-        better="higher",
-        over="classes",
-        needs="a class that is in some map",
-        of_sums=lambda sums: sums.classes.dice(),
+        "class_dice", "Dice",
+        "2 n / (p + y) of each class, the background too: of all pairs of a judged pixel and a rater of the data set, "
+        "n are predicted as the class and called so by the rater, p are predicted so, y called so",
+        better="higher", over="classes", needs="a class that is in some map", of_sums=lambda sums: sums.classes.dice(),
     ),
     MetricRow(
-        key="class_iou",
-        title="IoU",
-        sentence="n / (p + y - n) of the same counts",
-        better="higher",
-        over="classes",
-        needs="a class that is in some map",
-        source="Everingham et al. 2015",
-        of_sums=lambda sums: sums.classes.iou(),
+        "class_iou", "IoU",
+        "n / (p + y - n) of the same counts",
+        better="higher", over="classes", needs="a class that is in some map",
+        of_sums=lambda sums: sums.classes.iou(), source="Everingham et al. 2015",
     ),
     MetricRow(
-        key="ece",
-        title="calibration error",
-        sentence="how far the mean probabilities are from the share of the raters who marked the pixel, in 15 "
-        "equal-width bins, mean over counted_classes",
-        better="lower",
-        over="pixels",
+        "ece", "calibration error",
+        "how far the mean probabilities are from the share of the raters who marked the pixel, in 15 equal-width bins, "
+        "mean over counted_classes",
+        better="lower", over="pixels", is_validated=True,
+        of_image=lambda image: image.sums.calibration.error(), of_sums=lambda sums: sums.calibration.error(),
         source="Naeini et al. 2015",
-        of_image=lambda image: image.sums.calibration.error(),
-        of_sums=lambda sums: sums.calibration.error(),
-        is_validated=True,
     ),
     MetricRow(
-        key="nll",
-        title="negative log-likelihood",
-        sentence="nats per judged pixel and rater of the mean probabilities: how surprising the raters' labels are",
-        better="lower",
-        over="pixels",
-        of_image=lambda image: image.sums.likelihood.mean(),
-        of_sums=lambda sums: sums.likelihood.mean(),
-        is_validated=True,
+        "nll", "negative log-likelihood",
+        "nats per judged pixel and rater of the mean probabilities: how surprising the raters' labels are",
+        better="lower", over="pixels", is_validated=True,
+        of_image=lambda image: image.sums.likelihood.mean(), of_sums=lambda sums: sums.likelihood.mean(),
     ),
     MetricRow(
-        key="expected_dice",
-        title="expected Dice",
-        sentence="mean Dice over pairs of different samples, the quality that the prediction itself expects",
-        over="image",
-        needs="two samples",
-        source="DeVries and Taylor 2018, arXiv:1807.00502",
-        of_image=lambda image: image.expected_dice,
+        "expected_dice", "expected Dice",
+        "mean Dice over pairs of different samples, the quality that the prediction itself expects",
+        over="image", needs="two samples",
+        of_image=lambda image: image.expected_dice, source="DeVries and Taylor 2018, arXiv:1807.00502",
     ),
     MetricRow(
-        key="mean_entropy",
-        title="mean entropy",
-        sentence="nats per pixel of the mean probabilities",
-        over="image",
-        of_image=lambda image: image.mean_entropy,
+        "mean_entropy", "mean entropy",
+        "nats per pixel of the mean probabilities",
+        over="image", of_image=lambda image: image.mean_entropy,
     ),
     MetricRow(
-        key="error_auroc",
-        title="AUROC of entropy for errors",
-        sentence="the probability that a wrong label (the most likely class of the mean probabilities is not the "
-        "rater's) has a higher entropy than a right one, over all pairs of a judged pixel and a rater, in 1024 bins of "
-        "the entropy: 1 is perfect, 0.5 chance",
-        better="higher",
-        digits=3,
-        over="pixels",
+        "error_auroc", "AUROC of entropy for errors",
+        "the probability that a wrong label (the most likely class of the mean probabilities is not the rater's) has a "
+        "higher entropy than a right one, over all pairs of a judged pixel and a rater, in 1024 bins of the entropy: 1 "
+        "is perfect, 0.5 chance",
+        better="higher", digits=3, over="pixels",
         needs="a wrong and a right label, and an entropy that is not zero everywhere",
         of_sums=lambda sums: _auroc(sums.errors.entropy),
     ),
     MetricRow(
-        key="error_auroc_information",
-        title="AUROC of mutual information",
-        sentence="the same by the mutual information, the part of the entropy that comes from draws that disagree",
-        better="higher",
-        digits=3,
-        over="pixels",
-        needs="a wrong and a right label, and draws that are not all equal",
+        "error_auroc_information", "AUROC of mutual information",
+        "the same by the mutual information, the part of the entropy that comes from draws that disagree",
+        better="higher", digits=3, over="pixels", needs="a wrong and a right label, and draws that are not all equal",
         of_sums=lambda sums: _auroc(sums.errors.mutual_information),
     ),
     MetricRow(
-        key="error_auroc_spread",
-        title="AUROC of spread",
-        sentence="the same by the mean over all classes of the standard deviation of their probability over the draws",
-        better="higher",
-        digits=3,
-        over="pixels",
-        needs="a wrong and a right label, and draws that are not all equal",
+        "error_auroc_spread", "AUROC of spread",
+        "the same by the mean over all classes of the standard deviation of their probability over the draws",
+        better="higher", digits=3, over="pixels", needs="a wrong and a right label, and draws that are not all equal",
         of_sums=lambda sums: _auroc(sums.errors.spread),
     ),
     MetricRow(
-        key="ause",
-        title="AUSE",
-        sentence="area between the share of wrong labels among those left when 0 to 99 % with the highest entropy are "
-        "removed, and the same where the wrong ones are removed first, both divided by the share of all: 0 is perfect, "
-        "near 1 chance",
-        better="lower",
-        digits=3,
-        over="pixels",
-        needs="a wrong label, and an entropy that is not zero everywhere",
-        source="Ilg et al. 2018",
-        of_sums=lambda sums: _ause(sums.errors.entropy),
+        "ause", "AUSE",
+        "area between the share of wrong labels among those left when 0 to 99 % with the highest entropy are removed, "
+        "and the same where the wrong ones are removed first, both divided by the share of all: 0 is perfect, near 1 "
+        "chance",
+        better="lower", digits=3, over="pixels", needs="a wrong label, and an entropy that is not zero everywhere",
+        of_sums=lambda sums: _ause(sums.errors.entropy), source="Ilg et al. 2018",
     ),
     MetricRow(
-        key="reconstruction_iou",
-        title="IoU of reconstructions",
-        sentence="IoU between a rater's map and the map decoded from the means of the posterior that has seen it, mean "
-        "over raters",
-        better="higher",
-        needs="a method with a posterior",
-        source=_KOHL_2019,
-        of_image=lambda image: image.reconstruction.iou,
-        is_validated=True,
+        "reconstruction_iou", "IoU of reconstructions",
+        "IoU between a rater's map and the map decoded from the means of the posterior that has seen it, mean over "
+        "raters",
+        better="higher", needs="a method with a posterior", is_validated=True,
+        of_image=lambda image: image.reconstruction.iou, source=_KOHL_2019,
     ),
     MetricRow(
-        key="reconstruction_iou_marked",
-        title="IoU of reconstructions, marked",
-        sentence="the same over the maps that mark a counted class in a pixel that counts: empty maps are easily "
-        "reconstructed",
-        better="higher",
-        needs="a method with a posterior, and a map that marks something",
+        "reconstruction_iou_marked", "IoU of reconstructions, marked",
+        "the same over the maps that mark a counted class in a pixel that counts: empty maps are easily reconstructed",
+        better="higher", needs="a method with a posterior, and a map that marks something",
         of_image=lambda image: image.reconstruction.marked,
     ),
 )
+# fmt: on
 """In the order in which figures are written and shown."""
 
 VALIDATED = tuple(row.key for row in TABLE if row.is_validated)
