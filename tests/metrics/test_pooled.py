@@ -9,7 +9,6 @@ from torchmetrics.utilities.data import dim_zero_cat
 
 from plurimask.distribution import IGNORE
 from plurimask.metrics import (
-    CONVENTIONS,
     NUM_BINS,
     ErrorHistograms,
     PixelUncertainty,
@@ -242,9 +241,3 @@ def test_classes_that_are_nowhere_are_left_out_of_the_mean():
     assert found["class_iou"][2] is None
     assert found["mean_class_iou"] == found["class_iou"][1]
     assert found["mean_class_dice"] == found["class_dice"][1]
-
-
-def test_conventions_name_every_figure():
-    evaluations = evaluations_of(random_set())
-    for name in [*total(evaluations), "expected_dice", "mean_entropy"]:
-        assert name.removeprefix("num_") in CONVENTIONS

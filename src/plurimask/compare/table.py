@@ -71,9 +71,9 @@ def table_cells(rows: Sequence[Mapping[str, Score]], columns: Sequence[Column]) 
     return [[_cell(row.get(column.key), column, best[column.key]) for column in columns] for row in rows]
 
 
-def markdown_table(rows: Sequence[Mapping[str, Score]]) -> str:
+def markdown_table(rows: Sequence[Mapping[str, Score]], known: Sequence[Column] = COLUMNS) -> str:
     """The rows as a table in Markdown, the best of each column in bold."""
-    columns = table_columns(rows)
+    columns = table_columns(rows, known)
     lines = ["| " + " | ".join(column.title for column in columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
     for cells in table_cells(rows, columns):
         words = (f"**{cell.words}**" if cell.is_best else cell.words for cell in cells)

@@ -47,7 +47,7 @@ def evaluate_image(
     >>> mean = np.array([[0.5, 0.1, 0.9], [0.5, 0.9, 0.1]])
     >>> scores = evaluate_image(samples, mean, labels, [1]).scores
     >>> {key: round(scores[key], 4) for key in ("ged", "hungarian_iou", "dice", "nll", "num_raters")}
-    {'ged': 0.4167, 'hungarian_iou': 0.5833, 'dice': 0.5833, 'nll': 0.6851, 'num_raters': 2}
+    {'ged': 0.3333, 'hungarian_iou': 0.6667, 'dice': 0.5833, 'nll': 0.6675, 'num_raters': 2}
     """
     return evaluated(
         ImageWithRaters(samples, mean_probabilities, labels, counted_classes, reconstructions, uncertainty)

@@ -141,7 +141,7 @@ TABLE: Table = (
         "mean_class_iou", "mean class IoU",
         "mean of class_iou over the counted_classes that are in any map",
         better="higher", over="pixels", needs="a counted class that is in some map",
-        of_sums=lambda sums: sums.mean_of_counted(sums.classes.iou()), source="Everingham et al. 2015",
+        of_sums=lambda sums: sums.mean_of_counted(sums.classes.iou()), source="Everingham et al. 2015, IJCV",
     ),
     MetricRow(
         "class_dice", "Dice",
@@ -153,7 +153,7 @@ TABLE: Table = (
         "class_iou", "IoU",
         "n / (p + y - n) of the same counts",
         better="higher", over="classes", needs="a class that is in some map",
-        of_sums=lambda sums: sums.classes.iou(), source="Everingham et al. 2015",
+        of_sums=lambda sums: sums.classes.iou(), source="Everingham et al. 2015, IJCV",
     ),
     MetricRow(
         "ece", "calibration error",
@@ -161,7 +161,7 @@ TABLE: Table = (
         "mean over counted_classes",
         better="lower", over="pixels", is_validated=True,
         of_image=lambda image: image.sums.calibration.error(), of_sums=lambda sums: sums.calibration.error(),
-        source="Naeini et al. 2015",
+        source="Naeini et al. 2015, AAAI",
     ),
     MetricRow(
         "nll", "negative log-likelihood",
@@ -207,7 +207,7 @@ TABLE: Table = (
         "and the same where the wrong ones are removed first, both divided by the share of all: 0 is perfect, near 1 "
         "chance",
         better="lower", digits=3, over="pixels", needs="a wrong label, and an entropy that is not zero everywhere",
-        of_sums=lambda sums: _ause(sums.errors.entropy), source="Ilg et al. 2018",
+        of_sums=lambda sums: _ause(sums.errors.entropy), source="Ilg et al. 2018, ECCV",
     ),
     MetricRow(
         "reconstruction_iou", "IoU of reconstructions",
