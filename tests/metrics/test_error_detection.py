@@ -97,9 +97,8 @@ def test_histograms_pool_and_take_probabilities_for_votes():
     votes = rater_votes(labels, 3)
     whole = error_histogram(mean, votes)
     parts = [error_histogram(mean[:, rows], votes[:, rows]) for rows in (slice(0, 4), slice(4, 9))]
-    pooled = parts[0].pooled(parts[1])
-    assert isinstance(pooled, ErrorHistogram)
-    assert torch.equal(pooled.right, whole.right) and torch.equal(pooled.wrong, whole.wrong)
+    assert torch.equal(parts[0].right + parts[1].right, whole.right)
+    assert torch.equal(parts[0].wrong + parts[1].wrong, whole.wrong)
     shares = error_histogram(mean, votes.double() / 4)
     torch.testing.assert_close(shares.wrong * 4, whole.wrong)
     assert shares.auroc() == pytest.approx(whole.auroc(), abs=1e-12)
@@ -135,7 +134,7 @@ def test_histograms_are_one_tensor_and_back():
     found = error_histograms(torch.rand(6, 7), random_uncertainty((6, 7)), right, wrong)
     assert found.stacked().shape == (3, 2, NUM_ENTROPY_BINS)
     again = ErrorHistograms.from_stacked(found.stacked())
-    assert torch.equal(again.pooled(found).stacked(), 2 * found.stacked())
+    assert torch.equal(again.stacked(), found.stacked())
     assert torch.equal(again.spread.wrong, found.spread.wrong) and isinstance(again.entropy, ErrorHistogram)
 
 

@@ -16,7 +16,6 @@ WITH_EXAMPLES = {
     "error_detection",
     "hungarian",
     "modes",
-    "objects",
     "overlap",
     "reconstruction",
     "scores",

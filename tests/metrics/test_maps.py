@@ -36,10 +36,10 @@ from plurimask.metrics import (
     rater_votes,
     reconstruction_iou,
 )
+from plurimask.metrics.image_with_modes import image_with_modes
 from plurimask.metrics.maps import label_maps, numbers
 from plurimask.metrics.modes import expected_overlap, flip_counts, mode_distances, mode_spread, sample_modes
-from plurimask.metrics.objects import object_presence
-from plurimask.metrics.scores import evaluate_flipped_image
+from plurimask.metrics.scores import evaluated
 
 GENERATOR = torch.Generator().manual_seed(3)
 SAMPLES = torch.randint(2, (5, 3, 6, 7), generator=GENERATOR, dtype=torch.uint8)
@@ -65,7 +65,7 @@ CALLS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "evaluate_image": lambda s, y, p: evaluate_image(
         s[:, 0], p[0], y[0], [1], y[0], PixelUncertainty(p[0][0], p[1][0])
     ),
-    "evaluate_flipped_image": lambda s, y, _: evaluate_flipped_image(s[:, 0], MEAN_OF_THREE, y[0, 0], FLIPS, y[0, 1]),
+    "image_with_modes": lambda s, y, _: evaluated(image_with_modes(s[:, 0], MEAN_OF_THREE, y[0, 0], FLIPS, y[0, 1])),
     "energy_distances": lambda s, y, _: energy_distances(s, y, [1]),
     "hungarian_iou": lambda s, y, p: hungarian_iou(
         image_distances(s[:, 1], y[1], [1]).crossed
@@ -86,7 +86,6 @@ CALLS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "mean_entropy": lambda s, y, p: mean_entropy(p[0][0], VALID if p is MEAN else VALID.numpy()),
     "image_uncertainty": lambda s, y, p: image_uncertainty(s[:, 2], p[2], [1]),
     "object_scores": lambda s, y, p: object_scores(s[:, 2], p[2], p[0][0], [1]),
-    "object_presence": lambda s, y, _: object_presence(s[:, 2], LABELS[0].bool().numpy()),
     "mode_distances": lambda s, y, _: mode_distances(s[:, 0], y[0, 0], FLIPS),
     "mode_spread": lambda s, y, _: mode_spread(y[0, 0], FLIPS),
     "expected_overlap": lambda s, y, _: expected_overlap(s[0, 0], y[0, 0], FLIPS),

@@ -20,6 +20,7 @@ from plurimask.metrics import (
     overlap,
 )
 from plurimask.metrics.error_detection import bin_errors, error_histogram
+from plurimask.metrics.image_with_modes import image_with_modes
 from plurimask.metrics.modes import (
     ModeDistances,
     flip_counts,
@@ -29,12 +30,16 @@ from plurimask.metrics.modes import (
     weighted_energy_distance,
     weighted_hungarian_iou,
 )
-from plurimask.metrics.scores import evaluate_flipped_image
+from plurimask.metrics.scores import evaluated
 from plurimask.metrics.uncertainty import expected_dice, mean_entropy
 
 FLIPS = (Flip(3, 6, 8 / 17), Flip(0, 7, 4 / 17), Flip(4, 9, 0.35), Flip(1, 8, 0.6))
 NUM_CLASSES = 10  # of which 2 and 5 do not flip
 COUNTED = switchable_classes(FLIPS)
+
+
+def evaluate_flipped_image(*arguments, **given):
+    return evaluated(image_with_modes(*arguments, **given))
 
 
 def image(seed=0, spatial=(7, 9), present=(0, 1, 2, 3, 4, 5), num_samples=5):

@@ -133,7 +133,7 @@ def test_names_and_their_order_stay_as_they_are_read_by_others() -> None:
     assert list(evaluation.totals) == TOTALS
     assert list(evaluation.rows[0]) == COLUMNS
     validated = ("ged", "ged_unbiased", "hungarian_iou", "diversity", "dice", "iou", "ece", "nll", "reconstruction_iou")
-    assert VALIDATED == validated
+    assert validated == VALIDATED
     assert [row.name for row in metric_table(evaluation.totals)] == COMPARED
     assert [column.key for column in known_columns()][1:18] == [*COMPARED]
 

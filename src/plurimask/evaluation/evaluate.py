@@ -26,8 +26,8 @@ from plurimask.metrics import (
     Totals,
     class_spread,
 )
-from plurimask.metrics.image import ComparedImage, ImageWithRaters
-from plurimask.metrics.image_with_flips import ImageWithModes
+from plurimask.metrics.image import ComparedImage, image_with_raters
+from plurimask.metrics.image_with_modes import image_with_modes
 from plurimask.metrics.modes import flip_counts
 from plurimask.metrics.scores import evaluated
 from plurimask.metrics.table import TABLE, Table, conventions
@@ -153,8 +153,8 @@ def _compared(image: EvaluatedImage, made: Tensor | None, counted_classes: Seque
     uncertainty = PixelUncertainty(image.mutual_information, class_spread(image.variance, dim=0))
     if example.flips:
         of_annotator = None if made is None else made[0]
-        return ImageWithModes(samples, mean, example.labels[0], example.flips, of_annotator, uncertainty)
-    return ImageWithRaters(samples, mean, example.labels, counted_classes, made, uncertainty)
+        return image_with_modes(samples, mean, example.labels[0], example.flips, of_annotator, uncertainty)
+    return image_with_raters(samples, mean, example.labels, counted_classes, made, uncertainty)
 
 
 def named_classes(totals: Totals, class_names: Sequence[str]) -> Totals:

@@ -31,7 +31,6 @@ from plurimask.metrics.reconstruction import ReconstructionIoU, reconstruction_i
 from plurimask.metrics.scores import (
     ImageEvaluation,
     ImageScores,
-    evaluate_flipped_image,
     evaluate_image,
     evaluate_images,
 )
@@ -77,7 +76,6 @@ __all__ = [
     "energy_distance",
     "energy_distances",
     "error_histogram",
-    "evaluate_flipped_image",
     "evaluate_image",
     "evaluate_images",
     "expected_dice",

@@ -23,17 +23,13 @@ NUM_BINS = 15
 class CalibrationBins(NamedTuple):
     """Sums per counted class and bin, each `(classes, bins)`, float64: enough for the error and for a diagram.
 
-    The sums of two sets of pixels are the sums of both (`pooled`). Bin k holds probabilities from k/bins up to, but not
+    The sums of two sets of pixels are the sums of both. Bin k holds probabilities from k/bins up to, but not
     including, (k+1)/bins; the last holds 1 too.
     """
 
     num_pixels: Tensor
     probability: Tensor
     frequency: Tensor
-
-    def pooled(self, other: CalibrationBins) -> CalibrationBins:
-        """The bins of both sets of pixels together."""
-        return CalibrationBins(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
     def error(self) -> float:
         """Expected calibration error, 0 to 1: the mean over counted classes of
@@ -96,7 +92,7 @@ def log_likelihood(probabilities: Maps, votes: Maps) -> LogLikelihood:
 
     Args:
         probabilities: `(C, *spatial)`; clamped from below at the smallest normal float32 (87.3 nats).
-        votes: how many raters chose each class, `(C, *spatial)` (`rater_votes`).
+        votes: how many raters chose each class, `(C, *spatial)` (`rater_votes`), or with what probability they do.
 
         >>> import numpy as np
         >>> found = log_likelihood(np.full((2, 3), 0.5), rater_votes(np.array([[0, 1, 255]]), 2))
@@ -106,7 +102,7 @@ def log_likelihood(probabilities: Maps, votes: Maps) -> LogLikelihood:
     votes = numbers(votes)
     surprise = -numbers(probabilities).float().clamp(min=torch.finfo(torch.float32).tiny).log()
     # A class without votes adds exactly nothing, for the clamp keeps its surprise finite.
-    return LogLikelihood(float((surprise * votes).flatten().cpu().double().sum()), int(votes.sum()))
+    return LogLikelihood(float((surprise * votes).flatten().cpu().double().sum()), round(float(votes.sum())))
 
 
 def rater_votes(labels: Maps, num_classes: int) -> Tensor:

@@ -36,7 +36,7 @@ class PixelUncertainty(NamedTuple):
 class ErrorHistogram(NamedTuple):
     """How many pairs of a judged pixel and a rater lie in each bin of an uncertainty, `(1024,)` each, float64.
 
-    The sums of two sets of pixels are the sums of both (`pooled`). Bins are logarithmic from 1e-8 to ln 255, the
+    The sums of two sets of pixels are the sums of both. Bins are logarithmic from 1e-8 to ln 255, the
     largest entropy in nats; the first holds all that is below.
     """
 
@@ -44,10 +44,6 @@ class ErrorHistogram(NamedTuple):
     """Pairs in which the most likely class is the rater's."""
     wrong: Tensor
     """Pairs in which it is another."""
-
-    def pooled(self, other: ErrorHistogram) -> ErrorHistogram:
-        """The histogram of both sets of pixels together."""
-        return ErrorHistogram(self.right + other.right, self.wrong + other.wrong)
 
     @property
     def is_silent(self) -> bool:
@@ -72,10 +68,6 @@ class ErrorHistograms(NamedTuple):
     """Of the mean probabilities."""
     mutual_information: ErrorHistogram
     spread: ErrorHistogram
-
-    def pooled(self, other: ErrorHistograms) -> ErrorHistograms:
-        """The histograms of both sets of pixels together."""
-        return ErrorHistograms(*(mine.pooled(theirs) for mine, theirs in zip(self, other, strict=True)))
 
     def stacked(self) -> Tensor:
         """All counts as one tensor `(3, 2, 1024)`; `from_stacked` is the way back."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import abc
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -15,13 +15,12 @@ from plurimask.distribution import IGNORE, entropy, most_likely
 from plurimask.errors import InputError
 from plurimask.metrics.calibration import CalibrationBins, LogLikelihood, calibration_bins, log_likelihood, rater_votes
 from plurimask.metrics.distance import judged
-from plurimask.metrics.energy_distance import EnergyDistance, ImageDistances, energy_distance, image_distances
+from plurimask.metrics.energy_distance import EnergyDistance, energy_distance, image_distances
 from plurimask.metrics.error_detection import ErrorHistograms, PixelUncertainty, error_histograms
 from plurimask.metrics.hungarian import hungarian_iou
 from plurimask.metrics.maps import Maps, label_maps, numbers
 from plurimask.metrics.overlap import ClassOverlap, Overlap, class_overlap, overlap
 from plurimask.metrics.reconstruction import ReconstructionIoU, reconstruction_iou
-from plurimask.metrics.uncertainty import expected_dice, mean_entropy
 
 
 class PixelSums(NamedTuple):
@@ -39,74 +38,74 @@ class PixelSums(NamedTuple):
         return float(counted[~counted.isnan()].mean()) if len(counted) else math.nan
 
 
-class ComparedImage(abc.ABC):
+@dataclass(frozen=True, eq=False)
+class ComparedImage:
     """One image: what the functions of the table of metrics are given (`plurimask.metrics.table`)."""
 
+    samples: Tensor
+    """`(N, *spatial)`, uint8."""
+    mean: Tensor
+    """Class probabilities `(C, *spatial)`."""
     counted_classes: tuple[int, ...]
     """The class indices that count, without the background."""
-    num_raters: int
-    """How many raters are present."""
-    all_marked: bool
-    """Whether every present rater marked some counted class; False if nobody is present."""
     valid: Tensor
     """The pixels that every present rater judged, bool `(*spatial)`."""
-    counts = True
+    votes: Tensor
+    """How many raters chose each class, `(C, *spatial)`, or with what probability they do."""
+    energy: EnergyDistance[float]
+    """The energy distance between samples and raters, and what it is made of."""
+    hungarian_iou: float
+    """The mean IoU of samples and raters, matched as well as they can be."""
+    overlap: Overlap
+    """Of the single prediction with the raters."""
+    reconstruction: ReconstructionIoU
+    """Of each rater's map with what the method made of it."""
+    uncertainty: PixelUncertainty | None = None
+    """How far the draws disagree, maps `(*spatial)`; None: errors are counted by the entropy alone."""
+    num_raters: int = 1
+    """How many are present."""
+    all_marked: bool = False
+    """Whether every present rater marked some counted class; False if nobody is present."""
+    counts: bool = True
     """Whether the image is evaluated at all: where it is not, its figures are NaN."""
 
-    def __init__(self, samples: Tensor, mean: Tensor, uncertainty: PixelUncertainty | None) -> None:
-        self.samples = samples
-        """`(N, *spatial)`, uint8."""
-        self.mean = mean
-        """Mean class probabilities `(C, *spatial)`."""
-        self.uncertainty = uncertainty
-        self.label_map = most_likely(mean[None, None])[0, 0]
+    @cached_property
+    def label_map(self) -> Tensor:
         """`(*spatial)`, uint8: the single prediction, the most likely classes of the mean."""
-        self.entropies = entropy(mean, dim=0)
+        return label_map_of(self.mean)
+
+    @cached_property
+    def entropies(self) -> Tensor:
         """`(*spatial)`, nats, of the mean."""
+        return entropy(self.mean, dim=0)
 
     @cached_property
-    def expected_dice(self) -> float:
-        """Mean Dice between two different samples; NaN for one sample."""
-        return expected_dice(self.samples, self.counted_classes, self.valid)
-
-    @cached_property
-    def mean_entropy(self) -> float:
-        """Nats per pixel of the mean probabilities."""
-        return mean_entropy(self.entropies, self.valid)
-
-    @property
-    @abc.abstractmethod
-    def energy(self) -> EnergyDistance[float]:
-        """The energy distance between samples and raters, and what it is made of."""
-
-    @property
-    @abc.abstractmethod
-    def hungarian_iou(self) -> float:
-        """The mean IoU of samples and raters, matched as well as they can be."""
-
-    @property
-    @abc.abstractmethod
-    def overlap(self) -> Overlap:
-        """Of the single prediction with the raters."""
-
-    @property
-    @abc.abstractmethod
-    def reconstruction(self) -> ReconstructionIoU:
-        """Of each rater's map with what the method made of it."""
-
-    @property
-    @abc.abstractmethod
     def sums(self) -> PixelSums:
         """What is pooled over the pixels of a data set."""
+        right = self.votes.gather(0, self.label_map[None].long())[0]
+        return PixelSums(
+            calibration_bins(self.mean, self.votes, self.counted_classes),
+            log_likelihood(self.mean, self.votes),
+            error_histograms(self.entropies, self.uncertainty, right, self.votes.sum(0) - right),
+            class_overlap(self.label_map, self.votes),
+            self.counted_classes,
+        )
 
 
-class ImageWithRaters(ComparedImage):
-    """An image with the maps of its raters.
+def image_with_raters(
+    samples: Maps,
+    mean_probabilities: Maps,
+    labels: Maps,
+    counted_classes: Sequence[int],
+    reconstructions: Maps | None = None,
+    uncertainty: PixelUncertainty | None = None,
+) -> ComparedImage:
+    """An image beside the maps of its raters.
 
     Args:
-        samples: `(N, *spatial)`.
-        mean_probabilities: `(C, *spatial)`, 0 to 1.
-        labels: `(R, *spatial)`; absent raters are maps of IGNORE.
+        samples: `(N, *spatial)`, class indices or bool, from torch or numpy.
+        mean_probabilities: `(C, *spatial)`, 0 to 1; its most likely classes are the single prediction.
+        labels: `(R, *spatial)`, class indices or bool; absent raters are maps of IGNORE.
         counted_classes: the class indices that count, without the background.
         reconstructions: of each rater's map, `(R, *spatial)`; None for a method that has none.
         uncertainty: how far the draws disagree, maps `(*spatial)`; None: errors are counted by the entropy alone.
@@ -114,60 +113,31 @@ class ImageWithRaters(ComparedImage):
     Raises:
         InputError: if shapes do not fit each other, or a class is not below C.
     """
+    samples, labels = label_maps(samples, "samples"), label_maps(labels, "labels")
+    mean = numbers(mean_probabilities)
+    _check(samples, mean, labels, counted_classes)
+    distances = image_distances(samples, labels, counted_classes)
+    raters, valid = judged(labels)
+    counted = torch.tensor(list(counted_classes), dtype=raters.dtype, device=raters.device)
+    return ComparedImage(
+        samples=samples,
+        mean=mean,
+        counted_classes=tuple(counted_classes),
+        valid=valid,
+        votes=rater_votes(labels, len(mean)),
+        energy=energy_distance(distances),
+        hungarian_iou=hungarian_iou(distances.crossed),
+        overlap=overlap(label_map_of(mean), labels, counted_classes),
+        reconstruction=reconstruction_iou(reconstructions, labels, counted_classes),
+        uncertainty=uncertainty,
+        num_raters=len(raters),
+        all_marked=len(raters) > 0 and bool(torch.isin(raters, counted).flatten(1).any(1).all()),
+    )
 
-    def __init__(
-        self,
-        samples: Maps,
-        mean_probabilities: Maps,
-        labels: Maps,
-        counted_classes: Sequence[int],
-        reconstructions: Maps | None = None,
-        uncertainty: PixelUncertainty | None = None,
-    ) -> None:
-        samples, labels, mean = (
-            label_maps(samples, "samples"),
-            label_maps(labels, "labels"),
-            numbers(mean_probabilities),
-        )
-        _check(samples, mean, labels, counted_classes)
-        super().__init__(samples, mean, uncertainty)
-        self.labels, self.reconstructions, self.counted_classes = labels, reconstructions, tuple(counted_classes)
-        raters, self.valid = judged(labels)
-        counted = torch.tensor(list(counted_classes), dtype=raters.dtype, device=raters.device)
-        self.num_raters = len(raters)
-        self.all_marked = len(raters) > 0 and bool(torch.isin(raters, counted).flatten(1).any(1).all())
 
-    @cached_property
-    def distances(self) -> ImageDistances:
-        return image_distances(self.samples, self.labels, self.counted_classes)
-
-    @cached_property
-    def energy(self) -> EnergyDistance[float]:
-        return energy_distance(self.distances)
-
-    @cached_property
-    def hungarian_iou(self) -> float:
-        return hungarian_iou(self.distances.crossed)
-
-    @cached_property
-    def overlap(self) -> Overlap:
-        return overlap(self.label_map, self.labels, self.counted_classes)
-
-    @cached_property
-    def reconstruction(self) -> ReconstructionIoU:
-        return reconstruction_iou(self.reconstructions, self.labels, self.counted_classes)
-
-    @cached_property
-    def sums(self) -> PixelSums:
-        votes = rater_votes(self.labels, len(self.mean))
-        agreeing = votes.gather(0, self.label_map[None].long())[0]
-        return PixelSums(
-            calibration_bins(self.mean, votes, self.counted_classes),
-            log_likelihood(self.mean, votes),
-            error_histograms(self.entropies, self.uncertainty, agreeing, votes.sum(0) - agreeing),
-            class_overlap(self.label_map, votes),
-            self.counted_classes,
-        )
+def label_map_of(mean: Tensor) -> Tensor:
+    """The most likely class of each pixel of mean probabilities `(C, *spatial)`: `(*spatial)`, uint8."""
+    return most_likely(mean[None, None])[0, 0]
 
 
 def _check(samples: Tensor, probabilities: Tensor, labels: Tensor, counted_classes: Sequence[int]) -> None:

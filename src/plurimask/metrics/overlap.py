@@ -29,7 +29,7 @@ class Overlap(NamedTuple):
 class ClassOverlap(NamedTuple):
     """How many pairs of a judged pixel and a rater are of each class, `(C,)` each, float64.
 
-    The sums of two sets of pixels are the sums of both (`pooled`).
+    The sums of two sets of pixels are the sums of both.
     """
 
     shared: Tensor
@@ -38,10 +38,6 @@ class ClassOverlap(NamedTuple):
     """Predicted as the class."""
     labelled: Tensor
     """Called so by the rater."""
-
-    def pooled(self, other: ClassOverlap) -> ClassOverlap:
-        """The counts of both sets of pixels together."""
-        return ClassOverlap(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
     def dice(self) -> Tensor:
         """2 shared / (predicted + labelled) of each class, `(C,)`, 0 to 1; NaN of one that is nowhere."""
@@ -80,11 +76,6 @@ def class_overlap(label_map: Maps, votes: Maps) -> ClassOverlap:
         for weights in (votes.gather(0, label_map[None].long()), votes.sum(0))
     )
     return ClassOverlap(shared, predicted, votes.flatten(1).sum(1).double().cpu())
-
-
-def no_class_overlap(num_classes: int) -> ClassOverlap:
-    """The counts of an image that does not count."""
-    return ClassOverlap(*torch.zeros(3, num_classes, dtype=torch.float64))
 
 
 def overlap(label_map: Maps, labels: Maps, counted_classes: Sequence[int]) -> Overlap:

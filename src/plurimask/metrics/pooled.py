@@ -15,7 +15,7 @@ from plurimask.metrics.calibration import NUM_BINS, CalibrationBins, LogLikeliho
 from plurimask.metrics.error_detection import NUM_ENTROPY_BINS, ErrorHistograms
 from plurimask.metrics.image import PixelSums
 from plurimask.metrics.overlap import ClassOverlap
-from plurimask.metrics.scores import ImageEvaluation, is_multiply_rated, is_undefined
+from plurimask.metrics.scores import ImageEvaluation
 from plurimask.metrics.table import TABLE, Table
 
 ByClass: TypeAlias = list[float | None]
@@ -71,12 +71,13 @@ class SegmentationMetrics(Metric):  # type: ignore[misc]
         for evaluation in evaluations:
             scores, sums = evaluation
             values = torch.tensor([scores[name] for name in self.means], dtype=torch.float64)
-            in_b = is_multiply_rated(scores) and scores["all_marked"]
+            has_several = scores["num_raters"] > 1  # so that raters can be compared
+            in_b = has_several and scores["all_marked"]
             # Subset 0 is all images, subset 1 those that everybody marked.
             subsets = slice(0, 2 if in_b else 1)
             self.num_images[subsets] += 1
-            self.num_undefined[subsets] += is_undefined(scores)
-            self.num_multiply_rated += is_multiply_rated(scores)
+            self.num_undefined[subsets] += math.isnan(scores["ged"])
+            self.num_multiply_rated += has_several
             self.sums[subsets] += values.nan_to_num(0.0).to(self.sums.device)
             self.counts[subsets] += (~values.isnan()).to(self.counts.device)
             self.calibration[subsets] += torch.stack(list(sums.calibration)).to(self.calibration.device)

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from plurimask.errors import InputError
-from plurimask.flips import Flip
 from plurimask.metrics.error_detection import PixelUncertainty
-from plurimask.metrics.image import ComparedImage, ImageWithRaters, PixelSums
-from plurimask.metrics.image_with_flips import ImageWithModes
+from plurimask.metrics.image import ComparedImage, PixelSums, image_with_raters
 from plurimask.metrics.maps import Maps
 from plurimask.metrics.table import TABLE, Table
 
@@ -40,7 +38,7 @@ def evaluate_image(
     reconstructions: Maps | None = None,
     uncertainty: PixelUncertainty | None = None,
 ) -> ImageEvaluation:
-    """The figures of one image, by `CONVENTIONS`; arguments and errors as for `ImageWithRaters`.
+    """The figures of one image, by `CONVENTIONS`; arguments and errors as for `image_with_raters`.
 
     >>> import numpy as np
     >>> samples, labels = np.array([[1, 1, 0], [0, 1, 0]]), np.array([[1, 1, 0], [1, 1, 1]])
@@ -50,23 +48,8 @@ def evaluate_image(
     {'ged': 0.3333, 'hungarian_iou': 0.6667, 'dice': 0.5833, 'nll': 0.6675, 'num_raters': 2}
     """
     return evaluated(
-        ImageWithRaters(samples, mean_probabilities, labels, counted_classes, reconstructions, uncertainty)
+        image_with_raters(samples, mean_probabilities, labels, counted_classes, reconstructions, uncertainty)
     )
-
-
-def evaluate_flipped_image(
-    samples: Maps,
-    mean_probabilities: Maps,
-    label: Maps,
-    flips: Sequence[Flip],
-    reconstruction: Maps | None = None,
-    uncertainty: PixelUncertainty | None = None,
-) -> ImageEvaluation:
-    """The figures of one image against all its modes, each with its probability, as for `ImageWithModes`.
-
-    All figures are NaN, all sums 0 if the annotator marked no class that flips: the published evaluation leaves it out.
-    """
-    return evaluated(ImageWithModes(samples, mean_probabilities, label, flips, reconstruction, uncertainty))
 
 
 def evaluate_images(
@@ -109,13 +92,3 @@ def evaluate_images(
         )
         for index in range(len(labels))
     ]
-
-
-def is_multiply_rated(scores: ImageScores) -> bool:
-    """Whether at least two raters judged the image, so that raters can be compared."""
-    return scores["num_raters"] > 1
-
-
-def is_undefined(scores: ImageScores) -> bool:
-    """Whether no pixel was judged by all present raters, so that distances do not exist."""
-    return math.isnan(scores["ged"])

@@ -17,6 +17,7 @@ from torch import Tensor
 from plurimask.metrics.error_detection import ErrorHistogram
 from plurimask.metrics.image import ComparedImage, PixelSums
 from plurimask.metrics.sparsification import sparsification
+from plurimask.metrics.uncertainty import expected_dice, mean_entropy
 
 Over: TypeAlias = Literal["images", "median", "pixels", "classes", "image"]
 
@@ -173,12 +174,13 @@ TABLE: Table = (
         "expected_dice", "expected Dice",
         "mean Dice over pairs of different samples, the quality that the prediction itself expects",
         over="image", needs="two samples",
-        of_image=lambda image: image.expected_dice, source="DeVries and Taylor 2018, arXiv:1807.00502",
+        of_image=lambda image: expected_dice(image.samples, image.counted_classes, image.valid),
+        source="DeVries and Taylor 2018, arXiv:1807.00502",
     ),
     MetricRow(
         "mean_entropy", "mean entropy",
         "nats per pixel of the mean probabilities",
-        over="image", of_image=lambda image: image.mean_entropy,
+        over="image", of_image=lambda image: mean_entropy(image.entropies, image.valid),
     ),
     MetricRow(
         "error_auroc", "AUROC of entropy for errors",
