@@ -6,11 +6,10 @@ from typing import Any
 
 from plurimask.evaluation.evaluate import ExampleView, evaluate
 from plurimask.method import SegmentationMethod
+from plurimask.metrics.table import VALIDATED
 from plurimask.prediction.predict import Sampling
 from plurimask.training.batches import TrainingData
 from plurimask.training.config import TrainingConfig
-
-VALIDATED = ("ged", "ged_unbiased", "hungarian_iou", "diversity", "dice", "iou", "ece", "nll", "reconstruction_iou")
 
 
 def validate(
