@@ -182,10 +182,10 @@ def _means(rows: Sequence[Sequence[float]]) -> list[float]:
     return [fmean(column) for column in zip(*rows, strict=True)]
 
 
-def misses(result: dict[str, float | int | None]) -> bool:
+def misses(result: dict[str, Any]) -> bool:
     """Whether a method's samples fall short of the law."""
     correlation = result["mean_absolute_correlation"]
-    return (
+    return bool(
         result["frequency_error"] > MAX_FREQUENCY_ERROR
         or correlation is None
         or result["images_without_correlation"] > 0

@@ -3,46 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
+from pydantic import Field
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from plurimask.commands.parsing import parse
+from plurimask.commands.parsing import Data, Options, RunFolder, Split, parse
 from plurimask.errors import InputError
 from plurimask.files import refuse_existing
 from plurimask.version import __version__
 
-DESCRIPTION = "Draw samples for every image of a split of DATA and compare them with its raters."
 
+class EvaluateOptions(Options):
+    """Draw samples for every image of a split of DATA and compare them with its raters."""
 
-@dataclass(frozen=True)
-class EvaluateOptions:
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run folder that `plurimask train` wrote."""
-    data: Annotated[Path, tyro.conf.Positional]
-    """Folder of images and masks, or .npz."""
-    split: str = "val"
-    """Which part of the data."""
-    samples: int = 16
-    """Samples per image. Scores at different numbers of samples must not be compared."""
-    seed: int = 0
-    """Of the samples."""
-    batch_size: int = 16
-    """Images at once; the result does not depend on it."""
-    out: Path | None = None
-    """JSON file to write; a CSV with a row per image goes beside it."""
-    overwrite: bool = False
-    """Replace the files of --out."""
+    run: RunFolder
+    data: Data
+    split: Split = "val"
+    samples: int = Field(
+        16, description="samples per image; scores at different numbers of samples must not be compared"
+    )
+    seed: int = Field(0, description="of the samples")
+    batch_size: int = Field(16, description="images at once; the result does not depend on it")
+    out: Path | None = Field(None, description="JSON file to write; a CSV with a row per image goes beside it")
+    overwrite: bool = Field(False, description="replace the files of --out")
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(EvaluateOptions, arguments, "evaluate", DESCRIPTION)
+    options = parse(EvaluateOptions, arguments, "evaluate")
     if options.out is not None:
         if options.out.suffix.lower() != ".json":
             raise InputError(f"--out {options.out}: expected a name that ends with .json")

@@ -15,6 +15,7 @@ from plurimask.data.preprocessing import Preprocessing
 from plurimask.errors import InputError, first_mistake
 from plurimask.files import clear, refuse_existing, replace_file
 from plurimask.methods import build_method, find_method
+from plurimask.methods.outside import package_of
 from plurimask.runs.folder import RECORD_FILE, RUN_FILES
 from plurimask.runs.plan import BUDGET, Plan, merged, resolve
 from plurimask.runs.record import RunRecord, read_record
@@ -101,6 +102,9 @@ def _new_record(plan: Plan, source: DataSource) -> RunRecord:
     mean, std = channel_statistics(examples, training.image_scaling)
     settings = {**own, "image_channels": len(about.channel_names), "num_classes": about.num_classes}
     config = find_method(plan.method).Config(**settings)
+    outside = package_of(plan.method)
+    for member in own.get("members", ()):
+        outside |= package_of(member)
     split = {name: list(part.names) for name, part in source.splits.items()} if source.drawn else None
     return RunRecord(
         method=plan.method,
@@ -118,7 +122,12 @@ def _new_record(plan: Plan, source: DataSource) -> RunRecord:
         split=split,
         group=plan.group,
         seed=plan.seed,
-        packages={"python": platform.python_version(), "plurimask": __version__, **_versions("torch", "lightning")},
+        packages={
+            "python": platform.python_version(),
+            "plurimask": __version__,
+            **_versions("torch", "lightning"),
+            **outside,
+        },
     )
 
 
