@@ -82,7 +82,9 @@ def test_has_the_published_number_of_parameters_less_what_is_never_used() -> Non
     assert weights == released - after_last == 20_584_302
     used = [*method.prior_core.parameters(), *method.stitching_decoder.parameters()]
     assert sum(p.numel() for p in used) == 11_184_166  # to predict
-    assert method.latent_shapes((128, 128)) == [(1, 1, 1), (1, 2, 2), (1, 4, 4), (1, 8, 8)]
+    places = method.latent_places((128, 128))
+    assert [shape for shape, _ in places] == [(1, 1, 1), (1, 2, 2), (1, 4, 4), (1, 8, 8)]
+    assert [stride for _, stride in places] == [(128, 128), (64, 64), (32, 32), (16, 16)]
 
 
 def test_a_step_passes_each_core_once_whatever_the_number_of_raters(images: Tensor, labels: Tensor) -> None:
@@ -181,7 +183,7 @@ def test_latents_at_any_set_of_scales(dims: tuple[int, ...], blocks: str, images
     method = small(latent_dims=dims, blocks=blocks)
     prediction = method(images)
     sizes = [(4, 3), (7, 5), (13, 10), (26, 19)]
-    assert prediction.latent_shapes == [(d, *size) for d, size in zip(dims, sizes, strict=False) if d]
+    assert [part.shape for part in prediction.noise] == [(d, *size) for d, size in zip(dims, sizes, strict=False) if d]
     assert prediction.sample(N).shape == (N, B, H, W)
     method.loss(images, labels, seeded()).total.backward()
     unused = [key for key, p in method.named_parameters() if p.grad is None or not bool((p.grad != 0).any())]
@@ -196,7 +198,7 @@ def test_latents_of_noise_decode_to_what_the_noise_does(images: Tensor) -> None:
         prediction = small().eval()(images)
         noise = prediction.draw_noise(N, seeded())
         latents = prediction.latents(noise)
-        assert [tuple(z.shape) for z in latents] == [(N, B, *shape) for shape in prediction.latent_shapes]
+        assert [tuple(z.shape) for z in latents] == [(N, B, *part.shape) for part in prediction.noise]
         torch.testing.assert_close(prediction.decode(latents), prediction.logits(noise))
 
 
@@ -206,10 +208,10 @@ def test_levels_that_are_not_given_are_drawn_given_the_others(images: Tensor) ->
         noise = prediction.draw_noise(N, seeded(5))
         latents = prediction.latents(noise)
         for given in ([latents[0]], [latents[0], None, None], [None, latents[1]], [None, None, latents[2]]):
-            first, second = (prediction.decode(given, seeded(seed)) for seed in (5, 6))
+            first, second = (prediction.decode(given, prediction.draw_noise(N, seeded(seed))) for seed in (5, 6))
             assert not torch.equal(first, second)
         # the same noise at the other levels: given what it leads to anyway, nothing changes
-        torch.testing.assert_close(prediction.decode([latents[0]], seeded(5)), prediction.logits(noise))
+        torch.testing.assert_close(prediction.decode([latents[0]], noise), prediction.logits(noise))
         with pytest.raises(ValueError, match="at least one of them given"):
             prediction.decode([None, None])
         with pytest.raises(ValueError, match="same number of samples"):
@@ -242,7 +244,7 @@ def test_levels_held_at_the_prior_mean_do_not_vary(images: Tensor) -> None:
             assert float(latents[level].std(0).min()) > 0
             before = range(level)
             assert all(float(latents[k].std(0).max()) == 0 for k in before)
-        with pytest.raises(ValueError, match="levels"):
+        with pytest.raises(ValueError, match="normal parts"):
             prediction.sample(N, at_mean=(3,))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,8 +17,8 @@ from plurimask.figures.latents import LatentPlane
 from plurimask.figures.modes import ModeStrip, flipped_names
 from plurimask.figures.samples import GridRow
 from plurimask.flips import mode_table
+from plurimask.latent import LatentSegmentation
 from plurimask.metrics.modes import sample_modes
-from plurimask.nn.latent import Gaussian
 from plurimask.prediction.device import fast_precision
 from plurimask.prediction.predict import Sampling, predict_images
 from plurimask.prediction.seeds import generator_of
@@ -33,22 +32,6 @@ NUM_POSTERIORS = 8
 """Raters whose posteriors are shown, at most."""
 STRIP_SAMPLES = 64
 """Samples among which modes are looked for."""
-
-
-@runtime_checkable
-class LatentPrediction(Protocol):
-    """A distribution with one latent vector per image and sample."""
-
-    prior: Gaussian
-
-    def decode(self, latents: Tensor) -> Tensor: ...
-
-
-@runtime_checkable
-class LatentMethod(Protocol):
-    """A method that says which latents stand for a label map."""
-
-    def posterior(self, images: Tensor, labels: Tensor) -> Gaussian: ...
 
 
 def drawn_rows(
@@ -95,20 +78,20 @@ def latent_plane(run: Run, view: ExampleView, number: int, seed: int) -> LatentP
     images = view.preprocessing.image(example.image)[None].to(device)
     with torch.inference_mode(), fast_precision(device):
         prediction = run.method(images)
-        if not isinstance(prediction, LatentPrediction) or prediction.prior.mean.shape[1] < 2:
+        if not isinstance(prediction, LatentSegmentation) or prediction.prior is None:
+            return None
+        if prediction.prior.mean.shape[1] < 2:
             return None
         mean, sigma = (part[0].float().cpu() for part in (prediction.prior.mean, prediction.prior.log_sigma.exp()))
         axes = sigma.argsort(descending=True, stable=True)[:2].sort().values
         latents = mean.repeat(len(WALK), len(WALK), 1)  # [second axis, first axis]
         latents[..., axes[0]] += sigma[axes[0]] * torch.tensor(WALK)
         latents[..., axes[1]] += sigma[axes[1]] * torch.tensor(WALK)[:, None]
-        maps = [most_likely(prediction.decode(row[:, None].to(device)))[:, 0].cpu() for row in latents]
-        posteriors = []
-        if isinstance(run.method, LatentMethod):
-            raters = shown_raters(view.preprocessing.example(example), seed)[:NUM_POSTERIORS]
-            posterior = run.method.posterior(images.expand(len(raters), -1, -1, -1), raters.to(device))
-            for middle, log_sigma in zip(posterior.mean.cpu(), posterior.log_sigma.cpu(), strict=True):
-                posteriors.append((middle[axes].numpy(), log_sigma[axes].exp().numpy()))
+        maps = [most_likely(prediction.decode([row[:, None].to(device)]))[:, 0].cpu() for row in latents]
+        raters = shown_raters(view.preprocessing.example(example), seed)[:NUM_POSTERIORS]
+        (posterior,) = prediction.posterior(raters[:, None])
+        pairs = zip(posterior.mean[:, 0].cpu(), posterior.log_sigma[:, 0].exp().cpu(), strict=True)
+        posteriors = [(middle[axes].numpy(), spread[axes].numpy()) for middle, spread in pairs]
     return LatentPlane(
         image=seen.image.numpy(),
         grid=torch.stack(maps).numpy(),
