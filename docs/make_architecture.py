@@ -1,6 +1,6 @@
 """The picture of the architecture and its table, made from the imports of the code.
 
-    python docs/make_architecture.py        writes docs/images/architecture.svg and the table of docs/architecture.md
+python docs/make_architecture.py        writes docs/images/architecture.svg and the table of docs/architecture.md
 """
 
 from __future__ import annotations

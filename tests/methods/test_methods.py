@@ -223,6 +223,7 @@ def train(method: SegmentationMethod, rate: float, num_steps: int, batch: Any) -
         optimizer.step()
 
 
+@pytest.mark.slow
 def test_a_tiny_batch_is_learnt(method: SegmentationMethod, images: Tensor, labels: Tensor) -> None:
     before, made_before = expected_agreement(method, images, labels), reconstruct(method, images, labels)
     train(method, 5e-3, 100, lambda step: (images, labels))
@@ -232,8 +233,9 @@ def test_a_tiny_batch_is_learnt(method: SegmentationMethod, images: Tensor, labe
         assert int((made == labels).sum()) > int((made_before == labels).sum())
 
 
+@pytest.mark.slow
 def test_what_is_ignored_teaches_nothing(method: SegmentationMethod) -> None:
-    """Two thirds of new images of noise are ignored, the rest is class 3: read as another class, that would be a third."""
+    """Of new images of noise a third is class 3, and the rest ignored: read as a class, it would make 3 a third."""
 
     def batch(step: int) -> tuple[Tensor, Tensor]:
         labels = torch.full((B, 2, H, W), 3, dtype=torch.uint8)

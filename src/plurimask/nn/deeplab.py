@@ -110,7 +110,8 @@ class StridedBlock(nn.Module):
     """`(B, in_channels, *spatial)` -> `(B, out_channels, *spatial / stride)`: ReLU(shortcut + residual).
 
     The residual is two 3x3 convolutions with a ReLU between them (He et al. 2016, section 3.1). The shortcut is a 1x1
-    convolution, at every `stride`-th place, where either changes, else the identity. `dilations`: of the two convolutions.
+    convolution where stride or number of channels changes, at every `stride`-th place, else the identity. `dilations`:
+    of the two convolutions.
     """
 
     def __init__(
