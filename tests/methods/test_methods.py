@@ -1,7 +1,4 @@
-"""The contract: what every method must do, whatever it is, in float32 and in bf16.
-
-A new method is tested here by being in `METHODS` and having a preset `small`.
-"""
+"""The contract: what every method must predict, whatever it is, in float32 and in bf16."""
 
 from __future__ import annotations
 
@@ -10,120 +7,19 @@ from typing import Any
 
 import pytest
 import torch
+from contract import CPU, B, C, H, N, R, W, assert_nearly_equal, built, loss_of, predict, reconstruct, seeded
 from safetensors.torch import load_file, save_file
-from tiny import tiny_settings
 from torch import Tensor
 
 import plurimask.distribution as distribution
 from plurimask.distribution import IGNORE, SegmentationDistribution, most_likely
 from plurimask.errors import InputError
 from plurimask.latent import LatentSegmentation
-from plurimask.method import Loss, SegmentationMethod
+from plurimask.method import SegmentationMethod
 from plurimask.methods import METHODS, build_method
 from plurimask.methods.presets import PRESETS
 from plurimask.noise import Generators
 from plurimask.prediction.device import fast_precision
-
-N, B, R, K, C, H, W = 6, 2, 4, 3, 5, 21, 14
-CPU = torch.device("cpu")
-
-MORE: dict[str, tuple[str, dict[str, Any]]] = {
-    "dropout-unet with batch norm": (
-        "dropout-unet",
-        {"channels": (7, 9, 8), "normalisation": "batch", "pooling": "max", "sigmoid": True},
-    ),
-    "ensemble of several methods": (
-        "ensemble",
-        {
-            "members": ("unet", "m-heads", "probabilistic-unet"),
-            "member_settings": {
-                "unet": {"channels": (7, 9)},
-                "m-heads": {"channels": (6, 8), "num_heads": 3},
-                "probabilistic-unet": {"channels": (7, 9), "latent_dim": 4},
-            },
-        },
-    ),
-    "hierarchical-probabilistic-unet without latents between": (
-        "hierarchical-probabilistic-unet",
-        {"channels": (7, 9, 8), "latent_dims": (2, 0, 1), "blocks_per_scale": 1, "objective": "elbo"},
-    ),
-    "lightweight-probabilistic with batch norm": (
-        "lightweight-probabilistic",
-        {"channels": (7, 9), "pooling": "max", "normalisation": "batch"},
-    ),
-}
-"""Settings that differ from the small preset's so much that the contract is held to them too."""
-
-CASES: dict[str, tuple[str, dict[str, Any]]] = {**{name: (name, tiny_settings(name)) for name in METHODS}, **MORE}
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def built(case: str) -> SegmentationMethod:
-    name, settings = CASES[case]
-    return build_method(name, image_channels=K, num_classes=C, **settings)
-
-
-# A method is called under autocast, as in training and prediction; what its results do comes after that.
-
-
-def predict(method: SegmentationMethod, images: Tensor) -> SegmentationDistribution:
-    with fast_precision(CPU):
-        return method(images)  # type: ignore[no-any-return]
-
-
-def loss_of(method: SegmentationMethod, images: Tensor, labels: Tensor, seed: int = 0) -> Loss:
-    with fast_precision(CPU):
-        return method.loss(images, labels, seeded(seed))
-
-
-def reconstruct(method: SegmentationMethod, images: Tensor, labels: Tensor) -> Tensor | None:
-    with torch.no_grad(), fast_precision(CPU):
-        return method.reconstruct(images, labels)
-
-
-def expected_agreement(method: SegmentationMethod, images: Tensor, labels: Tensor) -> float:
-    """The probability that a pixel is given to a rater's class, averaged over raters and pixels, in evaluation."""
-    with torch.no_grad():
-        mean = predict(method.eval(), images).freeze(N, seeded()).mean()
-    method.train()
-    return float(mean.gather(1, labels.long()).mean())
-
-
-@pytest.fixture(params=CASES)
-def case(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def method(case: str, precision: str) -> SegmentationMethod:
-    torch.manual_seed(0)
-    return built(case)
-
-
-@pytest.fixture
-def rounding(precision: str) -> float:
-    """How far probabilities may differ that are the same but for the order of operations."""
-    return 1e-5 if precision == "float32" else 2e-2
-
-
-@pytest.fixture
-def images() -> Tensor:
-    return torch.randn(B, K, H, W, generator=seeded(1))
-
-
-@pytest.fixture
-def labels(images: Tensor) -> Tensor:
-    """Four raters who threshold the image at different levels."""
-    levels = torch.linspace(-0.6, 0.6, R).view(1, R, 1, 1)
-    return ((images[:, :1] > levels) * 2 + (images[:, 1:2] > levels)).to(torch.uint8)
-
-
-def assert_nearly_equal(got: Tensor, want: Tensor, rounding: float) -> None:
-    """Label maps, of which rounding may decide ties."""
-    assert float((got != want).float().mean()) <= max(1e-3, rounding)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -200,80 +96,6 @@ def test_a_seed_gives_an_image_the_same_samples_in_any_batch(
     together = mean([0, 1])
     torch.testing.assert_close(together[:1], mean([0]), atol=rounding, rtol=0)
     torch.testing.assert_close(together[1:], mean([1]), atol=rounding, rtol=0)
-
-
-def test_every_parameter_of_the_optimiser_gets_a_gradient(
-    method: SegmentationMethod, images: Tensor, labels: Tensor
-) -> None:
-    owned = [p for group in method.parameter_groups(1e-3) for p in group["params"]]
-    assert {id(p) for p in owned} == {id(p) for p in method.parameters() if p.requires_grad}
-    loss_of(method, images, labels).total.backward()
-    for key, parameter in method.named_parameters():
-        assert parameter.grad is not None, key
-        assert bool(torch.isfinite(parameter.grad).all()), key
-        assert bool((parameter.grad != 0).any()), key
-
-
-def train(method: SegmentationMethod, rate: float, num_steps: int, batch: Any) -> None:
-    """Steps of Adam on `batch(step)`: images and labels."""
-    optimizer = torch.optim.Adam(method.parameter_groups(rate), lr=rate)
-    for step in range(num_steps):
-        optimizer.zero_grad()
-        loss_of(method, *batch(step), step).total.backward()
-        optimizer.step()
-
-
-@pytest.mark.slow
-def test_a_tiny_batch_is_learnt(method: SegmentationMethod, images: Tensor, labels: Tensor) -> None:
-    before, made_before = expected_agreement(method, images, labels), reconstruct(method, images, labels)
-    train(method, 5e-3, 100, lambda step: (images, labels))
-    assert expected_agreement(method, images, labels) > 1.2 * before
-    made = reconstruct(method, images, labels)
-    if made is not None and made_before is not None:
-        assert int((made == labels).sum()) > int((made_before == labels).sum())
-
-
-@pytest.mark.slow
-def test_what_is_ignored_teaches_nothing(method: SegmentationMethod) -> None:
-    """Of new images of noise a third is class 3, and the rest ignored: read as a class, it would make 3 a third."""
-
-    def batch(step: int) -> tuple[Tensor, Tensor]:
-        labels = torch.full((B, 2, H, W), 3, dtype=torch.uint8)
-        labels[:, :, step % 2 * H // 3 :][:, :, : 2 * H // 3] = IGNORE
-        return torch.randn(B, K, H, W, generator=seeded(1000 + step)), labels
-
-    train(method, 1e-2, 80, batch)
-    with torch.no_grad():
-        mean = predict(method.eval(), batch(-1)[0]).freeze(N, seeded()).mean()
-    assert float(mean[:, 3].mean()) > 0.6
-
-
-def test_raters_of_one_step_count_alike(method: SegmentationMethod, images: Tensor, labels: Tensor) -> None:
-    """In a step with one rater repeated, each repeat counts 1/R: the deterministic part of the loss stays."""
-    same = labels[:, :1].expand(-1, R, -1, -1)
-    assert loss_of(method, images, labels).total.ndim == 0
-    with torch.no_grad():
-        singles = torch.stack([loss_of(method, images, labels[:, :1], s).total for s in range(40)])
-        repeated = torch.stack([loss_of(method, images, same, 100 + s).total for s in range(40)])
-    difference = abs(float(singles.mean() - repeated.mean()))
-    spread = float(singles.std() + repeated.std())
-    assert difference <= 4 * spread / 40**0.5 + 1e-3 * abs(float(singles[0]))
-
-
-def test_absent_raters_do_not_count(method: SegmentationMethod, images: Tensor, labels: Tensor) -> None:
-    labels = labels.clone()
-    labels[:, 1] = IGNORE
-    with_absent = loss_of(method, images, labels)
-    without = loss_of(method, images, labels[:, [0, 2, 3]])
-    torch.testing.assert_close(with_absent.total, without.total)
-
-
-def test_a_batch_that_nobody_judged_gives_a_finite_loss(method: SegmentationMethod, images: Tensor) -> None:
-    labels = torch.full((B, R, H, W), IGNORE, dtype=torch.uint8)
-    loss = loss_of(method, images, labels)
-    loss.total.backward()
-    assert bool(torch.isfinite(loss.total))
-    assert all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in method.parameters())
 
 
 def test_reconstructions_are_maps_of_the_present_raters(

@@ -14,12 +14,12 @@ CONVOLVE_TRANSPOSED = {2: functional.conv_transpose2d, 3: functional.conv_transp
 
 
 def thinned(x: Tensor, strides: Sequence[int]) -> Tensor:
-    """Every so many values along each spatial axis, from the first on.
+    """Of `(B, K, *spatial)` every so many values along each spatial axis, from the first on.
 
     A strided 1x1 convolution is the plain one of these. It has to be done so: on processors without AVX-512, torch 2.13
     writes outside its memory in the backward pass of the strided one (float32, `channels_last`, under 8 channels).
     """
-    return x[(..., *(slice(None, None, stride) for stride in strides))]
+    return x[(slice(None), slice(None), *(slice(None, None, stride) for stride in strides))]
 
 
 def doubling_kernel(weight: Tensor) -> Tensor:
