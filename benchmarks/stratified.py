@@ -48,7 +48,8 @@ def sobol(prediction: SegmentationDistribution, names: list[str]) -> Tensor:
     points = []
     for name in names:
         seed = int(generator_of("sobol", name).initial_seed() % 2**31)
-        uniform = torch.quasirandom.SobolEngine(latents, scramble=True, seed=seed).draw(NUM_SAMPLES)
+        engine = torch.quasirandom.SobolEngine(latents, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
+        uniform = engine.draw(NUM_SAMPLES)
         points.append(torch.erfinv(2 * uniform.clamp(1e-6, 1 - 1e-6) - 1) * 2**0.5)
     return torch.stack(points, dim=1)
 
