@@ -283,6 +283,7 @@ TRAINING: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_a_stopped_run_continues_lambda_and_its_average_to_the_digit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

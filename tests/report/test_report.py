@@ -27,7 +27,7 @@ from plurimask.runs.record import RunRecord
 from plurimask.training.config import TrainingConfig
 
 HEIGHT, WIDTH, NUM_IMAGES = 32, 40, 5
-SAMPLING = Sampling(num_samples=3, seed=1, batch_size=2)  # samples of some image differ
+SAMPLING = Sampling(num_samples=3, seed=1, batch_size=2)
 METRICS = "step,minutes,learning_rate,loss,kl,val_ged\n10,0.5,0.001,9.5,1.5,\n20,1.25,0.001,7.5,1.25,0.75\n"
 
 
@@ -70,6 +70,9 @@ def make_run(
     method = build_method(
         method_name, channels=(4, 6), convs_per_scale=1, image_channels=2, num_classes=about.num_classes
     )
+    with torch.no_grad():  # larger weights: with initial ones, samples hardly differ
+        for parameter in method.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape))
     record = RunRecord(
         method=method_name,
         preset="small",
@@ -155,7 +158,7 @@ def test_one_rater_has_no_oracle_and_a_run_may_have_no_metrics(tmp_path: Path) -
     assert page.count("data:image/png") == 10
 
 
-def test_the_samples_shown_are_those_evaluated(tmp_path: Path) -> None:
+def test_the_samples_shown_are_those_evaluated(tmp_path: Path, precision: str) -> None:
     source = make_source()
     run = make_run(tmp_path / "run", source)
     content = collect_report(run, source, sampling=SAMPLING)
@@ -183,7 +186,7 @@ def test_fewer_images_and_further_sections(tmp_path: Path) -> None:
     assert "Known &lt;truth&gt;" in page and "None drawn." in page
 
 
-def test_uncertainty_is_shown_beside_the_errors(tmp_path: Path) -> None:
+def test_uncertainty_is_shown_beside_the_errors(tmp_path: Path, precision: str) -> None:
     source = make_source()
     content = collect_report(make_run(tmp_path / "run", source), source, sampling=SAMPLING)
     assert [row.name for row in content.errors] == [row.name for row in content.spread]
@@ -194,6 +197,7 @@ def test_uncertainty_is_shown_beside_the_errors(tmp_path: Path) -> None:
     assert (row.mutual_information <= row.entropy + 1e-6).all()
     page = build_report(content)
     assert f"<b>{content.evaluation.totals['error_auroc']:.3f}</b>" in page
+    assert len({row["expected_dice"] for row in content.evaluation.rows}) > 1
     assert "ordered by their expected Dice" in page
     assert "standard deviation of a class's probability over the samples: the same for both classes." in page
     assert {"class-uncertainty", "sparsification"} <= report_figures(content).keys()

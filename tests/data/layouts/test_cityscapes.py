@@ -151,6 +151,7 @@ def test_what_does_not_fit(tmp_path: Path) -> None:
         open_data(tmp_path / "gtFine")
 
 
+@pytest.mark.slow
 def test_the_command_line(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(tree)]) == 0
     text = capsys.readouterr().out
