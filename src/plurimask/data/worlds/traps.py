@@ -1,9 +1,9 @@
 """A built-in world of trapped yeast with the labels of one annotator, who is unsure where the image is.
 
 Brightfield, as in the images that `plurimask.data.layouts.yeast` reads, and at their scale: an image shows the whole of
-one of them. Two drop-shaped traps with bright halos stand side by side, and zero to six roundish cells with dark rims lie
-between and above them; some float out of focus, and of these some are faint. What else floats about (smudges, specks,
-rings like tiny cells) is nobody's label. Classes: background, trap, cell.
+one of them. Two drop-shaped traps with bright halos stand side by side, and zero to six roundish cells with dark rims
+lie between and above them; some float out of focus, and of these some are faint. What else floats about (smudges,
+specks, rings like tiny cells) is nobody's label. Classes: background, trap, cell.
 
 The annotator outlines every object apart from all others. Let d_j be the distance of a pixel from the true outline of
 object j, negative inside, in units of 1/128 of the image's side (pixels at size 128), and theta its direction as seen
