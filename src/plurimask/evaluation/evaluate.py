@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,9 +54,29 @@ class EvaluatedImage(NamedTuple):
     mean: Tensor
     """`(C, *spatial)`, class probabilities."""
     entropy: Tensor
-    """`(*spatial)`, nats."""
+    """`(*spatial)`, nats, of the mean."""
+    mutual_information: Tensor
+    """`(*spatial)`, nats: the part of the entropy that comes from draws that disagree."""
+    variance: Tensor
+    """`(C, *spatial)`, of each class's probability over the draws, 0 to 1/4."""
     row: dict[str, Any]
     """Its figures."""
+
+    def copied(self) -> EvaluatedImage:
+        """The same in memory of its own: the maps of an evaluated image are parts of those of its batch."""
+        return self._replace(
+            example=replace(self.example, labels=self.example.labels.clone()),
+            samples=self.samples.clone(),
+            mean=self.mean.clone(),
+            entropy=self.entropy.clone(),
+            mutual_information=self.mutual_information.clone(),
+            variance=self.variance.clone(),
+        )
+
+    @property
+    def num_bytes(self) -> int:
+        """How much memory all maps take."""
+        return sum(maps.nbytes for maps in (*self, self.example.image, self.example.labels) if isinstance(maps, Tensor))
 
 
 @dataclass(frozen=True)
@@ -85,7 +105,7 @@ def evaluate(
         method: trained; used as it is, on the device where its weights are.
         view: the examples.
         sampling: samples per image, seed, batch size. An image's samples depend on the seed and its name alone.
-        on_image: called for each image in turn.
+        on_image: called for each image in turn (`plurimask.evaluation.kept.KeptImages` keeps those for figures).
 
     In a distributed training each process gives its own share of the indices, and the totals are of all shares.
     """
@@ -105,10 +125,16 @@ def evaluate(
 
     for predicted in predict_images(method, images(), sampling):
         samples, statistics = predicted.samples.cpu(), predicted.statistics
-        mean, entropy, information = (
-            maps.cpu() for maps in (statistics.mean(), statistics.entropy(), statistics.mutual_information())
+        mean, entropy, information, variance = (
+            maps.cpu()
+            for maps in (
+                statistics.mean(),
+                statistics.entropy(),
+                statistics.mutual_information(),
+                statistics.variance(),
+            )
         )
-        spread = class_spread(statistics.variance(), dim=1).cpu()
+        spread = class_spread(variance, dim=1)
         seen = [examples.pop(name) for name in predicted.names]
         made = reconstruct_images(method, [one.image for one in seen], [one.labels for one in seen])
         for number, example in enumerate(seen):
@@ -122,7 +148,10 @@ def evaluate(
                 counts = flip_counts(own, example.labels[0], example.flips)
                 flip_totals = counts if flip_totals is None else flip_totals + counts
             if on_image is not None:
-                on_image(EvaluatedImage(example, own, mean[number], entropy[number], rows[-1]))
+                image = EvaluatedImage(
+                    example, own, mean[number], entropy[number], information[number], variance[number], rows[-1]
+                )
+                on_image(image)
     return Evaluation(metrics.compute(), rows, metrics.calibration_bins(), metrics.error_histograms(), flip_totals)
 
 
