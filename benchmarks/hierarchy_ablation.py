@@ -22,8 +22,8 @@ from plurimask import open_data
 from plurimask.commands.compare import Bars
 from plurimask.compare.contenders import Contender, evaluate_contenders, run_folder, table_rows, train_contenders
 from plurimask.compare.table import markdown_table
-from plurimask.figures.samples import save_figure
 from plurimask.figures.scales.training import hierarchy_training, level_columns, level_kl_of_variants
+from plurimask.figures.style import save_figure
 from plurimask.prediction.predict import Sampling
 from plurimask.runs.plan import Plan
 from plurimask.training.log import read_metrics

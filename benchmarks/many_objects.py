@@ -33,7 +33,7 @@ from plurimask import load_run
 from plurimask.commands.compare import Bars
 from plurimask.compare.contenders import Contender, run_folder, train_contenders
 from plurimask.data.worlds.cells import CellWorld, cell_source
-from plurimask.figures.samples import save_figure
+from plurimask.figures.style import save_figure
 from plurimask.metrics import energy_distances
 from plurimask.metrics.objects import (
     ObjectStatistics,

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from plurimask.figures.colours import rgb
 from plurimask.figures.modes import MAX_MODES, ModeStrip, flip_frequencies, flipped_names, mode_frequencies, mode_strip
-from plurimask.figures.samples import figure_bytes
+from plurimask.figures.style import figure_bytes
 from plurimask.flips import Flip, apply_flips, mode_table
 
 HEIGHT, WIDTH = 40, 62

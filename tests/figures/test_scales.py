@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from plurimask.figures.colours import RATER_COLOUR, SAMPLE_COLOUR, rgb
-from plurimask.figures.samples import figure_bytes
 from plurimask.figures.scales.animation import coarse_to_fine_frames, kind_frames, save_animation
 from plurimask.figures.scales.maps import (
     ReconstructionLadder,
@@ -25,6 +24,7 @@ from plurimask.figures.scales.maps import (
 )
 from plurimask.figures.scales.training import LEAST_KL, hierarchy_training, level_columns, level_kl_of_variants
 from plurimask.figures.scales.view import ADDED_COLOUR, REMOVED_COLOUR, View, disagreement_of
+from plurimask.figures.style import figure_bytes
 
 HEIGHT, WIDTH = 20, 30
 SCALES = ("1 x 1", "$2 x 2")

@@ -18,7 +18,7 @@ from PIL import Image
 from plurimask.compare.table import COLUMNS, Column, Score, table_cells, table_columns
 from plurimask.figures.gallery import GalleryItem
 from plurimask.figures.page import Classes
-from plurimask.figures.samples import figure_bytes
+from plurimask.figures.style import figure_bytes
 
 DPI = 130
 PAGE_ROWS = 50

@@ -24,7 +24,8 @@ from plurimask.figures.methods import (
 )
 from plurimask.figures.modes import flip_frequencies, mode_frequencies
 from plurimask.figures.page import Classes
-from plurimask.figures.samples import GridRow, figure_bytes, samples_grid, save_figure
+from plurimask.figures.samples import GridRow, samples_grid
+from plurimask.figures.style import figure_bytes, save_figure
 from plurimask.files import replace_file
 from plurimask.flips import apply_flips, mode_table
 from plurimask.metrics import CONVENTIONS

@@ -13,7 +13,7 @@ import jinja2
 from matplotlib.figure import Figure
 
 from plurimask.data import DataSource
-from plurimask.figures.samples import figure_bytes
+from plurimask.figures.style import figure_bytes
 from plurimask.files import replace_file
 from plurimask.metrics import CONVENTIONS
 from plurimask.prediction.predict import Sampling
