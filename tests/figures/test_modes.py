@@ -36,7 +36,7 @@ def is_drawn(figure: Figure) -> bool:
 
 
 def legend(figure: Figure) -> list[str]:
-    return [text.get_text() for found in figure.legends for text in found.get_texts()]
+    return [text.get_text().strip() for found in figure.legends for text in found.get_texts()]
 
 
 def test_modes_are_named_by_what_flips() -> None:
