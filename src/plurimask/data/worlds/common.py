@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -68,12 +67,6 @@ def binary_description(world: str, name: str) -> DataDescription:
         channel_names=("image",),
         rater_names=READERS,
     )
-
-
-def refuse_filled(path: Path) -> None:
-    """Raise `InputError` unless `path` is an empty folder, or not there yet."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path} is not an empty folder: give a new one, so that no older files are mixed with these")
 
 
 def turned(down: Array, right: Array, angle: float, aspect: float = 1.0) -> tuple[Array, Array]:

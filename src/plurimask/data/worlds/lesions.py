@@ -32,7 +32,6 @@ from plurimask.data.worlds.common import (
     binary_description,
     check_numbers,
     radial_coordinate,
-    refuse_filled,
     smooth_noise,
     stream,
     turned,
@@ -166,7 +165,8 @@ def write_folder(source: DataSource, path: Path) -> None:
     Raises:
         InputError: if the folder has files in it, or the images would not survive as 8-bit PNG.
     """
-    refuse_filled(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path} is not an empty folder: give a new one, so that no older files are mixed with these")
     values = np.array(source.description.class_values, np.uint8)
     raters = source.description.rater_names
     for split, examples in source.splits.items():

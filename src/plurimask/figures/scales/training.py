@@ -6,8 +6,7 @@ The terms are those of Kohl et al., "A Hierarchical Probabilistic U-Net for Mode
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -19,7 +18,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from plurimask.figures.colours import FAINT, INK, PALETTE
 from plurimask.figures.style import (
     SMALL,
-    TEXT,
     Rows,
     canvas,
     draw_series,
@@ -37,8 +35,6 @@ LEAST_KL = 1e-3
 
 _COLOURS = tuple(PALETTE[k] for k in (4, 5, 2, 6, 0, 1, 7, 15))
 _DASHES: tuple[Literal["-", "--", "-.", ":"], ...] = ("-", "--", "-.", ":")
-_COLUMNS, _WIDE, _HIGH = 4, 2.3, 1.8  # panels in a row; inches
-_END = 0.9  # the last tenth of a training is its end
 
 
 def hierarchy_training(rows: Rows, kappa: float | None = None, scale_names: Sequence[str] = ()) -> Figure:
@@ -62,8 +58,8 @@ def hierarchy_training(rows: Rows, kappa: float | None = None, scale_names: Sequ
     for axes, words in zip(panels.values(), (title, "KL of each level, nats", "multiplier lambda"), strict=False):
         style(axes, words, step_label(rows))
         steps_along(axes, rows)
-    lines = _draw_levels(panels["kl"], rows, scale_names)
-    _level_limits([panels["kl"]])
+    lines = draw_levels(panels["kl"], rows, scale_names)
+    level_limits([panels["kl"]])
     if not lines:
         say(panels["kl"], "no KL of levels was recorded")
     for column in (term, "lambda"):
@@ -79,49 +75,13 @@ def hierarchy_training(rows: Rows, kappa: float | None = None, scale_names: Sequ
     return figure
 
 
-def level_kl_of_variants(rows_by_name: Mapping[str, Rows], scale_names: Sequence[str] = ()) -> Figure:
-    """The KL of each level against training steps, a panel for each variant, all on one logarithmic scale.
-
-    Over each panel: the sum of all levels at the end, the mean of the last tenth of the training. A KL below 0.001 nats
-    is drawn at the lower edge.
-
-    Args:
-        rows_by_name: of each variant, the rows of its `metrics.csv`: `step` and `kl_0`, `kl_1` ...
-        scale_names: of the levels, coarse to fine: as many as the variant with most levels has.
-
-    Raises:
-        ValueError: there is no variant.
-    """
-    if not rows_by_name:
-        raise ValueError("no variants to draw: give the rows of at least one")
-    across = min(_COLUMNS, len(rows_by_name))
-    down = math.ceil(len(rows_by_name) / across)
-    figure = canvas(max(3.5, _WIDE * across + 0.4), _HIGH * down + 0.35)
-    grid = [*figure.subplots(down, across, sharey=True, squeeze=False).reshape(-1)]
-    lines: dict[str, Line2D] = {}
-    for number, (axes, (name, rows)) in enumerate(zip(grid, rows_by_name.items(), strict=False)):
-        below = "training step" if number + across >= len(rows_by_name) else ""
-        style(axes, name, below, "" if number % across else "KL, nats")
-        axes.set_title(name, fontsize=TEXT + 0.5, color=INK, loc="left", pad=15)  # room for the words below it
-        steps_along(axes, rows)
-        lines |= _draw_levels(axes, rows, scale_names)
-        end = sum(_at_the_end(rows, column) for column in level_columns(rows))
-        words = f"{end:.3g} nats at the end" if level_columns(rows) else "no KL of levels was recorded"
-        axes.text(0, 1.03, words, transform=axes.transAxes, fontsize=SMALL, color=FAINT)
-    _level_limits(grid[: len(rows_by_name)])
-    for axes in grid[len(rows_by_name) :]:
-        axes.remove()
-    legend_below(figure, [*lines.values()], max(2, int(figure.get_figwidth() / 1.2)))
-    return figure
-
-
 def level_columns(rows: Rows) -> list[str]:
     """The columns `kl_0`, `kl_1` ... that have values, from coarse to fine."""
     found = {name for row in rows for name in row if name.startswith("kl_") and name[3:].isdigit()}
     return sorted((name for name in found if len(series(rows, name)[1])), key=lambda name: int(name[3:]))
 
 
-def _draw_levels(axes: Axes, rows: Rows, scale_names: Sequence[str]) -> dict[str, Line2D]:
+def draw_levels(axes: Axes, rows: Rows, scale_names: Sequence[str]) -> dict[str, Line2D]:
     """The KL of each level: label -> line."""
     lines = {}
     for column in level_columns(rows):
@@ -134,7 +94,7 @@ def _draw_levels(axes: Axes, rows: Rows, scale_names: Sequence[str]) -> dict[str
     return lines
 
 
-def _level_limits(panels: Sequence[Axes]) -> None:
+def level_limits(panels: Sequence[Axes]) -> None:
     """One logarithmic scale for panels with levels: all that is drawn in any of them."""
     drawn = [np.asarray(line.get_ydata(), np.float64) for axes in panels for line in axes.lines]
     if not drawn:
@@ -143,11 +103,6 @@ def _level_limits(panels: Sequence[Axes]) -> None:
     for axes in panels:
         axes.set_ylim(0.8 * together.min(), 1.3 * together.max())
         _logarithmic(axes)
-
-
-def _at_the_end(rows: Rows, column: str) -> float:
-    steps, values = series(rows, column)
-    return float(values[steps >= _END * steps.max()].mean())
 
 
 def _logarithmic(axes: Axes) -> None:
