@@ -162,16 +162,8 @@ def cell_source(
 ) -> DataSource:
     """The world as a data set with four readers and the splits "train", "val" and "test", which share no image.
 
-    Args:
-        num_train: training images. They cost nothing until they are asked for.
-        num_val: images to choose checkpoints by.
-        num_test: held-out images; without any, there is no split "test".
-        seed: not negative; sources of different seeds share no image.
-        size: height and width in pixels, at least 32, and 12 for each cell in a row.
-        num_cells: in every image, from 1 to 16.
-
-    Raises:
-        InputError: as `CellWorld`.
+    Images cost nothing until they are asked for; without any for "test" there is no such split. `seed` is not negative,
+    and sources of different seeds share no image. `size` and `num_cells` are those of `CellWorld`, and so are the errors.
     """
     counts, about = (num_train, num_val, num_test), binary_description("cells", "cell")
     return world_source("cells", lambda count, own: CellWorld(count, own, size, num_cells), counts, seed, about)

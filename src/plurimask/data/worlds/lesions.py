@@ -144,12 +144,8 @@ def lesion_source(
 ) -> DataSource:
     """The world as a data set with four readers and the splits "train", "val" and "test", which share no image.
 
-    Args:
-        num_train: training images. They cost nothing until they are asked for.
-        num_val: images to choose checkpoints by.
-        num_test: held-out images; without any, there is no split "test".
-        seed: not negative; sources of different seeds share no image.
-        size: height and width in pixels, at least 32.
+    Images cost nothing until they are asked for; without any for "test" there is no such split. `seed` is not negative,
+    and sources of different seeds share no image. `size` is that of `LesionWorld`, which says what is refused.
     """
     counts, about = (num_train, num_val, num_test), binary_description("lesions", "lesion")
     return world_source("lesions", lambda count, own: LesionWorld(count, own, size), counts, seed, about)

@@ -66,12 +66,8 @@ def street_source(
 ) -> DataSource:
     """The world as a data set of one annotator with the splits "train", "val" and "test", which share no image.
 
-    Args:
-        num_train: training images.
-        num_val: images to choose checkpoints by.
-        num_test: held-out images; without any, there is no split "test".
-        seed: not negative; sources of different seeds share no image.
-        size: height and width in pixels, at least 24 x 48.
+    Images cost nothing until they are asked for; without any for "test" there is no such split. `seed` is not negative,
+    and sources of different seeds share no image. `size` is that of `StreetWorld`, which says what is refused.
     """
     about = DataDescription(
         layout="built-in streets",

@@ -159,15 +159,8 @@ def trap_source(
 
     Classes, channel and annotator are those of the real data, so a run trained here can be evaluated there.
 
-    Args:
-        num_train: training images. They cost nothing until they are asked for.
-        num_val: images to choose checkpoints by.
-        num_test: held-out images; without any, there is no split "test".
-        seed: not negative; sources of different seeds share no image.
-        size: height and width in pixels, at least 64.
-
-    Raises:
-        InputError: as `TrapWorld`.
+    Images cost nothing until they are asked for; without any for "test" there is no such split. `seed` is not negative,
+    and sources of different seeds share no image. `size` is that of `TrapWorld`, which says what is refused.
     """
     about = DataDescription(
         layout="built-in trapped yeast",

@@ -6,10 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-
-from plurimask.errors import InputError
-from plurimask.metrics import objects
-from plurimask.metrics.objects import (
+from object_metrics import (
     chance_correlation,
     distinct_modes_curve,
     expected_distinct_modes,
@@ -17,6 +14,9 @@ from plurimask.metrics.objects import (
     object_presence,
     object_statistics,
 )
+
+from plurimask.errors import InputError
+from plurimask.metrics import objects
 
 
 def blocks(spatial=(6, 7), num_objects=3, num_samples=11, seed=0):
