@@ -4,6 +4,7 @@ import itertools
 import math
 
 import numpy as np
+import object_metrics as objects
 import pytest
 import torch
 from object_metrics import (
@@ -16,7 +17,6 @@ from object_metrics import (
 )
 
 from plurimask.errors import InputError
-from plurimask.metrics import objects
 
 
 def blocks(spatial=(6, 7), num_objects=3, num_samples=11, seed=0):

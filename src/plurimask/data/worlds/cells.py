@@ -163,7 +163,7 @@ def cell_source(
     """The world as a data set with four readers and the splits "train", "val" and "test", which share no image.
 
     Images cost nothing until they are asked for; without any for "test" there is no such split. `seed` is not negative,
-    and sources of different seeds share no image. `size` and `num_cells` are those of `CellWorld`, and so are the errors.
+    and sources of different seeds share no image. `size` and `num_cells` are those of `CellWorld`, as errors are.
     """
     counts, about = (num_train, num_val, num_test), binary_description("cells", "cell")
     return world_source("cells", lambda count, own: CellWorld(count, own, size, num_cells), counts, seed, about)
