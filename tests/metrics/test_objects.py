@@ -4,10 +4,12 @@ import itertools
 import math
 
 import numpy as np
-import object_metrics as objects
 import pytest
 import torch
-from object_metrics import (
+
+from plurimask.errors import InputError
+from plurimask.metrics import objects
+from plurimask.metrics.objects import (
     chance_correlation,
     distinct_modes_curve,
     expected_distinct_modes,
@@ -15,8 +17,6 @@ from object_metrics import (
     object_presence,
     object_statistics,
 )
-
-from plurimask.errors import InputError
 
 
 def blocks(spatial=(6, 7), num_objects=3, num_samples=11, seed=0):
