@@ -25,6 +25,14 @@ import numpy as np
 import torch
 from compared import arguments
 from object_figures import ObjectSamples, SeenObjects, object_independence, object_samples
+from object_statistics import (
+    ObjectStatistics,
+    chance_correlation,
+    distinct_modes_curve,
+    expected_distinct_modes,
+    object_coverage,
+    object_statistics,
+)
 from record import record, write
 from rich.console import Console
 from torch import Tensor
@@ -35,14 +43,6 @@ from plurimask.compare.contenders import Contender, run_folder, train_contenders
 from plurimask.data.worlds.cells import CellWorld, cell_source
 from plurimask.figures.style import save_figure
 from plurimask.metrics import energy_distances
-from plurimask.metrics.objects import (
-    ObjectStatistics,
-    chance_correlation,
-    distinct_modes_curve,
-    expected_distinct_modes,
-    object_coverage,
-    object_statistics,
-)
 from plurimask.prediction.predict import Sampling, predict_images
 from plurimask.runs.load import Run
 from plurimask.runs.plan import Plan, settings_for

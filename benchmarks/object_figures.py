@@ -1,6 +1,6 @@
 """Figures of images with many objects, each there or not on its own: how often samples show them, and in what company.
 
-What the numbers mean is in `plurimask.metrics.objects`. Each function returns a matplotlib Figure. A method keeps its
+What the numbers mean is in `object_statistics.py`. Each function returns a matplotlib Figure. A method keeps its
 colour by its place in the mapping, as in `plurimask.figures.methods`.
 """
 

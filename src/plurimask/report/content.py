@@ -19,8 +19,6 @@ from plurimask.figures.latents import LatentPlane
 from plurimask.figures.modes import ModeStrip
 from plurimask.figures.samples import GridRow
 from plurimask.method import SegmentationMethod
-from plurimask.metrics import rater_distance
-from plurimask.metrics.modes import mode_spread
 from plurimask.prediction.predict import Sampling
 from plurimask.report.drawn import drawn_row, latent_plane, strip_of_modes
 from plurimask.report.scales import Scales, draw_scales
@@ -106,7 +104,7 @@ def collect_report(
         sampling=sampling,
         evaluation=evaluation,
         history=read_metrics(run.folder / "metrics.csv"),
-        data=check_data(DataSource(source.description, {split: seen}, source.drawn), rater_distance, mode_spread),
+        data=check_data(DataSource(source.description, {split: seen}, source.drawn)),
         spread=[drawn[number][0] for number in spread],
         best=[drawn[number][0] for number in best],
         worst=[drawn[number][0] for number in worst],
