@@ -131,6 +131,7 @@ def test_ignored_pixels_stay_ignored(kind: str) -> None:
 def test_what_is_a_tensor_already_is_not_copied() -> None:
     assert label_maps(SAMPLES) is SAMPLES and numbers(MEAN) is MEAN
     assert label_maps(np.zeros((0, 3, 2), bool)).shape == (0, 3, 2)
+    assert label_maps([[0, 255], [1, 2]]).tolist() == [[0, 255], [1, 2]]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,6 +174,24 @@ def test_the_samples_shown_are_those_evaluated(tmp_path: Path, precision: str) -
     assert (torch.from_numpy(row.image) == image).all()
     twin = collect_report(run, source, sampling=replace(SAMPLING, batch_size=5)).best[0]
     assert (twin.samples == row.samples).mean() > 0.999
+
+
+def test_each_image_enters_the_network_once(tmp_path: Path) -> None:
+    source = make_source()
+    run = make_run(tmp_path / "run", source)
+    entered: Counter[str] = Counter()
+    names = {bytes(example.image.numpy()): example.name for example in map(source.splits["val"].__getitem__, range(5))}
+
+    def count(_: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        entered.update(names[bytes(image.contiguous().numpy())] for image in arguments[0])
+
+    run.method.register_forward_pre_hook(count)
+    content = collect_report(run, source, sampling=SAMPLING)
+    report_figures(content)
+    assert len(content.errors) == NUM_IMAGES and content.plane is not None
+    assert sorted(entered.values())[:-1] == [1] * (NUM_IMAGES - 1)
+    ((walked, times),) = entered.most_common(1)
+    assert walked == content.spread[NUM_IMAGES // 2].name and times <= 3  # once more for its latents, and for scales
 
 
 def test_fewer_images_and_further_sections(tmp_path: Path) -> None:

@@ -24,12 +24,12 @@ from plurimask.figures.methods import (
 )
 from plurimask.figures.modes import flip_frequencies, mode_frequencies
 from plurimask.figures.page import Classes
-from plurimask.figures.samples import GridRow, figure_bytes, samples_grid, save_figure
+from plurimask.figures.samples import GridRow, samples_grid
+from plurimask.figures.style import figure_bytes, save_figure
 from plurimask.files import replace_file
 from plurimask.flips import apply_flips, mode_table
 from plurimask.metrics import CONVENTIONS, TABLE
 from plurimask.metrics.table import row_of
-from plurimask.prediction.predict import predict_images
 
 OUTPUTS = ("runs", "evaluations", "figures", "table.md", "table.json", "index.html")
 """What a comparison writes beside its state."""
@@ -170,21 +170,17 @@ def _sample_figures(compared: Compared, about: DataDescription) -> Iterator[Name
     """For a few images, a row a method: raters, samples, mean and entropy."""
     for part, number in enumerate(shown_images(len(compared.view.indices))):
         example = compared.view.examples[compared.view.indices[number]]
-        seen, labels = compared.view.preprocessing.view(example), None
+        seen = compared.view.preprocessing.view(example)
         labels = seen.labels.numpy()
         if example.flips:
             happens, probability = mode_table(example.flips)
             likely = probability.argsort(descending=True)[:4]
             labels = apply_flips(seen.labels[0], example.flips, happens[likely]).numpy()
         rows = []
-        for result, run in zip(compared.results, compared.runs, strict=True):
-            prepared = [(example.name, run.record.preprocessing.image(example.image))]
-            statistics = next(predict_images(run.method, prepared, compared.sampling)).statistics
+        for result in compared.results:
             score = result.rows[number]["ged"]
             caption = "" if math.isnan(score) else f"GED {score:.3f}"
-            mean, entropy = statistics.mean()[0].cpu().numpy(), statistics.entropy()[0].cpu().numpy()
-            samples = result.shown[number]
-            rows.append(GridRow(result.name, seen.image.numpy(), labels, samples, mean, entropy, caption))
+            rows.append(GridRow(result.name, seen.image.numpy(), labels, *result.shown[number], caption))
         yield (
             f"samples-{part}",
             f"Samples: {example.name}",

@@ -29,13 +29,12 @@ def label_maps(maps: Maps, what: str = "label maps") -> Tensor:
     if isinstance(maps, Tensor):
         if maps.dtype == torch.uint8:
             return maps
-        is_whole = not (maps.is_floating_point() or maps.is_complex())
+        came, is_whole = str(maps.dtype), not (maps.is_floating_point() or maps.is_complex())
         values = maps.long() if is_whole else maps
     else:
         array = np.ascontiguousarray(maps)
-        is_whole = array.dtype.kind in "bui"
+        came, is_whole = str(array.dtype), array.dtype.kind in "bui"
         values = torch.from_numpy(array.astype(np.int64)) if is_whole else torch.empty(0)
-    came = str(maps.dtype)
     if is_whole and values.numel():
         low, high = (int(value) for value in values.aminmax())
         came, is_whole = f"{came} from {low} to {high}", low >= 0 and high <= IGNORE

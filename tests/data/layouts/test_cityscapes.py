@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from data_trees import save
+from street_tree import write_cityscapes
 
 from plurimask.commands.main import main
 from plurimask.data import open_data
 from plurimask.data.layouts.cityscapes import LABEL_IDS
-from plurimask.data.worlds.streets import street_source, write_cityscapes
+from plurimask.data.worlds.streets import street_source
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 from plurimask.flips import Flip
