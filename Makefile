@@ -1,11 +1,12 @@
 # Two commands on a fresh machine with Python (3.11 or newer), pip and make:
 #   make demo    train on a built-in world and leave demo/report.html
-#   make test    run the tests
+#   make test    run the tests, two at a time (PROCESSES=1: one; PYTEST="...": pytest's own arguments)
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PROCESSES ?= 2
 
 .PHONY: demo test lint format clean
 
@@ -13,7 +14,7 @@ demo: $(READY)
 	$(BIN)/plurimask demo --out demo --overwrite
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(PROCESSES) $(PYTEST)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from plurimask.data.worlds.lesions import lesion_source
 from plurimask.distribution import IGNORE
+from plurimask.method import TrainingStep
 from plurimask.methods import build_method
 from plurimask.methods.hierarchical_probabilistic_unet import HierarchicalProbabilisticUNet
 from plurimask.methods.presets import PRESETS
 from plurimask.nn.latent import Gaussian
 from plurimask.runs.plan import Plan
 from plurimask.runs.train import train_run
-from plurimask.training import keeper
+from plurimask.training import fit
 
 NAME = "hierarchical-probabilistic-unet"
 N, B, R, K, C, H, W = 5, 2, 3, 2, 4, 26, 19
@@ -282,19 +283,20 @@ TRAINING: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_a_stopped_run_continues_lambda_and_its_average_to_the_digit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "CHECKPOINT_SECONDS", -1.0)  # a checkpoint after every step
+    monkeypatch.setattr(fit, "CHECKPOINT_SECONDS", -1.0)  # a checkpoint after every step
     source, plan = lesion_source(num_train=11, num_val=4, seed=1, size=36), Plan(NAME, settings=TRAINING, seed=2)
     train_run(plan, source, tmp_path / "whole")
     original, calls = HierarchicalProbabilisticUNet.after_step, []
 
-    def die(self: HierarchicalProbabilisticUNet) -> None:
+    def die(self: HierarchicalProbabilisticUNet, step: TrainingStep) -> None:
         calls.append(1)
         if len(calls) == 24:
             raise RuntimeError("power cut")
-        original(self)
+        original(self, step)
 
     monkeypatch.setattr(HierarchicalProbabilisticUNet, "after_step", die)
     with pytest.raises(RuntimeError, match="power cut"):

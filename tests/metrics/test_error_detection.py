@@ -68,7 +68,7 @@ def test_auroc_equals_that_by_ranks(spatial):
     bound = together / 2 / (len(right) * len(wrong))
     assert bound < 0.01
     assert abs(histogram.auroc() - exact) <= bound + 1e-12
-    row = evaluate_image(labels[:2], mean, labels, [1, 2]).errors
+    row = evaluate_image(labels[:2], mean, labels, [1, 2]).sums.errors
     assert torch.equal(row.entropy.right, histogram.right) and torch.equal(row.entropy.wrong, histogram.wrong)
     assert float(row.mutual_information.right.sum() + row.spread.wrong.sum()) == 0  # not given
 
@@ -97,9 +97,8 @@ def test_histograms_pool_and_take_probabilities_for_votes():
     votes = rater_votes(labels, 3)
     whole = error_histogram(mean, votes)
     parts = [error_histogram(mean[:, rows], votes[:, rows]) for rows in (slice(0, 4), slice(4, 9))]
-    pooled = parts[0].pooled(parts[1])
-    assert isinstance(pooled, ErrorHistogram)
-    assert torch.equal(pooled.right, whole.right) and torch.equal(pooled.wrong, whole.wrong)
+    assert torch.equal(parts[0].right + parts[1].right, whole.right)
+    assert torch.equal(parts[0].wrong + parts[1].wrong, whole.wrong)
     shares = error_histogram(mean, votes.double() / 4)
     torch.testing.assert_close(shares.wrong * 4, whole.wrong)
     assert shares.auroc() == pytest.approx(whole.auroc(), abs=1e-12)
@@ -108,7 +107,7 @@ def test_histograms_pool_and_take_probabilities_for_votes():
 def test_each_uncertainty_has_a_histogram_of_the_same_pairs():
     mean, labels, maps = random_mean(3, (9, 11)), random_maps(4, 3, (9, 11)), random_uncertainty((9, 11))
     labels[1, :4], labels[2] = IGNORE, IGNORE
-    found = evaluate_image(labels[:2], mean, labels, [1, 2], uncertainty=maps).errors
+    found = evaluate_image(labels[:2], mean, labels, [1, 2], uncertainty=maps).sums.errors
     best = mean.argmax(0)
     right = ((labels == best) & (labels != IGNORE)).sum(0)
     wrong = ((labels != best) & (labels != IGNORE)).sum(0)
@@ -127,7 +126,7 @@ def test_a_batch_is_its_images():
     for number, one in enumerate(together):
         own = PixelUncertainty(maps.mutual_information[number], maps.spread[number])
         alone = evaluate_image(labels[number], mean[number], labels[number], [1, 2], uncertainty=own)
-        assert torch.equal(one.errors.stacked(), alone.errors.stacked())
+        assert torch.equal(one.sums.errors.stacked(), alone.sums.errors.stacked())
 
 
 def test_histograms_are_one_tensor_and_back():
@@ -135,7 +134,7 @@ def test_histograms_are_one_tensor_and_back():
     found = error_histograms(torch.rand(6, 7), random_uncertainty((6, 7)), right, wrong)
     assert found.stacked().shape == (3, 2, NUM_ENTROPY_BINS)
     again = ErrorHistograms.from_stacked(found.stacked())
-    assert torch.equal(again.pooled(found).stacked(), 2 * found.stacked())
+    assert torch.equal(again.stacked(), found.stacked())
     assert torch.equal(again.spread.wrong, found.spread.wrong) and isinstance(again.entropy, ErrorHistogram)
 
 

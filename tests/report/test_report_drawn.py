@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from street_tree import write_cityscapes
 
 from plurimask import Plan, load_run, open_data, train_run
-from plurimask.data.worlds.streets import street_source, write_cityscapes
+from plurimask.data.worlds.streets import street_source
 from plurimask.distribution import most_likely
 from plurimask.evaluation.evaluate import ExampleView
 from plurimask.flips import mode_table

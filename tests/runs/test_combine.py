@@ -18,8 +18,8 @@ from plurimask.methods import build_method
 from plurimask.noise import Generators
 from plurimask.runs.combine import combine_runs
 from plurimask.training.batches import TrainingBatches, TrainingData
+from plurimask.training.checkpoint import TrainingJob
 from plurimask.training.config import TrainingConfig
-from plurimask.training.keeper import TrainingJob
 from plurimask.training.log import read_metrics
 from plurimask.training.members import fit_parts, shared_budget
 

@@ -28,14 +28,12 @@ def main(arguments: Sequence[str]) -> int:
     from plurimask.data import open_data
     from plurimask.data.preprocessing import Preprocessing, Views
     from plurimask.evaluation.check import check_data
-    from plurimask.metrics import rater_distance
-    from plurimask.metrics.modes import mode_spread
 
     source = open_data(options.data, group=options.group, seed=options.seed, flips=options.flips)
     if options.center_crop is not None:
         window = Preprocessing(mean=(0.0,), std=(1.0,), center_crop=options.center_crop)
         splits = {name: Views(examples, window) for name, examples in source.splits.items()}
         source = replace(source, splits=splits)
-    report = check_data(source, rater_distance, mode_spread)
+    report = check_data(source)
     print("\n".join(report.lines()))
     return 0

@@ -133,7 +133,7 @@ def _open(options: CompareOptions) -> DataSource:
 
 
 class Bars:
-    """A line for each stage, and a bar where the number of images is known. Follows `plurimask.compare.Watcher`."""
+    """A line for each stage, and a bar where the number of images is known. Follows `contenders.Watcher`."""
 
     def __init__(self, say: Console) -> None:
         self.say, self.progress = say, Progress(console=say, transient=True)

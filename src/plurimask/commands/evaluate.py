@@ -17,8 +17,6 @@ from plurimask.errors import InputError
 from plurimask.files import refuse_existing
 from plurimask.version import __version__
 
-_OF_CLASSES = {"class_dice": "Dice", "class_iou": "IoU"}
-
 
 class EvaluateOptions(Options):
     """Draw samples for every image of a split of DATA and compare them with its raters."""
@@ -96,28 +94,34 @@ def _evaluate(options: EvaluateOptions) -> None:
 
 
 def _table(totals: dict[str, Any], num_samples: int) -> Table:
-    subset = totals.get("subset_b")
+    from plurimask.metrics.table import TABLE
+
+    subset, digits = totals.get("subset_b"), {row.key: row.digits for row in TABLE}
     table = Table(title=f"{totals['num_images']} images, {num_samples} samples each", title_justify="left")
     table.add_column("figure")
     table.add_column("all images", justify="right")
     if subset:
         table.add_column(f"all raters marked something ({subset['num_images']})", justify="right")
     for name, value in totals.items():
-        if name in ("num_images", "subset_b", *_OF_CLASSES) or (name == "num_undefined" and not value):
+        if isinstance(value, list | dict) or name == "num_images" or (name == "num_undefined" and not value):
             continue
-        table.add_row(name, _number(value), *([_number(subset[name])] if subset else []))
+        shown = [value, subset[name]] if subset else [value]
+        table.add_row(name, *(_number(one, digits.get(name, 4)) for one in shown))
     return table
 
 
 def _class_table(totals: dict[str, Any], class_names: Sequence[str]) -> Table:
+    from plurimask.metrics.table import TABLE
+
     table = Table(title="of each class, pooled", title_justify="left")
     table.add_column("class")
-    for title in _OF_CLASSES.values():
-        table.add_column(title, justify="right")
-    for name, *values in zip(class_names, *(totals[key] for key in _OF_CLASSES), strict=True):
+    of_classes = [row for row in TABLE if row.over == "classes"]
+    for row in of_classes:
+        table.add_column(row.title, justify="right")
+    for name, *values in zip(class_names, *(totals[row.key] for row in of_classes), strict=True):
         table.add_row(Text(name), *map(_number, values))
     return table
 
 
-def _number(value: Any) -> str:
-    return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+def _number(value: Any, digits: int = 4) -> str:
+    return "-" if value is None else f"{value:.{digits}f}" if isinstance(value, float) else str(value)

@@ -34,8 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(FiguresOptions, arguments, "figures")
     refuse_existing(options.out, "files", options.overwrite)
 
-    from plurimask.figures.samples import save_figure
     from plurimask.figures.scales.animation import coarse_to_fine_frames, kind_frames, save_animation
+    from plurimask.figures.style import save_figure
     from plurimask.prediction.predict import Sampling
     from plurimask.report.content import collect_report
     from plurimask.report.figures import report_figures

@@ -34,7 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     refuse_existing(options.out, "files", options.overwrite)
 
     from plurimask.data import open_images
-    from plurimask.figures.samples import GridRow, overview, save_figure
+    from plurimask.figures.samples import GridRow, overview
+    from plurimask.figures.style import save_figure
     from plurimask.prediction.files import Predicted, predict, write_predictions
     from plurimask.prediction.predict import Sampling
     from plurimask.runs.load import load_run

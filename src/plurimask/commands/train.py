@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
-    from plurimask.training.processes import is_first_process
+    from plurimask.training.devices import is_first_process
 
     if stored and options.overwrite:
         raise InputError("--resume and --overwrite exclude each other: continue the run, or replace it")

@@ -1,8 +1,6 @@
-"""Images of an evaluated split, drawn again for a report: samples, a walk over latents, modes of flipping classes."""
+"""What a report draws of some images: samples and errors, a walk over latents, modes of flipping classes."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,7 +9,7 @@ from torch import Tensor
 from plurimask.data.example import Example
 from plurimask.data.preprocessing import draw_labels
 from plurimask.distribution import most_likely
-from plurimask.evaluation.evaluate import ExampleView
+from plurimask.evaluation.evaluate import EvaluatedImage, ExampleView
 from plurimask.figures.errors import ErrorRow
 from plurimask.figures.latents import LatentPlane
 from plurimask.figures.modes import ModeStrip, flipped_names
@@ -34,30 +32,19 @@ STRIP_SAMPLES = 64
 """Samples among which modes are looked for."""
 
 
-def drawn_rows(
-    run: Run, view: ExampleView, captions: Sequence[str], chosen: Sequence[int], sampling: Sampling
-) -> Iterator[tuple[GridRow, ErrorRow]]:
-    """What was evaluated, drawn once more: an image's samples depend on the seed and on its name alone."""
-    stored = {number: view.examples[view.indices[number]] for number in chosen}
-
-    def images() -> Iterator[tuple[str, Tensor]]:
-        for number in chosen:
-            yield stored[number].name, view.preprocessing.image(stored[number].image)
-
-    numbers = iter(chosen)
-    for names, samples, statistics in predict_images(run.method, images(), sampling):
-        uncertain = (statistics.entropy(), statistics.mutual_information(), statistics.variance())
-        maps = (samples.transpose(0, 1), statistics.mean(), *uncertain)
-        for position, name in enumerate(names):
-            number = next(numbers)
-            example = view.preprocessing.view(stored.pop(number))
-            image, raters = example.image.numpy(), shown_raters(example, sampling.seed).numpy()
-            own, mean, entropy, information, variance = (part[position].cpu().numpy() for part in maps)
-            caption = captions[number]
-            yield (
-                GridRow(name, image, raters, own, mean, entropy, caption),
-                ErrorRow(name, image, raters, mean, entropy, information, variance),
-            )
+def drawn_row(
+    image: EvaluatedImage, view: ExampleView, number: int, caption: str, seed: int
+) -> tuple[GridRow, ErrorRow]:
+    """An evaluated image, the one of this number in the view, with its values and raters as they are stored."""
+    seen = view.preprocessing.view(view.examples[view.indices[number]])
+    name, values, raters = seen.name, seen.image.numpy(), shown_raters(seen, seed).numpy()
+    samples, mean, entropy, information, variance = (
+        maps.numpy() for maps in (image.samples, image.mean, image.entropy, image.mutual_information, image.variance)
+    )
+    return (
+        GridRow(name, values, raters, samples, mean, entropy, caption),
+        ErrorRow(name, values, raters, mean, entropy, information, variance),
+    )
 
 
 def shown_raters(example: Example, seed: int) -> Tensor:

@@ -43,21 +43,21 @@ def train_run(
         hardware: devices and machines; the first device by default.
 
     Returns:
-        `steps`, `minutes`, `best_ged` and `stopped`; see `plurimask.train.fit`.
+        `steps`, `minutes`, `best_ged` and `stopped`; see `plurimask.training.fit.fit`.
 
     Raises:
         InputError: unknown or impossible settings, data without a training split, or a run in `out` already.
     """
     from plurimask.training.batches import TrainingData
-    from plurimask.training.fit import check_hardware, fit
-    from plurimask.training.keeper import TrainingJob
-    from plurimask.training.processes import is_first_process
+    from plurimask.training.checkpoint import TrainingJob
+    from plurimask.training.devices import is_first_process, open_fabric
+    from plurimask.training.fit import fit
 
     folder = Path(out)
     if "train" not in source.splits:
         raise InputError(f"the data have no split 'train', only {', '.join(source.splits)}: add one to train on")
     record = _continued(read_record(folder), plan) if resume else _new_record(plan, source)
-    check_hardware(hardware)
+    open_fabric(hardware)  # a machine without such devices is refused before anything is written
     torch.manual_seed(record.seed)
     method = build_method(record.method, **record.config)
     if is_first_process():
