@@ -32,6 +32,7 @@ def train(data: Path, out: Path, *words: str) -> Path:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [ENTRY_POINT, IMPORT_PATH])
 def test_it_trains_evaluates_reports_and_predicts(
     package: Path, lesion_folder: Path, tmp_path: Path, name: str
@@ -51,6 +52,7 @@ def test_it_trains_evaluates_reports_and_predicts(
     assert main(["train", data, "--method", name, "--out", str(run), "--resume", "--max-steps", "6"]) == 0
 
 
+@pytest.mark.slow
 def test_it_is_a_member_of_ensembles_and_a_contender(package: Path, lesion_folder: Path, tmp_path: Path) -> None:
     settings = tmp_path / "settings.yaml"
     members = ["--method", "ensemble", "--members", IMPORT_PATH, "unet", ENTRY_POINT]
@@ -85,6 +87,7 @@ def test_it_is_listed_and_has_a_preset(package: Path, capsys: pytest.CaptureFixt
     assert "Known: small" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_is_loaded_where_the_package_is(package: Path, lesion_folder: Path, tmp_path: Path) -> None:
     run = train(lesion_folder, tmp_path / "run", "--method", ENTRY_POINT)
     code = f"from plurimask import load_run; print(type(load_run({str(run)!r}).method).__name__)"
