@@ -16,7 +16,8 @@ from torch.nn import functional
 from plurimask.nn.convolution import thinned
 from plurimask.nn.moments.moments import Moments, Propagation, Spent, total_variance
 
-_CONVOLUTIONS: dict[type[nn.Module], Any] = {
+_APPLIED: dict[type[nn.Module], Any] = {
+    nn.Linear: functional.linear,
     nn.Conv1d: functional.conv1d,
     nn.Conv2d: functional.conv2d,
     nn.Conv3d: functional.conv3d,
@@ -39,12 +40,7 @@ def convolution(
     stride: int | tuple[int, ...] = layer.stride
     if set(layer.kernel_size) == {1} and layer.padding in ("valid", (0,) * len(layer.stride)):
         x, stride = x.moved(lambda values: thinned(values, layer.stride)), 1
-    rest = (stride, layer.padding, layer.dilation, layer.groups)
-    convolve, floor = _CONVOLUTIONS[type(layer)], _floor(layer.weight, layer.out_channels, how)
-    return Moments(
-        convolve(x.mean, layer.weight, layer.bias, *rest),
-        convolve(x.variance, _squared(layer.weight, factors), floor, *rest),
-    )
+    return _weighted(layer, x, how, factors, stride, layer.padding, layer.dilation, layer.groups)
 
 
 def transposed_convolution(
@@ -55,29 +51,22 @@ def transposed_convolution(
 ) -> Moments:
     """Any stride, padding, dilation and number of groups."""
     rest = (layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
-    convolve, floor = _CONVOLUTIONS[type(layer)], _floor(layer.weight, layer.out_channels, how)
-    return Moments(
-        convolve(x.mean, layer.weight, layer.bias, *rest),
-        convolve(x.variance, _squared(layer.weight, factors), floor, *rest),
-    )
+    return _weighted(layer, x, how, factors, *rest)
 
 
-def linear(layer: nn.Linear, x: Moments, how: Propagation, factors: Tensor | None = None) -> Moments:
-    floor = _floor(layer.weight, layer.out_features, how)
-    return Moments(
-        functional.linear(x.mean, layer.weight, layer.bias),
-        functional.linear(x.variance, _squared(layer.weight, factors), floor),
-    )
-
-
-def _squared(weight: Tensor, factors: Tensor | None) -> Tensor:
-    return weight.square() if factors is None else weight.square() * factors.exp()
+def _weighted(layer: Any, x: Moments, how: Propagation, factors: Tensor | None = None, *rest: Any) -> Moments:
+    apply, squared = _APPLIED[type(layer)], layer.weight.square()
+    # The floor as the bias of the layer that carries the variances: it costs nothing there.
+    channels = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+    floor = layer.weight.new_full((channels,), how.floor) if how.floor else None
+    squared = squared if factors is None else squared * factors.exp()
+    return Moments(apply(x.mean, layer.weight, layer.bias, *rest), apply(x.variance, squared, floor, *rest))
 
 
 WEIGHTED_LAYERS: Mapping[type[nn.Module], Any] = {
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), convolution),
     **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), transposed_convolution),
-    nn.Linear: linear,
+    nn.Linear: _weighted,
 }
 """Layers of sums with weights, and their rules."""
 
@@ -154,8 +143,3 @@ def _follow(layer: Any, mean: Tensor, variance: Tensor, count: int) -> None:
     share = 1 / float(layer.num_batches_tracked) if layer.momentum is None else layer.momentum
     layer.running_mean.lerp_(mean.to(layer.running_mean.dtype), share)
     layer.running_var.lerp_((variance * (count / max(1, count - 1))).to(layer.running_var.dtype), share)
-
-
-def _floor(weight: Tensor, channels: int, how: Propagation) -> Tensor | None:
-    """The floor as the bias of the layer that carries the variances: it costs nothing there."""
-    return weight.new_full((channels,), how.floor) if how.floor else None

@@ -32,6 +32,7 @@ BLOCK = 2**17
 """Elements: some blocks of float32 fit into a processor's second-level caches."""
 
 Formula: TypeAlias = Callable[..., tuple[Tensor, ...]]
+_WithConstants: TypeAlias = tuple[Formula, tuple[float, ...]]
 _WRITING: dict[Formula, Callable[..., None]] = {leaky_moments: leaky_moments_into}
 """Formulas that have a form which writes its results where they belong."""
 _NOT_COMPILED: set[Formula] = set()
@@ -54,7 +55,8 @@ def fused_leaky(
     """
     inputs = (mean, variance)
     if torch.is_grad_enabled() and (mean.requires_grad or variance.requires_grad):
-        moments: tuple[Tensor, Tensor] = _Leaky.apply(*inputs, slope, floor, compiled)  # type: ignore[no-untyped-call]
+        formula, gradients = (leaky_moments, (slope, floor)), (leaky_gradients, (slope,))
+        moments: tuple[Tensor, Tensor] = _Fused.apply(formula, gradients, compiled, *inputs)  # type: ignore[no-untyped-call]
         return moments
     one, other = _apply(leaky_moments, inputs, 2, (slope, floor), compiled, overwrite)
     return one, other
@@ -70,24 +72,27 @@ def fused_larger(
     first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], compiled: bool = False
 ) -> tuple[Tensor, Tensor]:
     """`larger_moments` of (mean, variance) and (mean, variance) as one differentiable function."""
-    moments: tuple[Tensor, Tensor] = _Larger.apply(*first, *second, compiled)  # type: ignore[no-untyped-call]
+    formula, gradients = (larger_moments, ()), (larger_gradients, ())
+    moments: tuple[Tensor, Tensor] = _Fused.apply(formula, gradients, compiled, *first, *second)  # type: ignore[no-untyped-call]
     return moments
 
 
-class _Leaky(torch.autograd.Function):
+class _Fused(torch.autograd.Function):
+    """A formula with its constants, and that of its gradients with theirs."""
+
     @staticmethod
     def forward(
-        ctx: Any, mean: Tensor, variance: Tensor, slope: float, floor: float, compiled: bool
+        ctx: Any, formula: _WithConstants, gradients: _WithConstants, compiled: bool, *inputs: Tensor
     ) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(mean, variance)
-        ctx.slope, ctx.compiled = slope, compiled
-        return _apply(leaky_moments, [mean, variance], 2, (slope, floor), compiled)
+        ctx.save_for_backward(*inputs)
+        ctx.gradients, ctx.compiled = gradients, compiled
+        return _apply(formula[0], inputs, 2, formula[1], compiled)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, of_mean: Tensor, of_variance: Tensor) -> tuple[Tensor | None, ...]:
-        inputs = [*ctx.saved_tensors, of_mean, of_variance]
-        return (*_apply(leaky_gradients, inputs, 2, (ctx.slope,), ctx.compiled), None, None, None)
+    def backward(ctx: Any, *of_results: Tensor) -> tuple[Tensor | None, ...]:
+        (formula, constants), inputs = ctx.gradients, ctx.saved_tensors
+        return (None, None, None, *_apply(formula, (*inputs, *of_results), len(inputs), constants, ctx.compiled))
 
 
 class _LearnedLeaky(torch.autograd.Function):
@@ -102,28 +107,6 @@ class _LearnedLeaky(torch.autograd.Function):
         mean, variance, slope = ctx.saved_tensors
         inputs = (mean, variance, of_mean, of_variance, slope)
         return (*leaky_gradients(*inputs), slope_gradient(*inputs).sum_to_size(slope.shape))
-
-
-class _Larger(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, mean1: Tensor, variance1: Tensor, mean2: Tensor, variance2: Tensor, compiled: bool
-    ) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(mean1, variance1, mean2, variance2)
-        ctx.compiled = compiled
-        return _apply(larger_moments, [mean1, variance1, mean2, variance2], 2, (), compiled)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, of_mean: Tensor, of_variance: Tensor) -> tuple[Tensor | None, ...]:
-        inputs = [*ctx.saved_tensors, of_mean, of_variance]
-        return (*_apply(_larger_gradients, inputs, 4, (), ctx.compiled), None)
-
-
-def _larger_gradients(
-    mean1: Tensor, variance1: Tensor, mean2: Tensor, variance2: Tensor, of_mean: Tensor, of_variance: Tensor
-) -> tuple[Tensor, ...]:
-    return larger_gradients((mean1, mean2), (variance1, variance2), of_mean, of_variance)
 
 
 def _apply(
@@ -142,9 +125,9 @@ def _apply(
     flat = [one.as_strided((one.numel(),), (1,)) for one in aligned]
     overwrite = overwrite and all(one.dtype == like.dtype for one in flat[:num_outputs])
     with torch.autocast(flat[0].device.type, enabled=False):
-        compiled_results = _compiled_results(formula, (*flat, *constants), overwrite) if compiled else None
-        if compiled_results is not None:
-            results = compiled_results
+        results = _compiled_results(formula, (*flat, *constants), overwrite) if compiled else None
+        if results is not None:
+            pass
         elif flat[0].device.type != "cpu" or like.numel() <= BLOCK:
             results = _converting(formula)(*flat, *constants)
         else:

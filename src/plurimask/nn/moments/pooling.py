@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -65,40 +66,29 @@ def max_pool(x: Moments, window: Window, how: Propagation) -> Moments:
     Raises:
         ValueError: "symmetric", and the window has not two places along each of two axes.
     """
+    larger = partial(_larger, compiled=is_compiled(how, x))
     if how.max_pool == "pairwise":
         for axis in reversed(range(len(window.kernel_size))):
-            x = _largest(_taps(x, window, axis), how)
+            x = reduce(larger, _taps(x, window, axis))
         return x.raised(how.floor)
     if window.kernel_size != (2, 2):
         raise ValueError(f"max_pool='symmetric' is for windows of 2 x 2, not {window.kernel_size}: use 'pairwise'")
-    four = [one for row in _taps(x, window, 0, whole=True) for one in _taps(row, window, 1, whole=True)]
-    pairings = [_largest([_larger(four[0], four[k], how), _larger(*_others(four, k), how)], how) for k in (1, 2, 3)]
-    means, variances = zip(*pairings, strict=True)
+    a, b, c, d = (one for row in _taps(x, window, 0, whole=True) for one in _taps(row, window, 1, whole=True))
+    pairings = (((a, b), (c, d)), ((a, c), (b, d)), ((a, d), (b, c)))
+    means, variances = zip(*(larger(larger(*one), larger(*other)) for one, other in pairings), strict=True)
     return Moments(sum(means[1:], means[0]) / 3, sum(variances[1:], variances[0]) / 3).raised(how.floor)
 
 
-def _others(four: Sequence[Moments], partner: int) -> tuple[Moments, Moments]:
-    first, second = (one for number, one in enumerate(four) if number not in (0, partner))
-    return first, second
-
-
-def _largest(values: Sequence[Moments], how: Propagation) -> Moments:
-    largest = values[0]
-    for value in values[1:]:
-        largest = _larger(largest, value, how)
-    return largest
-
-
-def _larger(one: Moments, other: Moments, how: Propagation) -> Moments:
+def _larger(one: Moments, other: Moments, compiled: bool) -> Moments:
     """The larger of two; where the second is shorter along some axis, the rest of the first has no rival."""
     for axis in range(2, one.mean.ndim):
         common, length = other.mean.shape[axis], one.mean.shape[axis]
         if common < length:
             alone = one.moved(lambda values, a=axis, c=common, n=length: values.narrow(a, c, n - c))  # type: ignore[misc]
             rivals = one.moved(lambda values, a=axis, c=common: values.narrow(a, 0, c))  # type: ignore[misc]
-            both = _larger(rivals, other, how)
+            both = _larger(rivals, other, compiled)
             return Moments(*(torch.cat(parts, axis) for parts in zip(both, alone, strict=True)))
-    return Moments(*fused_larger((one.mean, one.variance), (other.mean, other.variance), is_compiled(how, one)))
+    return Moments(*fused_larger(one, other, compiled))
 
 
 def _taps(x: Moments, window: Window, axis: int, whole: bool = False) -> list[Moments]:

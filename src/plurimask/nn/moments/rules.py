@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -12,7 +13,7 @@ from torch.nn import functional
 
 from plurimask.nn.moments import affine
 from plurimask.nn.moments.activation import dropout, leaky_relu, prelu, softmax
-from plurimask.nn.moments.moments import Moments, Propagation, joined, scaled, sum_of
+from plurimask.nn.moments.moments import Moments, Propagation, scaled
 from plurimask.nn.moments.pooling import Resizing, Window, average_pool, global_average_pool, max_pool, resize
 
 LayerRule: TypeAlias = Callable[[Any, Moments, Propagation], Moments]
@@ -23,36 +24,30 @@ def _same(value: Any, dims: int) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, list | tuple) else (value,) * dims
 
 
+_MAX_POOL = ("stride", "padding", "dilation", "ceil_mode", "return_indices")
+_AVERAGE_POOL = ("stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
+
+
 def _max_pool(x: Moments, kernel_size: Any, *rest: Any, how: Propagation, **named: Any) -> Moments:
-    names = ("stride", "padding", "dilation", "ceil_mode", "return_indices")
-    given = {**dict(zip(names, rest, strict=False)), **named}
+    given = {**dict(zip(_MAX_POOL, rest, strict=False)), **named}
     if given.get("return_indices"):
         raise ValueError("a max-pool that returns indices has no moments")
-    dims = x.mean.ndim - 2
-    stride = given.get("stride")
-    window = Window(
-        _same(kernel_size, dims),
-        _same(kernel_size if stride is None or stride == [] else stride, dims),
-        _same(given.get("padding", 0), dims),
-        _same(given.get("dilation", 1), dims),
-        bool(given.get("ceil_mode", False)),
-    )
+    stride = kernel_size if given.get("stride") in (None, []) else given["stride"]
+    sizes = (kernel_size, stride, given.get("padding", 0), given.get("dilation", 1))
+    window = Window(*(_same(size, x.mean.ndim - 2) for size in sizes), bool(given.get("ceil_mode", False)))
     return max_pool(x, window, how)
 
 
 def _max_pool_layer(layer: Any, x: Moments, how: Propagation) -> Moments:
-    names = ("stride", "padding", "dilation", "ceil_mode", "return_indices")
-    return _max_pool(x, layer.kernel_size, how=how, **{name: getattr(layer, name) for name in names})
+    return _max_pool(x, layer.kernel_size, *(getattr(layer, name) for name in _MAX_POOL), how=how)
 
 
 def _average_pool(x: Moments, kernel_size: Any, *rest: Any, how: Propagation, **named: Any) -> Moments:
-    names = ("stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
-    return average_pool(x, {"kernel_size": kernel_size, **dict(zip(names, rest, strict=False)), **named}, how)
+    return average_pool(x, {"kernel_size": kernel_size, **dict(zip(_AVERAGE_POOL, rest, strict=False)), **named}, how)
 
 
 def _average_pool_layer(layer: Any, x: Moments, how: Propagation) -> Moments:
-    names = ("stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
-    return _average_pool(x, layer.kernel_size, how=how, **{name: getattr(layer, name) for name in names})
+    return _average_pool(x, layer.kernel_size, *(getattr(layer, name) for name in _AVERAGE_POOL), how=how)
 
 
 def _adaptive_average(x: Moments, output_size: Any, how: Propagation) -> Moments:
@@ -66,8 +61,8 @@ def _resize(x: Moments, *rest: Any, how: Propagation, **named: Any) -> Moments:
 
 
 def _upsample(layer: nn.Upsample, x: Moments, how: Propagation) -> Moments:
-    given = {name: getattr(layer, name) for name in ("size", "scale_factor", "mode", "align_corners")}
-    return resize(x, Resizing(**given, recompute_scale_factor=layer.recompute_scale_factor), how)
+    names = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor")
+    return resize(x, Resizing(*(getattr(layer, name) for name in names)), how)
 
 
 def _dropout_layer(layer: Any, x: Moments, how: Propagation) -> Moments:
@@ -100,9 +95,10 @@ def _add(x: Any, other: Any, *, alpha: float = 1, how: Propagation) -> Moments:
     if not isinstance(x, Moments):
         x, other = scaled(other, alpha), x
     elif isinstance(other, Moments):
-        return (
-            scaled(x, 2.0) if other is x and alpha == 1 else sum_of([x, scaled(other, alpha) if alpha != 1 else other])
-        )
+        if other is x and alpha == 1:
+            return scaled(x, 2.0)
+        other = scaled(other, alpha) if alpha != 1 else other
+        return Moments(x.mean + other.mean, x.variance + other.variance)
     else:
         other = alpha * other
     mean = x.mean + other
@@ -128,15 +124,13 @@ def _divide(x: Moments, other: Any, *, how: Propagation) -> Moments:
 
 def _cat(tensors: Any, dim: int = 0, *, axis: int | None = None, how: Propagation) -> Moments:
     dim = dim if axis is None else axis
-    sure = [Moments(one, torch.zeros_like(one)) if isinstance(one, Tensor) else one for one in tensors]
-    return joined(sure, dim)
+    parts = [(one, torch.zeros_like(one)) if isinstance(one, Tensor) else one for one in tensors]
+    return Moments(*(torch.cat(of_parts, dim) for of_parts in zip(*parts, strict=True)))
 
 
 def _mean(x: Moments, dim: Any = None, keepdim: bool = False, *, how: Propagation) -> Moments:
     dims = tuple(range(x.mean.ndim)) if dim is None else _same(dim, 1)
-    count = 1
-    for one in dims:
-        count *= x.mean.shape[one]
+    count = math.prod(x.mean.shape[one] for one in dims)
     return Moments(x.mean.mean(dims, keepdim), x.variance.mean(dims, keepdim) / count).raised(how.floor)
 
 
