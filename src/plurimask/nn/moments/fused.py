@@ -27,14 +27,13 @@ from plurimask.nn.moments.gaussian import (
     leaky_moments_into,
     slope_gradient,
 )
+from plurimask.nn.moments.moments import precise
 
 BLOCK = 2**17
 """Elements: some blocks of float32 fit into a processor's second-level caches."""
 
 Formula: TypeAlias = Callable[..., tuple[Tensor, ...]]
 _WithConstants: TypeAlias = tuple[Formula, tuple[float, ...]]
-_WRITING: dict[Formula, Callable[..., None]] = {leaky_moments: leaky_moments_into}
-"""Formulas that have a form which writes its results where they belong."""
 _NOT_COMPILED: set[Formula] = set()
 """Formulas that the machine's compiler has failed on."""
 
@@ -121,22 +120,21 @@ def _apply(
     and memory layout. `overwrite`: the first inputs may take the results.
     """
     like = torch.empty_like(inputs[0], device="meta")  # dense, in the order of the input's strides
-    aligned = [one if one.stride() == like.stride() else _in_order_of(like, one) for one in inputs]
-    flat = [one.as_strided((one.numel(),), (1,)) for one in aligned]
+    flat = [_in_order_of(like, one).as_strided((one.numel(),), (1,)) for one in inputs]
     overwrite = overwrite and all(one.dtype == like.dtype for one in flat[:num_outputs])
     with torch.autocast(flat[0].device.type, enabled=False):
         results = _compiled_results(formula, (*flat, *constants), overwrite) if compiled else None
-        if results is not None:
-            pass
-        elif flat[0].device.type != "cpu" or like.numel() <= BLOCK:
+        if results is None and (flat[0].device.type != "cpu" or like.numel() <= BLOCK):
             results = _converting(formula)(*flat, *constants)
-        else:
+        elif results is None:
             outputs = flat[:num_outputs] if overwrite else [torch.empty_like(flat[0]) for _ in range(num_outputs)]
             results = _in_blocks(formula, flat, constants, outputs)
     return tuple(result.as_strided(like.shape, like.stride()) for result in results)
 
 
 def _in_order_of(like: Tensor, values: Tensor) -> Tensor:
+    if values.stride() == like.stride():
+        return values
     return torch.empty_strided(like.shape, like.stride(), dtype=values.dtype, device=values.device).copy_(values)
 
 
@@ -144,29 +142,25 @@ def _in_blocks(
     formula: Formula, inputs: Sequence[Tensor], constants: tuple[Any, ...], outputs: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:
     """Of flat tensors, a block of memory at a time."""
-    writing = _WRITING.get(formula) if inputs[0].dtype in (torch.float32, torch.float64) else None
-    scratch = torch.empty(4, BLOCK, dtype=inputs[0].dtype) if writing is not None else None
+    writing = formula is leaky_moments and inputs[0].dtype in (torch.float32, torch.float64)
+    scratch = torch.empty(4, BLOCK if writing else 0, dtype=inputs[0].dtype)
     for start in range(0, len(inputs[0]), BLOCK):
         block = slice(start, start + BLOCK)
-        arguments = [*(_precise(one[block]) for one in inputs), *constants]
-        if writing is not None and scratch is not None:
-            size = len(inputs[0][block])
-            writing(tuple(output[block] for output in outputs), scratch[:, :size], *arguments)
-            continue
-        for output, value in zip(outputs, formula(*arguments), strict=True):
-            output[block] = value
+        arguments = [*(precise(one[block]) for one in inputs), *constants]
+        if writing:
+            out, own = (outputs[0][block], outputs[1][block]), scratch[:, : len(inputs[0][block])].unbind()
+            leaky_moments_into(out, own, *arguments)
+        else:
+            for output, value in zip(outputs, formula(*arguments), strict=True):
+                output[block] = value
     return tuple(outputs)
-
-
-def _precise(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()
 
 
 def _converting(formula: Formula) -> Formula:
     """The formula on the inputs made precise, its results in the precision of the first input."""
 
     def converted(*arguments: Any) -> tuple[Tensor, ...]:
-        values = [_precise(one) if isinstance(one, Tensor) else one for one in arguments]
+        values = [precise(one) if isinstance(one, Tensor) else one for one in arguments]
         return tuple(result.to(arguments[0].dtype) for result in formula(*values))
 
     return converted

@@ -45,13 +45,9 @@ _RATIO = (
 
 
 def leaky_moments(mean: Tensor, variance: Tensor, slope: float | Tensor, floor: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Mean and variance of a leaky ReLU (slope 0: of a ReLU) of Gaussians.
+    """Mean and variance of a leaky ReLU (slope 0: of a ReLU) of Gaussians, of variances at least 0.
 
-    Args:
-        mean: any shape.
-        variance: of that shape, at least 0.
-        slope: for values below 0; a number, or a tensor that can be broadcast.
-        floor: added to the variance.
+    The slope for values below 0 is a number, or a tensor that can be broadcast; the floor is added to the variance.
     """
     sigma, above, _, h, low = _parts(mean, variance)
     if isinstance(slope, float) and slope == 0:

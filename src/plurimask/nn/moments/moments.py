@@ -56,6 +56,11 @@ class Propagation(NamedTuple):
     needed, which a training asks for often enough, and there is a compiler."""
 
 
+def precise(values: Tensor) -> Tensor:
+    """In float32, or in float64 if they are."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
 def scaled(x: Moments, factor: float | Tensor) -> Moments:
     """factor * x: the variance times its square."""
     return Moments(x.mean * factor, x.variance * (factor * factor))

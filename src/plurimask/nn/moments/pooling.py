@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial, reduce
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -35,14 +36,6 @@ def average_pool(x: Moments, window: dict[str, Any], how: Propagation) -> Moment
     divisor = pool(ones, **{**window, "divisor_override": 1}) / pool(ones, **window)
     mean, variance = pool(x.mean, **window), pool(x.variance, **window)
     return Spent(mean, variance.div_(divisor.to(variance.dtype))).raised(how.floor)
-
-
-def global_average_pool(x: Moments, how: Propagation) -> Moments:
-    """The mean over all places: `(B, F, *spatial)` -> `(B, F, 1, ...)`."""
-    dims = tuple(range(2, x.mean.ndim))
-    count = math.prod(x.mean.shape[2:])
-    mean, variance = x.mean.mean(dims, keepdim=True), x.variance.mean(dims, keepdim=True) / count
-    return Spent(mean, variance).raised(how.floor)
 
 
 # ---- the largest of a window --------------------------------------------------------------------------------------
@@ -105,20 +98,10 @@ def _taps(x: Moments, window: Window, axis: int, whole: bool = False) -> list[Mo
         count -= 1
     after = (count - 1) * step + apart * (size - 1) + 1 - pad - length
     if pad or (after > 0 and (whole or (size, apart) != (step, 1))):
-        x, pad, after = _padded(x, axis, pad, max(0, after)), 0, 0
-    starts = [place * apart for place in range(size)]
-    end = (count - 1) * step + 1
-    return [
-        x.moved(lambda values, s=start: _every(values, axis + 2, s, min(s + end, values.shape[axis + 2]), step))  # type: ignore[misc]
-        for start in starts
-        if start < x.mean.shape[axis + 2]
-    ]
-
-
-def _every(values: Tensor, dim: int, start: int, end: int, step: int) -> Tensor:
-    index = [slice(None)] * values.ndim
-    index[dim] = slice(start, end, step)
-    return values[tuple(index)]
+        x = _padded(x, axis, pad, max(0, after))
+    reach, later_axes = (count - 1) * step + 1, [slice(None)] * (x.mean.ndim - 3 - axis)
+    starts = [place * apart for place in range(size) if place * apart < x.mean.shape[axis + 2]]
+    return [x.moved(itemgetter((..., slice(start, start + reach, step), *later_axes))) for start in starts]
 
 
 def _padded(x: Moments, axis: int, before: int, after: int) -> Moments:
@@ -162,11 +145,10 @@ def resize(x: Moments, to: Resizing, how: Propagation) -> Moments:
     factors = to.scale_factor if isinstance(to.scale_factor, Sequence) else [to.scale_factor] * (mean.ndim - 2)
     mixtures: dict[int, _Mixture] = {}
     for axis, factor in enumerate(factors):
-        before, after = x.mean.shape[axis + 2], mean.shape[axis + 2]
-        if before != after:
+        sizes = x.mean.shape[axis + 2], mean.shape[axis + 2]
+        if sizes[0] != sizes[1]:
             given = None if to.recompute_scale_factor else factor
-            source = _sources(before, after, bool(to.align_corners), given)
-            mixtures[axis + 2] = _mixture(source, before, x.variance)
+            mixtures[axis + 2] = _mixture(sizes, bool(to.align_corners), given, x.variance)
     return Moments(mean, _interpolated(x.variance, mixtures, how.floor))
 
 
@@ -178,19 +160,15 @@ class _Mixture(NamedTuple):
     of_lower: Tensor
     of_upper: Tensor
 
-    def part(self, places: slice) -> _Mixture:
-        return _Mixture(*(one[places] for one in self))
 
-
-def _sources(before: int, after: int, align_corners: bool, factor: float | None) -> Tensor:
-    """Where each place along an axis comes from, in units of the places before."""
+def _mixture(sizes: tuple[int, int], align_corners: bool, factor: float | None, like: Tensor) -> _Mixture:
+    """Of an axis' sizes before and after; `factor`: how far apart the places lie, if not as far as the sizes say."""
+    before, after = sizes
     places = torch.arange(after, dtype=torch.float64)
     if align_corners:
-        return places * ((before - 1) / max(1, after - 1))
-    return ((places + 0.5) * (1 / factor if factor else before / after) - 0.5).clamp(min=0)
-
-
-def _mixture(source: Tensor, before: int, like: Tensor) -> _Mixture:
+        source = places * ((before - 1) / max(1, after - 1))  # in units of the places before
+    else:
+        source = ((places + 0.5) * (1 / factor if factor else before / after) - 0.5).clamp(min=0)
     lower = source.long().clamp(max=before - 1)
     upper = (lower + 1).clamp(max=before - 1)
     share = torch.where(upper == lower, 0, (source - lower).clamp(max=1))
@@ -230,6 +208,6 @@ def _in_parts(values: Tensor, mixtures: Mapping[int, _Mixture], floor: float) ->
     mixed = values.new_empty(shape)
     for start in range(0, shape[axis], length):
         places = slice(start, min(start + length, shape[axis]))
-        part = _mixed(values, {**mixtures, axis: mixtures[axis].part(places)})
+        part = _mixed(values, {**mixtures, axis: _Mixture(*(one[places] for one in mixtures[axis]))})
         torch.add(part, floor, out=mixed.narrow(axis, start, part.shape[axis]))
     return mixed

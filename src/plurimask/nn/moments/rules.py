@@ -14,9 +14,9 @@ from torch.nn import functional
 from plurimask.nn.moments import affine
 from plurimask.nn.moments.activation import dropout, leaky_relu, prelu, softmax
 from plurimask.nn.moments.moments import Moments, Propagation, scaled
-from plurimask.nn.moments.pooling import Resizing, Window, average_pool, global_average_pool, max_pool, resize
+from plurimask.nn.moments.pooling import Resizing, Window, average_pool, max_pool, resize
 
-LayerRule: TypeAlias = Callable[[Any, Moments, Propagation], Moments]
+LayerRule: TypeAlias = Callable[..., Moments]
 FunctionRule: TypeAlias = Callable[..., Any]
 
 
@@ -34,8 +34,8 @@ def _max_pool(x: Moments, kernel_size: Any, *rest: Any, how: Propagation, **name
         raise ValueError("a max-pool that returns indices has no moments")
     stride = kernel_size if given.get("stride") in (None, []) else given["stride"]
     sizes = (kernel_size, stride, given.get("padding", 0), given.get("dilation", 1))
-    window = Window(*(_same(size, x.mean.ndim - 2) for size in sizes), bool(given.get("ceil_mode", False)))
-    return max_pool(x, window, how)
+    kernel, steps, padding, dilation = (_same(size, x.mean.ndim - 2) for size in sizes)
+    return max_pool(x, Window(kernel, steps, padding, dilation, bool(given.get("ceil_mode", False))), how)
 
 
 def _max_pool_layer(layer: Any, x: Moments, how: Propagation) -> Moments:
@@ -53,20 +53,12 @@ def _average_pool_layer(layer: Any, x: Moments, how: Propagation) -> Moments:
 def _adaptive_average(x: Moments, output_size: Any, how: Propagation) -> Moments:
     if any(size != 1 for size in _same(output_size, x.mean.ndim - 2)):
         raise ValueError(f"an adaptive average pool to {output_size} has no rule: only the global one, to 1")
-    return global_average_pool(x, how)
-
-
-def _resize(x: Moments, *rest: Any, how: Propagation, **named: Any) -> Moments:
-    return resize(x, Resizing(*rest, **named), how)
+    return _mean(x, tuple(range(2, x.mean.ndim)), True, how=how)
 
 
 def _upsample(layer: nn.Upsample, x: Moments, how: Propagation) -> Moments:
     names = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor")
     return resize(x, Resizing(*(getattr(layer, name) for name in names)), how)
-
-
-def _dropout_layer(layer: Any, x: Moments, how: Propagation) -> Moments:
-    return dropout(x, layer.p, layer.training)
 
 
 def _dropout(x: Moments, p: float = 0.5, training: bool = True, inplace: bool = False, *, how: Propagation) -> Moments:
@@ -149,15 +141,10 @@ def _moving(function: Callable[..., Tensor]) -> FunctionRule:
     return rule
 
 
-def _unchanged(layer: nn.Module, x: Moments, how: Propagation) -> Moments:
-    return x
-
-
 AFFINE_LAYERS: Mapping[type[nn.Module], LayerRule] = {
     **affine.WEIGHTED_LAYERS,
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), affine.batch_norm),
-    nn.GroupNorm: affine.group_norm,
-    **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), affine.instance_norm),
+    **dict.fromkeys((nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), affine.group_norm),
 }
 """The rules of layers whose results are always new tensors."""
 
@@ -166,7 +153,10 @@ LAYER_RULES: Mapping[type[nn.Module], LayerRule] = {
     nn.ReLU: lambda layer, x, how: leaky_relu(x, 0.0, how),
     nn.LeakyReLU: lambda layer, x, how: leaky_relu(x, layer.negative_slope, how),
     nn.PReLU: prelu,
-    **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), _dropout_layer),
+    **dict.fromkeys(
+        (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+        lambda layer, x, how: dropout(x, layer.p, layer.training),
+    ),
     **dict.fromkeys((nn.MaxPool2d, nn.MaxPool3d), _max_pool_layer),
     **dict.fromkeys((nn.AvgPool2d, nn.AvgPool3d), _average_pool_layer),
     **dict.fromkeys(
@@ -176,7 +166,7 @@ LAYER_RULES: Mapping[type[nn.Module], LayerRule] = {
     **dict.fromkeys((nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d), _upsample),
     nn.Softmax: _softmax_layer,
     nn.Softmax2d: lambda layer, x, how: softmax(x, -3),
-    nn.Identity: _unchanged,
+    nn.Identity: lambda layer, x, how: x,
     nn.Flatten: lambda layer, x, how: x.moved(layer),
 }
 """The rule of each kind of layer: (layer, moments, how) -> moments."""
@@ -214,7 +204,10 @@ FUNCTION_RULES: Mapping[Callable[..., Any], FunctionRule] = {
         (functional.adaptive_avg_pool1d, functional.adaptive_avg_pool2d, functional.adaptive_avg_pool3d),
         _adaptive_average,
     ),
-    **dict.fromkeys((functional.interpolate, functional.upsample), _resize),
+    **dict.fromkeys(
+        (functional.interpolate, functional.upsample),
+        lambda x, *rest, how, **named: resize(x, Resizing(*rest, **named), how),
+    ),
     **dict.fromkeys((functional.softmax, torch.softmax), _softmax),
     functional.pad: _pad,
     **dict.fromkeys((torch.cat, torch.concat), _cat),
