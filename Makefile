@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROCESSES ?= 2
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format docs clean
 
 demo: $(READY)
 	$(BIN)/plurimask demo --out demo --overwrite
@@ -24,6 +24,12 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The pages and tables that are made from the code.
+docs: $(READY)
+	$(BIN)/python docs/make_architecture.py
+	$(BIN)/python docs/make_methods.py
+	$(BIN)/python docs/make_metrics.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -40,6 +40,8 @@ class LatentSegmentation(SegmentationDistribution):
     Latents are a tuple with a tensor for each level: `(N, B, L)`, one vector an image, or `(N, B, L, *spatial)`, a map.
     """
 
+    images: Tensor
+    """`(B, K, *spatial)`."""
     prior: Gaussian | None
     """p(z | image) of a single latent vector, `(B, L)`; None where latents are maps or depend on each other."""
 
@@ -48,11 +50,18 @@ class LatentSegmentation(SegmentationDistribution):
         """Standard normal noise of each level -> draws from the prior."""
 
     @abc.abstractmethod
+    def posteriors_of(self, images: Tensor, labels: Tensor) -> Sequence[Gaussian]:
+        """Of P images and P label maps `(P, *spatial)`, of each level: see `posterior`."""
+
     def posterior(self, labels: Tensor) -> tuple[Gaussian, ...]:
         """Which latents stand for label maps `(N, B, *spatial)`, uint8: of each level q(z | image, label map).
 
         The Gaussians have the shape of latents; that of a level is given the means of the levels before it.
         """
+        images = self.images.repeat(len(labels), *[1] * (self.images.ndim - 1))
+        with self.precision():
+            levels = self.posteriors_of(images, labels.flatten(0, 1).to(images.device))
+        return tuple(Gaussian(*(part.view(len(labels), -1, *part.shape[1:]) for part in level)) for level in levels)
 
     @abc.abstractmethod
     def scores_of(self, latents: Sequence[Tensor | None], noise: Noise) -> Tensor:

@@ -5,8 +5,9 @@ import pytest
 import torch
 from scipy import stats
 
-from plurimask.distribution import IGNORE, MixtureSegmentation, entropy
+from plurimask.distribution import IGNORE, entropy
 from plurimask.errors import InputError
+from plurimask.methods.m_heads import MultipleHypotheses
 from plurimask.metrics import (
     ErrorHistogram,
     ErrorHistograms,
@@ -146,27 +147,15 @@ def test_what_is_zero_everywhere_is_silent():
 
 
 def test_spread_is_the_mean_deviation_over_the_classes():
-    class Logits(MixtureSegmentation):
-        """Draws that are given."""
-
-        def __init__(self, scores):
-            self.scores = scores
-
-        logits_shape = property(lambda self: self.scores.shape[1:])
-        draw_elements = property(lambda self: self.scores[0].numel())
-
-        def logits(self, noise):
-            return self.scores[noise]
-
     scores = torch.randn(5, 2, 3, 4, 6, generator=torch.Generator().manual_seed(0))
-    mixture = MixtureSegmentation(Logits(scores), torch.arange(5))
+    mixture = MultipleHypotheses(scores).freeze(1)
     draws = scores.softmax(2).double()
     expected = sum(draws[:, :, k].std(0, correction=0) for k in range(3)) / 3
     found = class_spread(mixture.variance(), dim=1)
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-6)
     halves = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # the largest there is
     assert float(class_spread(halves.var(0, correction=0)[:, None], dim=0)) == 0.5
-    alone = MixtureSegmentation(Logits(scores[:1]), torch.arange(1))
+    alone = MultipleHypotheses(scores[:1]).freeze(1)
     assert not class_spread(alone.variance(), dim=1).any() and not alone.mutual_information().any()
 
 

@@ -77,10 +77,8 @@ class HierarchicalSegmentation(LatentSegmentation):
             )
         return tuple(_by_sample(level.latents, len(noise[0])) for level in levels)
 
-    def posterior(self, labels: Tensor) -> tuple[Gaussian, ...]:
-        repeated = self.images.repeat(len(labels), *[1] * (self.images.ndim - 1))
-        levels = self.method.posterior(repeated, labels.flatten(0, 1).to(self.images.device))
-        return tuple(Gaussian(*(_by_sample(part, len(labels)) for part in level.gaussian)) for level in levels)
+    def posteriors_of(self, images: Tensor, labels: Tensor) -> list[Gaussian]:
+        return [level.gaussian for level in self.method.posterior(images, labels)]
 
     def scores_of(self, latents: Sequence[Tensor | None], noise: Noise) -> Tensor:
         def choose(level: int, prior: Gaussian) -> Tensor:

@@ -24,7 +24,7 @@ from plurimask.latent import Gaussian, LatentSegmentation
 from plurimask.method import Loss, SegmentationMethod
 from plurimask.nn.head import LatentHead
 from plurimask.nn.initialisation import initialise
-from plurimask.nn.latent import GaussianEncoder, posterior_of_samples
+from plurimask.nn.latent import GaussianEncoder
 from plurimask.nn.losses import judgements, maps_of_raters, summed_cross_entropy, with_labels
 from plurimask.nn.settings import UNetSettings
 from plurimask.nn.unet import UNetFeatures
@@ -46,8 +46,8 @@ class ImageLatentSegmentation(LatentSegmentation):
     def latents(self, noise: Noise) -> tuple[Tensor]:
         return (self.prior.transform(noise[0]),)
 
-    def posterior(self, labels: Tensor) -> tuple[Gaussian]:
-        return (posterior_of_samples(self.method.posterior, self.images, labels),)
+    def posteriors_of(self, images: Tensor, labels: Tensor) -> tuple[Gaussian]:
+        return (self.method.posterior(images, labels),)
 
     def scores_of(self, latents: Sequence[Tensor | None], noise: Noise) -> Tensor:
         z = self.latents(noise)[0] if latents[0] is None else latents[0].to(self.prior.mean)

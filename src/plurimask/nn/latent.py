@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -59,10 +59,3 @@ def _bounded(moments: Tensor) -> Gaussian:
     """Means and raw log sigmas, the halves of dimension 1, as a Gaussian."""
     mean, raw = moments.chunk(2, dim=1)
     return Gaussian(mean, LOG_SIGMA_BOUND * torch.tanh(raw / LOG_SIGMA_BOUND))
-
-
-def posterior_of_samples(posterior: Callable[[Tensor, Tensor], Gaussian], images: Tensor, labels: Tensor) -> Gaussian:
-    """A posterior of P images and P label maps, for images `(B, K, *spatial)` and maps `(N, B, *spatial)`."""
-    repeated = images.repeat(len(labels), *[1] * (images.ndim - 1))
-    gaussian = posterior(repeated, labels.flatten(0, 1).to(images.device))
-    return Gaussian(*(part.view(len(labels), -1, *part.shape[1:]) for part in gaussian))

@@ -79,8 +79,10 @@ def _continued(record: RunRecord, plan: Plan) -> RunRecord:
     own = {name: value for name, value in chosen.items() if name in config.model_fields}
     training = {name: value for name, value in chosen.items() if name not in config.model_fields}
     general = ("method", "preset", "seed", "group")
-    stored = {**{name: getattr(record, name) for name in general}, **record.config, **was}
     try:
+        # A run from before a setting was there has its default.
+        settings = config(**record.config).model_dump(mode="json")
+        stored = {**{name: getattr(record, name) for name in general}, **settings, **was}
         new_training = TrainingConfig(**{**was, **training})
         new_config = config(**{**record.config, **own}).model_dump(mode="json")
     except ValidationError as error:
