@@ -15,7 +15,7 @@ def leaky_relu(x: Moments, slope: float, how: Propagation) -> Moments:
 
 
 def prelu(layer: nn.PReLU, x: Moments, how: Propagation) -> Moments:
-    """A leaky ReLU whose slopes, one or one a channel, are learned: not fused, so that they get a gradient."""
+    """A leaky ReLU whose slopes, one or one a channel, are learned."""
     slope = layer.weight if len(layer.weight) == 1 else layer.weight.view(-1, *[1] * (x.mean.ndim - 2))
     mean, variance = learned_leaky(precise(x.mean), precise(x.variance), precise(slope))
     return Moments(mean.to(x.mean.dtype), variance.to(x.mean.dtype)).raised(how.floor)

@@ -25,7 +25,6 @@ from plurimask.nn.moments.gaussian import (
     leaky_gradients,
     leaky_moments,
     leaky_moments_into,
-    slope_gradient,
 )
 from plurimask.nn.moments.moments import precise
 
@@ -62,9 +61,14 @@ def fused_leaky(
 
 
 def learned_leaky(mean: Tensor, variance: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
-    """`leaky_moments` with slopes that can be broadcast and have gradients, in float32 or float64: not in blocks."""
-    moments: tuple[Tensor, Tensor] = _LearnedLeaky.apply(mean, variance, slope)  # type: ignore[no-untyped-call]
-    return moments
+    """`leaky_moments` with slopes that can be broadcast and have gradients.
+
+    Of the two parts of x, which are rectified Gaussians both: max(x, 0) - k max(-x, 0), of covariance minus the product
+    of their means.
+    """
+    (above, spread), (below, other) = fused_leaky(mean, variance, 0.0), fused_leaky(-mean, variance, 0.0)
+    total = spread + slope.square() * other + 2 * slope * above * below
+    return above - slope * below, total.clamp(min=0)
 
 
 def fused_larger(
@@ -92,20 +96,6 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, *of_results: Tensor) -> tuple[Tensor | None, ...]:
         (formula, constants), inputs = ctx.gradients, ctx.saved_tensors
         return (None, None, None, *_apply(formula, (*inputs, *of_results), len(inputs), constants, ctx.compiled))
-
-
-class _LearnedLeaky(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, mean: Tensor, variance: Tensor, slope: Tensor) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(mean, variance, slope)
-        return leaky_moments(mean, variance, slope)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, of_mean: Tensor, of_variance: Tensor) -> tuple[Tensor, ...]:
-        mean, variance, slope = ctx.saved_tensors
-        inputs = (mean, variance, of_mean, of_variance, slope)
-        return (*leaky_gradients(*inputs), slope_gradient(*inputs).sum_to_size(slope.shape))
 
 
 def _apply(

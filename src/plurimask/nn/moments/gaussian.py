@@ -44,13 +44,13 @@ _RATIO = (
 """Of `normal_by_ratio`, the highest power first."""
 
 
-def leaky_moments(mean: Tensor, variance: Tensor, slope: float | Tensor, floor: float = 0.0) -> tuple[Tensor, Tensor]:
+def leaky_moments(mean: Tensor, variance: Tensor, slope: float, floor: float = 0.0) -> tuple[Tensor, Tensor]:
     """Mean and variance of a leaky ReLU (slope 0: of a ReLU) of Gaussians, of variances at least 0.
 
-    The slope for values below 0 is a number, or a tensor that can be broadcast; the floor is added to the variance.
+    The slope is that for values below 0; the floor is added to the variance.
     """
     sigma, above, _, h, low = _parts(mean, variance)
-    if isinstance(slope, float) and slope == 0:
+    if slope == 0:
         return sigma * h, variance * (above - h * low).clamp(min=0) + floor
     share = above + (slope * slope) * (1 - above) - (1 - slope) ** 2 * (h * low)
     return sigma * (h - slope * low), variance * share.clamp(min=0) + floor
@@ -88,7 +88,7 @@ def leaky_moments_into(
 
 
 def leaky_gradients(
-    mean: Tensor, variance: Tensor, of_mean: Tensor, of_variance: Tensor, slope: float | Tensor
+    mean: Tensor, variance: Tensor, of_mean: Tensor, of_variance: Tensor, slope: float
 ) -> tuple[Tensor, Tensor]:
     """What `leaky_moments` hands back: gradients by `mean` and `variance`, given those by its two results.
 
@@ -101,14 +101,6 @@ def leaky_gradients(
     second = of_mean * ((1 - slope) / 2) * density / sigma
     spread = above + slope**2 * below - (1 - slope) * (h - slope * low) * density
     return first, second + of_variance * spread
-
-
-def slope_gradient(
-    mean: Tensor, variance: Tensor, of_mean: Tensor, of_variance: Tensor, slope: float | Tensor
-) -> Tensor:
-    """What `leaky_moments` hands back by the slope, for each element."""
-    sigma, above, _, h, low = _parts(mean, variance)
-    return of_variance * 2 * variance * (slope * (1 - above) + (1 - slope) * (h * low)) - of_mean * sigma * low
 
 
 def larger_moments(mean1: Tensor, variance1: Tensor, mean2: Tensor, variance2: Tensor) -> tuple[Tensor, Tensor]:
