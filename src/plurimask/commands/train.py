@@ -49,7 +49,7 @@ class TrainOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     general = TrainOptions.model_fields
-    first = peek(general, arguments)  # what decides which settings there are, and what they are by default
+    first = peek(general, arguments, "train")  # what decides which settings there are, and what they are by default
     if "method" not in first:  # ends with the help, or with what is missing
         parse(TrainOptions, arguments, "train")
     method = first["method"]
