@@ -53,11 +53,8 @@ def load_run(folder: Path | str) -> Run:
     try:
         method = build_method(record.method, **record.config)
     except InputError as error:
-        others = [
-            name
-            for name in record.packages
-            if name not in ("python", "plurimask") and not any(distributions(name=name))
-        ]
+        needed = record.packages.keys() - {"python", "plurimask"}
+        others = sorted(name for name in needed if not any(distributions(name=name)))
         hint = f" It was trained with {', '.join(others)}, not installed here." if others else ""
         raise InputError(f"{folder}: {error}{hint}") from error
     try:
