@@ -96,6 +96,7 @@ def test_places_may_be_anywhere(words: str) -> None:
         ("d --out x --size None", "--size: expected 2 arguments"),
         ("--out x --widths 4 /", "--widths 4 /: Input should be a valid integer, unable to parse"),
         ("--out x --widths 4 /", "(--widths takes all words up to the next option)"),
+        ("d --out x --drops 0.5 y" + "z" * 300, "unable to parse string as a number"),
         ("d --out x --drops 0.5 0.1 0.75", "--drops 0.5 0.1 0.75: a value is missing"),
         ("d --out x --inner.angle 200", "--inner.angle 200: Input should be less than or equal to 180"),
     ],

@@ -7,6 +7,7 @@ may be written with - or _, and `--name=value` is `--name value`. Every mistake 
 
 from __future__ import annotations
 
+import os
 from argparse import SUPPRESS, ArgumentError, ArgumentParser, BooleanOptionalAction, HelpFormatter, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -68,18 +69,15 @@ def read(general: type[Options], groups: Sequence[Group], arguments: Sequence[st
     """
     parser = _Parser(command, [Group("", general.model_fields), *groups])
     parser.add_argument("-h", "--help", action="help", help="show this and exit")
-    needed = {path: name for path, (name, field) in parser.fields.items() if field.is_required()}
-    usage = [
-        name if name.isupper() else f"{name} {_words(parser.fields[path][1].annotation)}"
-        for path, name in needed.items()
-    ]
+    needed = {path: option for path, option in parser.fields.items() if option[1].is_required()}
+    usage = [name if name.isupper() else f"{name} {_words(field.annotation)}" for name, field in needed.values()]
     parser.usage, parser.description = f"%(prog)s {' '.join(usage)} [options]", general.__doc__
     given, loose = parser.parse_known_intermixed_args([*_separate(arguments)])
     if unknown := next((word for word in loose if word.startswith("--")), None):
         names = [name for name, _ in parser.fields.values() if not name.isupper()]
         raise unknown_name(f"option of plurimask {command}", unknown, names)
     values = parser.values(given)
-    if missing := [name for path, name in needed.items() if path not in values]:
+    if missing := [name for path, (name, _) in needed.items() if path not in values]:
         parser.error(f"{missing[0]} is missing")
     if loose:
         parser.error(f"{loose[0].strip()}: belongs to no option")
@@ -156,7 +154,7 @@ def _settings(name: str, field: FieldInfo, default: Any) -> dict[str, Any]:
     kind, parts = _kind(field)
     if name.isupper():
         return {"nargs": "*" if parts else "?", "metavar": name, **text}
-    if kind is bool and field.annotation is bool:
+    if field.annotation is bool:
         return {"action": BooleanOptionalAction if default else "store_true", **text}
     if parts and Ellipsis not in parts:
         return {"nargs": len(parts), "metavar": tuple(map(_words, parts)), **text}
@@ -179,8 +177,9 @@ def _value(name: str, field: FieldInfo, given: bool | str | list[str]) -> Any:
     except ValidationError as error:
         mistake = error.errors()[0]
         reason = "a value is missing" if mistake["type"] == "missing" else mistake["msg"].removeprefix("Value error, ")
-        greedy = f" ({name} takes all words up to the next option)" if parts and Path(words[-1]).exists() else ""
-        raise InputError(f"{' '.join([name, *words])}: {reason}{greedy}") from None
+        if parts and words and os.path.exists(words[-1]):  # noqa: PTH110  (no word is too long for it)
+            reason += f" ({name} takes all words up to the next option)"
+        raise InputError(f"{' '.join([name, *words])}: {reason}") from None
 
 
 def _kind(field: FieldInfo) -> tuple[Any, tuple[Any, ...]]:

@@ -59,26 +59,20 @@ def main(arguments: Sequence[str]) -> int:
     own, training = resolve(Plan(method, preset, chosen))
     settings = find_method(method).Config.model_fields.items()
     fields = {name: field for name, field in settings if name not in MethodConfig.model_fields}
-    groups = [
-        Group(f"settings of {method}", fields, own),
-        Group("settings of its training", TrainingConfig.model_fields, dict(training)),
-    ]
-    given = read(TrainOptions, groups, arguments, "train")
+    of_training = Group("settings of its training", TrainingConfig.model_fields, dict(training))
+    given = read(TrainOptions, [Group(f"settings of {method}", fields, own), of_training], arguments, "train")
     options = TrainOptions(**{name: given.pop(name) for name in general if name in given})
+    if stored and options.overwrite:
+        raise InputError("--resume and --overwrite exclude each other: continue the run, or replace it")
     # What is not given stays as it was in a run that is resumed.
-    seed, group = (
-        getattr(stored if stored and name not in options.model_fields_set else options, name)
-        for name in ("seed", "group")
-    )
-    plan = Plan(method, preset, merged(chosen, given), seed, group)
-    return _train(options, plan, stored)
+    kept = stored.model_dump(include={"seed", "group"} - options.model_fields_set) if stored else {}
+    options = options.model_copy(update=kept)
+    return _train(options, Plan(method, preset, merged(chosen, given), options.seed, options.group), stored)
 
 
 def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
     from plurimask.training.devices import is_first_process
 
-    if stored and options.overwrite:
-        raise InputError("--resume and --overwrite exclude each other: continue the run, or replace it")
     if stored:
         source = open_run_data(stored, options.data)
         if options.flips is not None:
@@ -90,8 +84,8 @@ def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
         if is_first_process():
             _warn_of_large_steps(source, plan)
     hardware = Hardware(options.accelerator, options.devices, options.nodes)
-    resume = stored is not None
-    outcome = train_run(plan, source, options.out, resume=resume, overwrite=options.overwrite, hardware=hardware)
+    resume, overwrite = options.resume, options.overwrite
+    outcome = train_run(plan, source, options.out, resume=resume, overwrite=overwrite, hardware=hardware)
     if is_first_process():
         _say(outcome, options)
     return 130 if outcome["stopped"] else 0
@@ -105,9 +99,8 @@ def _warn_of_large_steps(source: DataSource, plan: Plan) -> None:
     height, width = source.splits["train"][0].image.shape[-2:]
     if training.batch_size * height * width > MANY_PIXELS:
         console().print(
-            f"Images are {height}x{width}, {training.batch_size} of them in each step: steps will be slow "
-            "on a processor. "
-            "--crop 256 trains on random windows and evaluates whole images."
+            f"Images are {height}x{width}, {training.batch_size} of them in each step: steps will be slow on a "
+            "processor. --crop 256 trains on random windows and evaluates whole images."
         )
 
 
