@@ -67,18 +67,15 @@ def build_method(name: str, **settings: Any) -> SegmentationMethod:
     """
     method = find_method(name)
     config = method.Config(**settings)
-    if not isinstance(config, EnsembleConfig):
-        return method(config)
-    return Ensemble(config, _members(config))
+    return Ensemble(config, _members(config)) if isinstance(config, EnsembleConfig) else method(config)
 
 
 def _members(config: EnsembleConfig) -> list[SegmentationMethod]:
     common = {"image_channels": config.image_channels, "num_classes": config.num_classes}
-    own, numbers = config.member_settings, {str(number) for number in range(len(config.members))}
-    known = {*method_names(), *config.members, *numbers}
-    for key in own:
-        if key not in known:
-            raise unknown_name("method or number of a member in member_settings", key, known)
+    own = config.member_settings
+    known = {*method_names(), *config.members, *map(str, range(len(config.members)))}
+    for key in sorted(own.keys() - known):
+        raise unknown_name("method or number of a member in member_settings", key, known)
     members = []
     for number, member in enumerate(config.members):
         settings = {**own.get(member, {}), **own.get(str(number), {}), **common}

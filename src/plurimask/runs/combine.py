@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save
 
@@ -34,15 +33,12 @@ def combine_runs(folders: Sequence[Path | str], out: Path | str, overwrite: bool
         raise InputError(f"an ensemble of {len(runs)} run: give at least two")
     for run in runs[1:]:
         _refuse_different(runs[0], run)
-    members = [member for run in runs for member in _members(run.record)]
-    from_data = {name: runs[0].record.config[name] for name in MethodConfig.model_fields}
-    settings = {
-        str(number): {name: value for name, value in config.items() if name not in from_data}
-        for number, (_, config) in enumerate(members)
-    }
-    names = [method for method, _ in members]
-    ensemble = build_method("ensemble", members=names, member_settings=settings, **from_data)
     parts = [part for run in runs for part in run.method.parts()]
+    names = [name for run in runs for name in _methods(run.record)]
+    from_data = {name: runs[0].record.config[name] for name in MethodConfig.model_fields}
+    dumped = (part.config.model_dump(mode="json", exclude=set(from_data)) for part in parts)
+    settings = {str(number): own for number, own in enumerate(dumped)}
+    ensemble = build_method("ensemble", members=names, member_settings=settings, **from_data)
     for part, trained in zip(ensemble.parts(), parts, strict=True):
         part.load_state_dict(trained.state_dict())
     packages = {name: version for run in reversed(runs) for name, version in run.record.packages.items()}
@@ -54,15 +50,8 @@ def combine_runs(folders: Sequence[Path | str], out: Path | str, overwrite: bool
     replace_file(out / RECORD_FILE, record.model_dump_json(indent=2).encode())
 
 
-def _members(record: RunRecord) -> list[tuple[str, dict[str, Any]]]:
-    """Method and settings of a run, or of the members of an ensemble."""
-    if record.method != "ensemble":
-        return [(record.method, record.config)]
-    own: dict[str, dict[str, Any]] = record.config["member_settings"]
-    return [
-        (method, {**own.get(method, {}), **own.get(str(number), {})})
-        for number, method in enumerate(record.config["members"])
-    ]
+def _methods(record: RunRecord) -> list[str]:
+    return list(record.config["members"]) if record.method == "ensemble" else [record.method]
 
 
 def _refuse_different(first: Run, other: Run) -> None:
