@@ -133,7 +133,7 @@ def test_the_help_shows_words_and_defaults(capsys: pytest.CaptureFixture[str]) -
     assert lines[0] == "usage: plurimask test DATA --out PATH [options]"
     for line in (
         "DATA folder of images and masks, or .npz",
-        "MORE (default: none)",
+        "MORE ... (default: none)",
         "--go-on go on",
         "--tidy, --no-tidy",
         "--count INT how many (default: 7)",

@@ -120,7 +120,8 @@ class _Parser(ArgumentParser):
                 self.add(Group(name, kind.model_fields, inner), f"{path}.")
             elif get_origin(kind) is not dict:  # tables of settings come by --config alone
                 by_place = POSITIONAL in field.metadata
-                written = path.upper() if by_place else "--" + path.replace("_", "-")
+                several = " ..." if get_origin(kind) is tuple else ""
+                written = path.upper() + several if by_place else "--" + path.replace("_", "-")
                 self.fields[path] = written, field
                 section.add_argument(path if by_place else written, **_settings(written, field, default))
 
