@@ -114,7 +114,6 @@ def _contenders(options: CompareOptions, settings: dict[str, Any]) -> list[Conte
 
 def _open(options: CompareOptions) -> DataSource:
     from plurimask.data import open_data
-    from plurimask.data.flipping import refuse_other_law
     from plurimask.runs.load import open_run_data
     from plurimask.runs.record import read_record
 
@@ -123,10 +122,7 @@ def _open(options: CompareOptions) -> DataSource:
     record = read_record(options.runs[0])  # its split, classes and flips
     if options.group is not None and options.group != record.group:
         raise InputError(f"--group {options.group}: {options.runs[0]} was split by {record.group!r}: leave it out")
-    source = open_run_data(record, options.data)
-    if options.flips is not None:
-        refuse_other_law(options.flips, source.description)
-    return source
+    return open_run_data(record, options.data, options.flips)
 
 
 class Bars:

@@ -11,7 +11,6 @@ from pydantic import Field
 from plurimask.commands.parsing import Data, Flips, Group, Options, PatientGroup, console, parse, peek, read
 from plurimask.commands.settings import read_settings
 from plurimask.data import DataSource, open_data
-from plurimask.data.flipping import refuse_other_law
 from plurimask.errors import InputError
 from plurimask.files import refuse_existing
 from plurimask.method import MethodConfig
@@ -74,9 +73,7 @@ def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
     from plurimask.training.devices import is_first_process
 
     if stored:
-        source = open_run_data(stored, options.data)
-        if options.flips is not None:
-            refuse_other_law(options.flips, source.description)
+        source = open_run_data(stored, options.data, options.flips)
     else:
         if is_first_process():
             refuse_existing(options.out, "something", options.overwrite)
