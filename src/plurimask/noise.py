@@ -18,7 +18,7 @@ from torch import Tensor
 Noise: TypeAlias = tuple[Tensor, ...]
 """A tensor for each part, with the N samples leading: `(N, *shape)`, or `(N, B, *shape)` of what belongs to images."""
 
-_ROWS = 16
+_GROUP = 16
 """torch draws normal numbers in groups of 16, and others where the last group is not full."""
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -129,7 +129,8 @@ def _draw_group(parts: Sequence[NoisePart], num_samples: int, batch: tuple[int, 
     if law == "seed":
         together = torch.randint(2**62, (num_samples, *batch, sum(sizes)), generator=stream)
     else:
-        rows = -(-num_samples // _ROWS) * _ROWS
+        full = _GROUP // math.gcd(_GROUP, math.prod(batch) * sum(sizes))  # samples that end with a group
+        rows = -(-num_samples // full) * full
         draw = torch.randn if law == "normal" else torch.rand
         together = draw(rows, *batch, sum(sizes), generator=stream)[:num_samples]
     shares: tuple[Tensor, ...] = torch.split(together, sizes, dim=-1)
