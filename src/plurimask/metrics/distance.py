@@ -116,18 +116,31 @@ def joint_distances(groups: Sequence[Maps], counted_classes: Sequence[int], vali
         InputError: if the maps' shapes differ, or no class is counted.
     """
     maps, valid = [label_maps(group) for group in groups], None if valid is None else numbers(valid).bool()
-    num_maps = sum(len(group) for group in maps)
     _check(maps, counted_classes, valid)
+    return 1 - mean_overlaps(maps, counted_classes, valid)[1]
+
+
+def mean_overlaps(
+    groups: Sequence[Tensor], counted_classes: Sequence[int], valid: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Dice and IoU of all pairs of label maps, as for `joint_distances`: `(N, N)` each, float64 on the CPU."""
+    num_maps = sum(len(group) for group in groups)
     if num_maps == 0 or (valid is not None and not bool(valid.any())):
-        return torch.full((num_maps, num_maps), torch.nan, dtype=torch.float64)
-    total = torch.zeros(num_maps, num_maps, dtype=torch.float64)
-    num_classes = torch.zeros_like(total)
-    for shared in shared_pixels(maps, counted_classes, valid):
-        overlap, area = shared.double(), shared.diagonal().double()
-        union = area[:, None] + area - overlap
-        num_classes += union > 0
-        total += overlap / union.clamp_(min=1)
-    return torch.where(num_classes > 0, 1 - total / num_classes.clamp(min=1), 0.0)
+        nothing = torch.full((num_maps, num_maps), torch.nan, dtype=torch.float64)
+        return nothing, nothing
+    dice, iou, num_classes = torch.zeros(3, num_maps, num_maps, dtype=torch.float64)
+    for shared in shared_pixels(groups, counted_classes, valid):
+        both, area = shared.double(), shared.diagonal().double()
+        areas = area[:, None] + area
+        num_classes += areas > 0
+        dice += 2 * both / areas.clamp(min=1)
+        iou += both / (areas - both).clamp_(min=1)
+    return mean_over_classes(dice, num_classes), mean_over_classes(iou, num_classes)
+
+
+def mean_over_classes(total: Tensor, num_classes: Tensor) -> Tensor:
+    """The mean of an overlap over the classes that are in either map; 1 where none is."""
+    return torch.where(num_classes > 0, total / num_classes.clamp(min=1), 1.0)
 
 
 def pairwise_distance(first: Maps, second: Maps, counted_classes: Sequence[int], valid: Maps | None = None) -> Tensor:

@@ -73,10 +73,10 @@ def energy_distance(distances: ImageDistances) -> EnergyDistance[float]:
     if num_samples == 0 or num_raters == 0:
         return EnergyDistance(*(math.nan,) * 5)
     cross = 2 * float(distances.crossed.mean())
+    ged = cross - float(distances.samples.mean()) - float(distances.raters.mean())
     diversity, rater_diversity = mean_of_pairs(distances.samples), mean_of_pairs(distances.raters)
     return EnergyDistance(
-        # The exact value is not negative; rounding of the sums may be, by 1e-16.
-        _clamp(cross - float(distances.samples.mean()) - float(distances.raters.mean())),
+        0.0 if -1e-12 < ged < 0 else ged,  # the exact value is not negative; rounding of the sums may be, by 1e-16
         cross - diversity - rater_diversity,
         rater_diversity * (1 / num_samples + 1 / num_raters),
         diversity,
@@ -134,7 +134,3 @@ def energy_distances(samples: Maps, labels: Maps, counted_classes: Sequence[int]
         for index in range(len(labels))
     ]
     return EnergyDistance(*torch.tensor(rows, dtype=torch.float64).reshape(-1, 5).unbind(1))
-
-
-def _clamp(value: float) -> float:
-    return 0.0 if -1e-12 < value < 0 else value

@@ -11,8 +11,8 @@ from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 from plurimask.flips import Flip, switchable_classes
 from plurimask.metrics.error_detection import PixelUncertainty
-from plurimask.metrics.image import ComparedImage, label_map_of, refuse_unknown_classes
-from plurimask.metrics.maps import Maps, label_maps, numbers
+from plurimask.metrics.image import ComparedImage, refuse_unknown_classes
+from plurimask.metrics.maps import Maps, label_map_of, label_maps, numbers
 from plurimask.metrics.modes import (
     expected_overlap,
     mode_distances,

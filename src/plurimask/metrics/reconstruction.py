@@ -10,12 +10,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
-
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 from plurimask.metrics.distance import joint_distances, judged
-from plurimask.metrics.maps import Maps, label_maps
+from plurimask.metrics.maps import Maps, is_counted, label_maps
 
 
 class ReconstructionIoU(NamedTuple):
@@ -56,11 +54,8 @@ def reconstruction_iou(reconstructions: Maps | None, labels: Maps, counted_class
             f"reconstructions {tuple(reconstructions.shape)} and labels {tuple(labels.shape)} differ in their shape: "
             "there must be one map of the same size for each rater"
         )
-    if not bool(valid.any()):
-        return ReconstructionIoU(math.nan, math.nan)
     present = labels.flatten(1).amin(1) != IGNORE
     distances = joint_distances([reconstructions[present], raters], counted_classes, valid)
     iou = 1 - distances[: len(raters), len(raters) :].diagonal()
-    counted = torch.tensor(list(counted_classes), dtype=raters.dtype, device=raters.device)
-    marked = (torch.isin(raters, counted) & valid).flatten(1).any(1).to(iou.device)
+    marked = (is_counted(raters, counted_classes) & valid).flatten(1).any(1).to(iou.device)
     return ReconstructionIoU(float(iou.mean()), float(iou[marked].mean()))
