@@ -131,8 +131,6 @@ class Augmentation(nn.Module):
             return images
         chosen = torch.rand(len(images), generator=generator) < config.gamma_probability
         gamma = _uniform(len(images), (math.log(config.gamma[0]), math.log(config.gamma[1])), generator).exp()
-        if not bool(chosen.any()):
-            return images
         index = chosen.nonzero()[:, 0].to(images.device)
         values = images[index]
         low, high = values.amin((1, 2, 3), keepdim=True), values.amax((1, 2, 3), keepdim=True)

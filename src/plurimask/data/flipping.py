@@ -58,18 +58,12 @@ def with_flips(source: DataSource, law: Mapping[str, float]) -> DataSource:
             "flipped only in the maps of a single one: leave --flips out, or give data of one rater"
         )
     _check_law(law, about)
-    values = _unused_values(about, len(law))
     flips = tuple(
         Flip(about.class_names.index(name), about.num_classes + number, probability)
         for number, (name, probability) in enumerate(law.items())
     )
-    description = about.model_copy(
-        update={
-            "class_names": (*about.class_names, *(_twin(name) for name in law)),
-            "class_values": (*about.class_values, *values),
-            "flips": flips,
-        }
-    )
+    names, values = (*about.class_names, *map(_twin, law)), (*about.class_values, *_unused_values(about, len(law)))
+    description = about.model_copy(update={"class_names": names, "class_values": values, "flips": flips})
     splits = {split: FlippedSet(examples, flips) for split, examples in source.splits.items()}
     return replace(source, description=description, splits=splits)
 
@@ -97,10 +91,8 @@ def parse_flips(words: Sequence[str], class_names: Sequence[str]) -> dict[str, f
     Raises:
         InputError: a word is malformed, names an unknown class, or one that another word named.
     """
-    if len(words) == 1 and words[0].lower() == NONE:
-        return {}
     if len(words) == 1 and "=" not in words[0]:
-        return _known_law(words[0], class_names)
+        return {} if words[0].lower() == NONE else _known_law(words[0], class_names)
     law: dict[str, float] = {}
     for word in words:
         name, equals, value = word.rpartition("=")

@@ -22,10 +22,7 @@ MAX_MASK_ELEMENTS = 2**20
 
 
 def judged(labels: Maps) -> tuple[Tensor, Tensor]:
-    """Which raters are present, and which pixels all of them judged.
-
-    Args:
-        labels: one image's label maps `(R, *spatial)`, class indices or bool, from torch or numpy.
+    """Which raters of one image's label maps `(R, *spatial)` are present, and which pixels all of them judged.
 
     Returns:
         The label maps of the raters who are present `(m, *spatial)` (an absent rater is a map of IGNORE), and a bool
@@ -42,15 +39,10 @@ def judged(labels: Maps) -> tuple[Tensor, Tensor]:
 
 
 def shared_pixels(groups: Sequence[Tensor], counted_classes: Sequence[int], valid: Tensor | None) -> Iterator[Tensor]:
-    """For each counted class, how many pixels of it each pair of label maps shares.
-
-    Args:
-        groups: label maps `(N_g, *spatial)`, uint8, of one image; the groups are taken one after the other.
-        counted_classes: class indices.
-        valid: the pixels that count, bool `(*spatial)`; None: all.
+    """For each counted class, how many pixels of it each pair of label maps shares, as for `joint_distances`.
 
     Yields:
-        Counts `(N, N)`, int64 on the CPU, N = sum N_g; the diagonal holds the areas. A class may be in no map.
+        Counts `(N, N)`, int64 on the CPU; the diagonal holds the areas. A class may be in no map.
     """
     valid = None if valid is None or bool(valid.all()) else valid
     lowest = torch.stack([group.amin(0) for group in groups if len(group)]).amin(0)

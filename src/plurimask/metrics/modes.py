@@ -51,10 +51,8 @@ class _Counts(NamedTuple):
 def mode_distances(samples: Maps, label: Maps, flips: Sequence[Flip]) -> ModeDistances:
     """d = 1 - IoU of all pairs among the samples and the modes of one image.
 
-    Args:
-        samples: `(N, *spatial)`, class indices, from torch or numpy.
-        label: the annotator's map `(*spatial)`, so too, in the classes before flipping.
-        flips: K of them.
+    Class indices, from torch or numpy: samples `(N, *spatial)`, and the annotator's map `label` `(*spatial)` in the
+    classes before flipping, of which K flip.
 
     Raises:
         InputError: shapes or types do not fit, or the annotator marked a twin class.
@@ -112,12 +110,7 @@ def weighted_hungarian_iou(distances: ModeDistances) -> float:
 def mode_spread(label: Maps, flips: Sequence[Flip]) -> float | None:
     """mu: the mean distance of two independent raters of one image, 0 to 1.
 
-    Args:
-        label: the annotator's map `(*spatial)`, class indices.
-        flips: K of them.
-
-    Returns:
-        None if the annotator marked none of the classes that flip: such images are left out of all figures.
+    None if the annotator's map `(*spatial)` has none of the classes that flip: such images are left out of all figures.
 
     One class that is there and flips half of the time is in another mode half of the time, and then at distance 1:
 
@@ -134,13 +127,7 @@ def mode_spread(label: Maps, flips: Sequence[Flip]) -> float | None:
 
 
 def expected_overlap(label_map: Maps, label: Maps, flips: Sequence[Flip]) -> Overlap:
-    """Dice and IoU of one label map, the expectation over the modes of the means over classes, from 0 to 1.
-
-    Args:
-        label_map: `(*spatial)`, class indices.
-        label: the annotator's map `(*spatial)`, so too.
-        flips: K of them.
-    """
+    """Dice and IoU of one label map `(*spatial)`, the expectation over the modes of the means over classes, 0 to 1."""
     counts = _count(label_maps(label_map, "the label map")[None], label, flips)
     happens, weights = mode_table(flips)
     dice, iou = _overlaps(counts, happens)

@@ -81,8 +81,7 @@ def overlap(label_map: Maps, labels: Maps, counted_classes: Sequence[int]) -> Ov
     """Dice 2|A & B| / (|A| + |B|) and IoU |A & B| / |A | B| of one label map against each present rater.
 
     Args:
-        label_map: `(*spatial)`, class indices or bool, from torch or numpy.
-        labels: `(R, *spatial)`, so too; absent raters are maps of IGNORE.
+        label_map, labels: `(*spatial)` and `(R, *spatial)`; absent raters are maps of IGNORE.
         counted_classes: the class indices that count, without the background. Classes that are in neither map are left
             out of the mean over classes; if none of them is in either map, both figures are 1.
 

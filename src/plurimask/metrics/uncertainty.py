@@ -59,8 +59,7 @@ def expected_dice(samples: Maps, counted_classes: Sequence[int], valid: Maps | N
     score 1; a single one has no pair, and NaN.
 
     Args:
-        samples: `(N, *spatial)`, class indices or bool, from torch or numpy.
-        counted_classes: the class indices that count, without the background.
+        samples, counted_classes: as for `joint_distances`.
         valid: the pixels that count, bool `(*spatial)`; None: all. NaN if there are none.
 
         >>> import numpy as np
@@ -78,16 +77,7 @@ def mean_entropy(uncertainty: Maps, where: Maps | None = None) -> float:
 
 
 def image_uncertainty(samples: Maps, mean: Maps, counted_classes: Sequence[int]) -> ImageUncertainty:
-    """The scores of one image, over all its pixels.
-
-    Args:
-        samples: `(N, *spatial)`, class indices or bool, from torch or numpy.
-        mean: mean class probabilities `(C, *spatial)`.
-        counted_classes: the class indices that count, without the background.
-
-    Raises:
-        InputError: if shapes do not fit each other.
-    """
+    """The scores of one image, over all its pixels; arguments and errors as for `object_scores`."""
     samples, mean = label_maps(samples, "samples"), numbers(mean)
     _check_shapes(samples, mean[0])
     uncertainty, marked = entropy(mean, dim=0), is_counted(label_map_of(mean), counted_classes)
