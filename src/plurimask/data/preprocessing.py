@@ -108,10 +108,8 @@ def random_crop(example: Example, size: int, generator: torch.Generator) -> Exam
 
 
 def draw_raters(labels: Tensor, num_raters: int, generator: torch.Generator) -> Tensor:
-    """`num_raters` of the maps `(R, H, W)`, drawn without repeats among the raters who judged something there.
-
-    Fewer raters than asked for are made up by maps of IGNORE, which no loss counts.
-    """
+    """`num_raters` of the maps `(R, H, W)`, drawn without repeats among the raters who judged something there; those
+    that are missing are maps of IGNORE, which no loss counts."""
     present = (labels != IGNORE).flatten(1).any(1).nonzero().flatten()
     chosen = present[torch.randperm(len(present), generator=generator)[:num_raters]]
     missing = labels.new_full((num_raters - len(chosen), *labels.shape[1:]), IGNORE)

@@ -153,12 +153,8 @@ def pairwise_distance(first: Maps, second: Maps, counted_classes: Sequence[int],
 def rater_distance(labels: Maps, counted_classes: Sequence[int]) -> float | None:
     """How far the raters of one image are apart: the mean distance over pairs of different raters, 0 to 1.
 
-    Args:
-        labels: `(R, *spatial)`, class indices or bool; absent raters are maps of IGNORE and are left out.
-        counted_classes: the class indices that count, without the background.
-
-    Returns:
-        None if fewer than two raters are present, or if no pixel was judged by all of them.
+    Absent raters among the labels `(R, *spatial)` are maps of IGNORE and are left out. None if fewer than two raters
+    are present, or if no pixel was judged by all of them.
 
         >>> import numpy as np
         >>> rater_distance(np.array([[1, 1, 0], [0, 1, 0], [255, 255, 255]]), [1])

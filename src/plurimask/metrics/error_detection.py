@@ -36,8 +36,8 @@ class PixelUncertainty(NamedTuple):
 class ErrorHistogram(NamedTuple):
     """How many pairs of a judged pixel and a rater lie in each bin of an uncertainty, `(1024,)` each, float64.
 
-    The sums of two sets of pixels are the sums of both. Bins are logarithmic from 1e-8 to ln 255, the
-    largest entropy in nats; the first holds all that is below.
+    The sums of two sets of pixels are the sums of both. Bins are logarithmic from 1e-8 to ln 255, the largest entropy
+    in nats; the first holds all that is below.
     """
 
     right: Tensor
@@ -87,13 +87,8 @@ def class_spread(variance: Tensor, dim: int) -> Tensor:
 def error_histogram(mean_probabilities: Maps, votes: Maps) -> ErrorHistogram:
     """Right and wrong labels of the most likely map by the entropy of their pixels, for one image.
 
-    Args:
-        mean_probabilities: `(C, *spatial)`.
-        votes: how many raters chose each class, `(C, *spatial)` (`rater_votes`), or with what probability they do. A
-            pixel without votes does not count.
-
-    Raises:
-        InputError: if the shapes differ.
+    Both are `(C, *spatial)`, else InputError; votes are how many raters chose each class (`rater_votes`), or with what
+    probability they do. A pixel without votes does not count.
 
     The one wrong pixel is the most uncertain:
 

@@ -102,9 +102,9 @@ def image_with_raters(
     """An image beside the maps of its raters.
 
     Args:
-        samples: `(N, *spatial)`, class indices or bool, from torch or numpy.
+        samples, labels: `(N, *spatial)` and `(R, *spatial)`, class indices or bool, from torch or numpy; absent raters
+            are maps of IGNORE.
         mean_probabilities: `(C, *spatial)`, 0 to 1; its most likely classes are the single prediction.
-        labels: `(R, *spatial)`, class indices or bool; absent raters are maps of IGNORE.
         counted_classes: the class indices that count, without the background.
         reconstructions: of each rater's map, `(R, *spatial)`; None for a method that has none.
         uncertainty: how far the draws disagree, maps `(*spatial)`; None: errors are counted by the entropy alone.

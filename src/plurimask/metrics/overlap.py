@@ -50,13 +50,8 @@ class ClassOverlap(NamedTuple):
 def class_overlap(label_map: Maps, votes: Maps) -> ClassOverlap:
     """The counts of one image, of all its classes.
 
-    Args:
-        label_map: `(*spatial)`, class indices below C.
-        votes: how many raters chose each class, `(C, *spatial)` (`rater_votes`), or with what probability they do. A
-            pixel without votes does not count.
-
-    Raises:
-        InputError: if the shapes differ.
+    Class indices `(*spatial)` below C, and votes `(C, *spatial)`, else InputError: how many raters chose each class
+    (`rater_votes`), or with what probability they do. A pixel without votes does not count.
 
     Two raters; the prediction has one pixel of class 1 that both call so, and misses one that the second calls so:
 

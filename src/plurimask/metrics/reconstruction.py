@@ -31,11 +31,8 @@ def reconstruction_iou(reconstructions: Maps | None, labels: Maps, counted_class
     Only pixels that every present rater judged count. The mean over all raters is flattered where many of them mark
     nothing, since an empty map is easily reconstructed; `marked` leaves those maps out.
 
-    Args:
-        reconstructions: `(R, *spatial)`, class indices or bool, from torch or numpy; those of absent raters do not
-            matter. None: there are none.
-        labels: `(R, *spatial)`, so too; absent raters are maps of IGNORE.
-        counted_classes: the class indices that count, without the background.
+    Both are label maps `(R, *spatial)`. Absent raters are maps of IGNORE, and their reconstructions do not matter;
+    None: there are no reconstructions.
 
     Raises:
         InputError: if the reconstructions are not of the labels' shape.

@@ -49,9 +49,6 @@ class ObjectScore(NamedTuple):
     """Mean Dice of the object's class between two different samples, in the box and a margin; NaN for one sample."""
 
 
-# ---- one image ----------------------------------------------------------------------------------------------------
-
-
 def expected_dice(samples: Maps, counted_classes: Sequence[int], valid: Maps | None = None) -> float:
     """The mean Dice over pairs of different samples of one image, 0 to 1: quality as the prediction itself expects it.
 
@@ -84,9 +81,6 @@ def image_uncertainty(samples: Maps, mean: Maps, counted_classes: Sequence[int])
     return ImageUncertainty(
         expected_dice(samples, counted_classes), mean_entropy(uncertainty), mean_entropy(uncertainty, marked)
     )
-
-
-# ---- objects ------------------------------------------------------------------------------------------------------
 
 
 def object_scores(samples: Maps, mean: Maps, uncertainty: Maps, counted_classes: Sequence[int]) -> list[ObjectScore]:

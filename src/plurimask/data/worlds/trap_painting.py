@@ -85,11 +85,8 @@ def _paint_cell(
 
 def _grid(layer: Layer, unit: float) -> tuple[Array, Array]:
     """Rows and columns of the window's pixels, units."""
-    rows, columns = layer.window
-    return (
-        ((np.arange(rows.start, rows.stop) + 0.5) * unit)[:, None],
-        ((np.arange(columns.start, columns.stop) + 0.5) * unit)[None, :],
-    )
+    rows, columns = np.ogrid[layer.window]
+    return (rows + 0.5) * unit, (columns + 0.5) * unit
 
 
 def _add_vacuole(cell: Cell, layer: Layer, inside: Array, unit: float, generator: np.random.Generator) -> Array:
@@ -115,12 +112,9 @@ def _granules(cell: Cell, layer: Layer, unit: float, generator: np.random.Genera
     for _ in range(generator.integers(3, 10)):
         row, column = heap + generator.normal(0, 0.22 * cell.radius, 2)
         width, brightness = generator.uniform(0.6, 1.3), generator.choice((-1.0, -1.0, -1.0, 0.6))
-        grains += (
-            brightness
-            * generator.uniform(0.6, 2.2)
-            * np.exp(-((rows - row) ** 2) / (2 * width**2))
-            * np.exp(-((columns - column) ** 2) / (2 * width**2))
-        )
+        strength = brightness * generator.uniform(0.6, 2.2)
+        down, right = (np.exp(-(offset**2) / (2 * width**2)) for offset in (rows - row, columns - column))
+        grains += strength * down * right
     return grains * _step(layer.distance + 3, 0.8)
 
 
