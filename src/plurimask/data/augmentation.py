@@ -52,11 +52,6 @@ class AugmentationConfig(BaseModel):
         return cls(flip_horizontal=0, rotation=0, scale=(1, 1), gamma_probability=0)
 
     @property
-    def is_affine(self) -> bool:
-        """Whether images may be rotated, sheared or scaled."""
-        return self.rotation > 0 or self.shear > 0 or self.scale != (1, 1)
-
-    @property
     def is_elastic(self) -> bool:
         """Whether images may be deformed."""
         return self.elastic_probability > 0 and self.elastic_alpha > 0
@@ -90,7 +85,8 @@ class Augmentation(nn.Module):
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             images = self._adjust_gamma(images, generator)
             signs = self._flip_signs(len(images), generator)
-            if self.config.is_affine or self.config.is_elastic:
+            config = self.config
+            if config.rotation > 0 or config.shear > 0 or config.scale != (1, 1) or config.is_elastic:
                 return warp(images, labels, self._displacements(images, signs, generator))
             return flip(images, signs), flip(labels, signs)
 
@@ -131,8 +127,6 @@ class Augmentation(nn.Module):
             return images
         chosen = torch.rand(len(images), generator=generator) < config.gamma_probability
         gamma = _uniform(len(images), (math.log(config.gamma[0]), math.log(config.gamma[1])), generator).exp()
-        if not bool(chosen.any()):
-            return images
         index = chosen.nonzero()[:, 0].to(images.device)
         values = images[index]
         low, high = values.amin((1, 2, 3), keepdim=True), values.amax((1, 2, 3), keepdim=True)

@@ -37,13 +37,10 @@ class FlippedSet(ExampleSet):
 
 
 def with_flips(source: DataSource, law: Mapping[str, float]) -> DataSource:
-    """The same data with classes that flip to a twin class `NAME_2`, which is added behind the others.
+    """The same data of one annotator with classes that flip to a twin class `NAME_2`, added behind the others.
 
-    The classes that flip and their twins are what metrics count then. An empty law changes nothing.
-
-    Args:
-        source: data of one annotator.
-        law: class name to the probability of its flip.
+    The classes that flip and their twins are what metrics count then. The law is class name to the probability of its
+    flip; an empty one changes nothing.
 
     Raises:
         InputError: the law names an unknown class, a probability is not between 0 and 1, or more than one rater
@@ -58,18 +55,12 @@ def with_flips(source: DataSource, law: Mapping[str, float]) -> DataSource:
             "flipped only in the maps of a single one: leave --flips out, or give data of one rater"
         )
     _check_law(law, about)
-    values = _unused_values(about, len(law))
     flips = tuple(
         Flip(about.class_names.index(name), about.num_classes + number, probability)
         for number, (name, probability) in enumerate(law.items())
     )
-    description = about.model_copy(
-        update={
-            "class_names": (*about.class_names, *(_twin(name) for name in law)),
-            "class_values": (*about.class_values, *values),
-            "flips": flips,
-        }
-    )
+    names, values = (*about.class_names, *map(_twin, law)), (*about.class_values, *_unused_values(about, len(law)))
+    description = about.model_copy(update={"class_names": names, "class_values": values, "flips": flips})
     splits = {split: FlippedSet(examples, flips) for split, examples in source.splits.items()}
     return replace(source, description=description, splits=splits)
 
@@ -87,20 +78,15 @@ def law_of(description: DataDescription) -> dict[str, float]:
 
 
 def parse_flips(words: Sequence[str], class_names: Sequence[str]) -> dict[str, float]:
-    """The law that words on the command line mean.
+    """The law that words on the command line mean: `car=6/17 Tree=0.3`, or one known law (`street`), or `none`.
 
-    Args:
-        words: such as `car=6/17 Tree=0.3`, or one name of a known law (`street`), or `none`. The case of class names
-            does not matter unless two differ in it alone.
-        class_names: of the data.
+    The case of class names does not matter unless two differ in it alone.
 
     Raises:
         InputError: a word is malformed, names an unknown class, or one that another word named.
     """
-    if len(words) == 1 and words[0].lower() == NONE:
-        return {}
     if len(words) == 1 and "=" not in words[0]:
-        return _known_law(words[0], class_names)
+        return {} if words[0].lower() == NONE else _known_law(words[0], class_names)
     law: dict[str, float] = {}
     for word in words:
         name, equals, value = word.rpartition("=")

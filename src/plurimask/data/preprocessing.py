@@ -40,21 +40,20 @@ class Preprocessing(BaseModel):
 
     def image(self, image: Tensor) -> Tensor:
         """One image `(K, H, W)` as stored -> what the network sees."""
-        return self.normalise(scaled(self.resized(self.cut(image)), self.image_scaling))
+        return self.normalise(scaled(self.seen(image), self.image_scaling))
 
     def example(self, example: Example) -> Example:
         """An example with its image as the network sees it, and the labels to match."""
-        return replace(example, image=self.image(example.image), labels=self.resized(self.cut(example.labels)))
+        return replace(example, image=self.image(example.image), labels=self.seen(example.labels))
 
     def view(self, example: Example) -> Example:
         """An example as the network sees it, but in the values of the files: for people to look at."""
-        return replace(
-            example, image=self.resized(self.cut(example.image)), labels=self.resized(self.cut(example.labels))
-        )
+        return replace(example, image=self.seen(example.image), labels=self.seen(example.labels))
 
-    def resized(self, maps: Tensor) -> Tensor:
-        """Maps `(..., H, W)` in the run's size, if it has one."""
-        return maps if self.resize is None else resized(maps, self.resize)
+    def seen(self, maps: Tensor) -> Tensor:
+        """The part of maps `(K, H, W)` that the network sees, in the run's size, if it has one."""
+        cut = self.cut(maps)
+        return cut if self.resize is None else resized(cut, self.resize)
 
     def cut(self, maps: Tensor) -> Tensor:
         """The centre crop of maps `(..., H, W)`, if the run has one; a side that is shorter is kept whole."""
@@ -102,19 +101,15 @@ def _centre(length: int, crop: int) -> slice:
 
 def random_crop(example: Example, size: int, generator: torch.Generator) -> Example:
     """A window of `size` x `size` pixels at a random place; a side that is shorter is kept whole."""
-    slices: list[slice] = []
-    for length in example.image.shape[-2:]:
-        start = int(torch.randint(max(0, length - size) + 1, (1,), generator=generator))
-        slices.append(slice(start, start + min(size, length)))
-    rows, columns = slices
+    free = [max(0, length - size) for length in example.image.shape[-2:]]
+    top, left = (int(torch.randint(most + 1, (1,), generator=generator)) for most in free)
+    rows, columns = slice(top, top + size), slice(left, left + size)
     return replace(example, image=example.image[..., rows, columns], labels=example.labels[..., rows, columns])
 
 
 def draw_raters(labels: Tensor, num_raters: int, generator: torch.Generator) -> Tensor:
-    """`num_raters` of the maps `(R, H, W)`, drawn without repeats among the raters who judged something there.
-
-    Fewer raters than asked for are made up by maps of IGNORE, which no loss counts.
-    """
+    """`num_raters` of the maps `(R, H, W)`, drawn without repeats among the raters who judged something there; those
+    that are missing are maps of IGNORE, which no loss counts."""
     present = (labels != IGNORE).flatten(1).any(1).nonzero().flatten()
     chosen = present[torch.randperm(len(present), generator=generator)[:num_raters]]
     missing = labels.new_full((num_raters - len(chosen), *labels.shape[1:]), IGNORE)
@@ -129,8 +124,7 @@ def draw_labels(example: Example, num_raters: int, generator: torch.Generator) -
     if example.flips:
         drawn = draw_flips(example.labels[0], example.flips, num_raters, generator)
         return replace(example, labels=drawn, flips=())
-    drawn = draw_raters(example.labels, min(num_raters, len(example.labels)), generator)
-    return replace(example, labels=drawn)
+    return replace(example, labels=draw_raters(example.labels, min(num_raters, len(example.labels)), generator))
 
 
 def stack_padded(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:

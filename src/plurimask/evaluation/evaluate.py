@@ -64,14 +64,8 @@ class EvaluatedImage(NamedTuple):
 
     def copied(self) -> EvaluatedImage:
         """The same in memory of its own: the maps of an evaluated image are parts of those of its batch."""
-        return self._replace(
-            example=replace(self.example, labels=self.example.labels.clone()),
-            samples=self.samples.clone(),
-            mean=self.mean.clone(),
-            entropy=self.entropy.clone(),
-            mutual_information=self.mutual_information.clone(),
-            variance=self.variance.clone(),
-        )
+        own: dict[str, Any] = {name: part.clone() for name, part in self._asdict().items() if isinstance(part, Tensor)}
+        return self._replace(example=replace(self.example, labels=self.example.labels.clone()), **own)
 
     @property
     def num_bytes(self) -> int:
@@ -104,7 +98,6 @@ def evaluate(
 
     Args:
         method: trained; used as it is, on the device where its weights are.
-        view: the examples.
         sampling: samples per image, seed, batch size. An image's samples depend on the seed and its name alone.
         on_image: called for each image in turn (`plurimask.evaluation.kept.KeptImages` keeps those for figures).
         table: which figures.
@@ -158,14 +151,9 @@ def _compared(image: EvaluatedImage, made: Tensor | None, counted_classes: Seque
 
 
 def named_classes(totals: Totals, class_names: Sequence[str]) -> Totals:
-    """The same totals with figures of each class by its name: `class_iou: {"lesion": 0.75, ...}`.
+    """The same totals with figures of each class by its name instead of lists: `class_iou: {"lesion": 0.75, ...}`.
 
-    Args:
-        totals: of an evaluation, with lists by class index.
-        class_names: of all classes, in the order of their indices.
-
-    Raises:
-        ValueError: if there is another number of classes.
+    `class_names` are of all classes, in the order of their indices; ValueError if there is another number of them.
     """
     named: Totals = {}
     for name, value in totals.items():
@@ -200,15 +188,8 @@ def flip_frequencies(evaluation: Evaluation, description: DataDescription) -> di
 def write_evaluation(
     totals: Totals, rows: list[dict[str, Any]], path: Path, facts: dict[str, Any], table: Table = TABLE
 ) -> None:
-    """Totals with `facts` (what was evaluated) to `path`, and the rows to a CSV file of the same name beside it.
-
-    Args:
-        totals: as they are to be read, `named_classes`.
-        rows: one per image, at least one.
-        path: of the JSON file.
-        facts: what was evaluated.
-        table: of which the figures are.
-    """
+    """Totals (`named_classes`) with `facts` (what was evaluated) to the JSON file `path`, and the rows, at least one,
+    to a CSV file of the same name beside it; `table` is of which the figures are."""
     content = {**totals, **facts, "conventions": conventions(table)}
     replace_file(path, json.dumps(content, indent=2).encode())
     stream = io.StringIO()

@@ -3,15 +3,12 @@
 from plurimask.metrics.calibration import (
     NUM_BINS,
     CalibrationBins,
-    LogLikelihood,
     calibration_bins,
     log_likelihood,
     rater_votes,
 )
-from plurimask.metrics.distance import joint_distances, judged, mean_of_pairs, pairwise_distance, rater_distance
+from plurimask.metrics.distance import joint_distances, judged, pairwise_distance, rater_distance
 from plurimask.metrics.energy_distance import (
-    EnergyDistance,
-    ImageDistances,
     energy_distance,
     energy_distances,
     image_distances,
@@ -25,12 +22,10 @@ from plurimask.metrics.error_detection import (
 )
 from plurimask.metrics.hungarian import hungarian_iou
 from plurimask.metrics.image import ComparedImage, PixelSums
-from plurimask.metrics.overlap import ClassOverlap, Overlap, class_overlap, overlap
-from plurimask.metrics.pooled import ByClass, SegmentationMetrics, Totals
-from plurimask.metrics.reconstruction import ReconstructionIoU, reconstruction_iou
+from plurimask.metrics.overlap import ClassOverlap, class_overlap, overlap
+from plurimask.metrics.pooled import SegmentationMetrics, Totals
+from plurimask.metrics.reconstruction import reconstruction_iou
 from plurimask.metrics.scores import (
-    ImageEvaluation,
-    ImageScores,
     evaluate_image,
     evaluate_images,
 )
@@ -38,7 +33,6 @@ from plurimask.metrics.sparsification import Sparsification, sparsification
 from plurimask.metrics.table import CONVENTIONS, TABLE, MetricRow
 from plurimask.metrics.uncertainty import (
     ImageUncertainty,
-    ObjectScore,
     expected_dice,
     image_uncertainty,
     mean_entropy,
@@ -49,24 +43,15 @@ __all__ = [
     "CONVENTIONS",
     "NUM_BINS",
     "TABLE",
-    "ByClass",
     "CalibrationBins",
     "ClassOverlap",
     "ComparedImage",
-    "EnergyDistance",
     "ErrorHistogram",
     "ErrorHistograms",
-    "ImageDistances",
-    "ImageEvaluation",
-    "ImageScores",
     "ImageUncertainty",
-    "LogLikelihood",
     "MetricRow",
-    "ObjectScore",
-    "Overlap",
     "PixelSums",
     "PixelUncertainty",
-    "ReconstructionIoU",
     "SegmentationMetrics",
     "Sparsification",
     "Totals",
@@ -86,7 +71,6 @@ __all__ = [
     "judged",
     "log_likelihood",
     "mean_entropy",
-    "mean_of_pairs",
     "object_scores",
     "overlap",
     "pairwise_distance",

@@ -34,10 +34,7 @@ class CalibrationBins(NamedTuple):
     def error(self) -> float:
         """Expected calibration error, 0 to 1: the mean over counted classes of
         sum_k num_pixels_k / total |mean probability_k - mean frequency_k|. NaN without pixels."""
-        total = self.num_pixels.sum(1)
-        if not bool((total > 0).all()):
-            return math.nan
-        return float(((self.probability - self.frequency).abs().sum(1) / total).mean())
+        return float(((self.probability - self.frequency).abs().sum(1) / self.num_pixels.sum(1)).mean())
 
 
 class LogLikelihood(NamedTuple):
@@ -115,6 +112,5 @@ def rater_votes(labels: Maps, num_classes: int) -> Tensor:
     """
     labels = label_maps(labels, "labels")
     assert num_classes <= IGNORE, "class indices must not reach IGNORE"
-    if len(labels) >= IGNORE:
-        return torch.stack([(labels == index).sum(0) for index in range(num_classes)])
-    return torch.stack([(labels == index).sum(0, dtype=torch.uint8) for index in range(num_classes)])
+    dtype = torch.uint8 if len(labels) < IGNORE else torch.int64
+    return torch.stack([(labels == index).sum(0, dtype=dtype) for index in range(num_classes)])

@@ -22,10 +22,7 @@ MAX_MASK_ELEMENTS = 2**20
 
 
 def judged(labels: Maps) -> tuple[Tensor, Tensor]:
-    """Which raters are present, and which pixels all of them judged.
-
-    Args:
-        labels: one image's label maps `(R, *spatial)`, class indices or bool, from torch or numpy.
+    """Which raters of one image's label maps `(R, *spatial)` are present, and which pixels all of them judged.
 
     Returns:
         The label maps of the raters who are present `(m, *spatial)` (an absent rater is a map of IGNORE), and a bool
@@ -42,15 +39,10 @@ def judged(labels: Maps) -> tuple[Tensor, Tensor]:
 
 
 def shared_pixels(groups: Sequence[Tensor], counted_classes: Sequence[int], valid: Tensor | None) -> Iterator[Tensor]:
-    """For each counted class, how many pixels of it each pair of label maps shares.
-
-    Args:
-        groups: label maps `(N_g, *spatial)`, uint8, of one image; the groups are taken one after the other.
-        counted_classes: class indices.
-        valid: the pixels that count, bool `(*spatial)`; None: all.
+    """For each counted class, how many pixels of it each pair of label maps shares, as for `joint_distances`.
 
     Yields:
-        Counts `(N, N)`, int64 on the CPU, N = sum N_g; the diagonal holds the areas. A class may be in no map.
+        Counts `(N, N)`, int64 on the CPU; the diagonal holds the areas. A class may be in no map.
     """
     valid = None if valid is None or bool(valid.all()) else valid
     lowest = torch.stack([group.amin(0) for group in groups if len(group)]).amin(0)
@@ -116,18 +108,31 @@ def joint_distances(groups: Sequence[Maps], counted_classes: Sequence[int], vali
         InputError: if the maps' shapes differ, or no class is counted.
     """
     maps, valid = [label_maps(group) for group in groups], None if valid is None else numbers(valid).bool()
-    num_maps = sum(len(group) for group in maps)
     _check(maps, counted_classes, valid)
+    return 1 - mean_overlaps(maps, counted_classes, valid)[1]
+
+
+def mean_overlaps(
+    groups: Sequence[Tensor], counted_classes: Sequence[int], valid: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Dice and IoU of all pairs of label maps, as for `joint_distances`: `(N, N)` each, float64 on the CPU."""
+    num_maps = sum(len(group) for group in groups)
     if num_maps == 0 or (valid is not None and not bool(valid.any())):
-        return torch.full((num_maps, num_maps), torch.nan, dtype=torch.float64)
-    total = torch.zeros(num_maps, num_maps, dtype=torch.float64)
-    num_classes = torch.zeros_like(total)
-    for shared in shared_pixels(maps, counted_classes, valid):
-        overlap, area = shared.double(), shared.diagonal().double()
-        union = area[:, None] + area - overlap
-        num_classes += union > 0
-        total += overlap / union.clamp_(min=1)
-    return torch.where(num_classes > 0, 1 - total / num_classes.clamp(min=1), 0.0)
+        nothing = torch.full((num_maps, num_maps), torch.nan, dtype=torch.float64)
+        return nothing, nothing
+    dice, iou, num_classes = torch.zeros(3, num_maps, num_maps, dtype=torch.float64)
+    for shared in shared_pixels(groups, counted_classes, valid):
+        both, area = shared.double(), shared.diagonal().double()
+        areas = area[:, None] + area
+        num_classes += areas > 0
+        dice += 2 * both / areas.clamp(min=1)
+        iou += both / (areas - both).clamp_(min=1)
+    return mean_over_classes(dice, num_classes), mean_over_classes(iou, num_classes)
+
+
+def mean_over_classes(total: Tensor, num_classes: Tensor) -> Tensor:
+    """The mean of an overlap over the classes that are in either map; 1 where none is."""
+    return torch.where(num_classes > 0, total / num_classes.clamp(min=1), 1.0)
 
 
 def pairwise_distance(first: Maps, second: Maps, counted_classes: Sequence[int], valid: Maps | None = None) -> Tensor:
@@ -148,12 +153,8 @@ def pairwise_distance(first: Maps, second: Maps, counted_classes: Sequence[int],
 def rater_distance(labels: Maps, counted_classes: Sequence[int]) -> float | None:
     """How far the raters of one image are apart: the mean distance over pairs of different raters, 0 to 1.
 
-    Args:
-        labels: `(R, *spatial)`, class indices or bool; absent raters are maps of IGNORE and are left out.
-        counted_classes: the class indices that count, without the background.
-
-    Returns:
-        None if fewer than two raters are present, or if no pixel was judged by all of them.
+    Absent raters among the labels `(R, *spatial)` are maps of IGNORE and are left out. None if fewer than two raters
+    are present, or if no pixel was judged by all of them.
 
         >>> import numpy as np
         >>> rater_distance(np.array([[1, 1, 0], [0, 1, 0], [255, 255, 255]]), [1])

@@ -54,11 +54,8 @@ class EnergyDistance(NamedTuple, Generic[Value]):
 def image_distances(samples: Maps, labels: Maps, counted_classes: Sequence[int]) -> ImageDistances:
     """The distances between the samples and raters of one image, all from one matrix product per class.
 
-    Args:
-        samples: `(N, *spatial)`, class indices or bool, from torch or numpy.
-        labels: `(R, *spatial)`, so too; absent raters are maps of IGNORE. Only pixels that every present rater judged
-            count, for all pairs alike: with one distance for all, it is an energy distance.
-        counted_classes: the class indices that count, without the background.
+    Samples `(N, *spatial)` and labels `(R, *spatial)` as for `energy_distances`. Only pixels that every present rater
+    judged count, for all pairs alike: with one distance for all, it is an energy distance.
     """
     samples = label_maps(samples, "samples")
     raters, valid = judged(labels)
@@ -73,10 +70,10 @@ def energy_distance(distances: ImageDistances) -> EnergyDistance[float]:
     if num_samples == 0 or num_raters == 0:
         return EnergyDistance(*(math.nan,) * 5)
     cross = 2 * float(distances.crossed.mean())
+    ged = cross - float(distances.samples.mean()) - float(distances.raters.mean())
     diversity, rater_diversity = mean_of_pairs(distances.samples), mean_of_pairs(distances.raters)
     return EnergyDistance(
-        # The exact value is not negative; rounding of the sums may be, by 1e-16.
-        _clamp(cross - float(distances.samples.mean()) - float(distances.raters.mean())),
+        0.0 if -1e-12 < ged < 0 else ged,  # the exact value is not negative; rounding of the sums may be, by 1e-16
         cross - diversity - rater_diversity,
         rater_diversity * (1 / num_samples + 1 / num_raters),
         diversity,
@@ -87,11 +84,8 @@ def energy_distance(distances: ImageDistances) -> EnergyDistance[float]:
 def ged_of_fewer(samples: Tensor, crossed: Tensor, raters: float, numbers: Sequence[int]) -> list[float]:
     """One image's GED as it would be with fewer samples: for each number the mean over disjoint groups of so many.
 
-    Args:
-        samples: `(N, N)`, distances between samples.
-        crossed: `(N,)`, the mean distance of each sample to the raters.
-        raters: the mean distance over all pairs of raters, those of a rater with itself included.
-        numbers: each from 1 to N.
+    From the distances between samples `(N, N)`, the mean distance of each to the raters `(N,)`, and the mean over all
+    pairs of raters, those of a rater with itself included; numbers are from 1 to N.
     """
     values = []
     for number in numbers:
@@ -129,12 +123,6 @@ def energy_distances(samples: Maps, labels: Maps, counted_classes: Sequence[int]
             f"samples must be (N, B, *spatial) and labels (B, R, *spatial) of the same B images, "
             f"not {tuple(samples.shape)} and {tuple(labels.shape)}"
         )
-    rows = [
-        energy_distance(image_distances(samples[:, index], labels[index], counted_classes))
-        for index in range(len(labels))
-    ]
+    images = zip(samples.unbind(1), labels, strict=True)
+    rows = [energy_distance(image_distances(own, raters, counted_classes)) for own, raters in images]
     return EnergyDistance(*torch.tensor(rows, dtype=torch.float64).reshape(-1, 5).unbind(1))
-
-
-def _clamp(value: float) -> float:
-    return 0.0 if -1e-12 < value < 0 else value

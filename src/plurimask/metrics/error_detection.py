@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plurimask.distribution import IGNORE, entropy, most_likely
+from plurimask.distribution import IGNORE, entropy
 from plurimask.errors import InputError
-from plurimask.metrics.maps import Maps, numbers
+from plurimask.metrics.maps import Maps, label_map_of, numbers
 
 NUM_ENTROPY_BINS = 1024
 """One for uncertainties below the first edge, the others 2 % wide each."""
@@ -36,8 +36,8 @@ class PixelUncertainty(NamedTuple):
 class ErrorHistogram(NamedTuple):
     """How many pairs of a judged pixel and a rater lie in each bin of an uncertainty, `(1024,)` each, float64.
 
-    The sums of two sets of pixels are the sums of both. Bins are logarithmic from 1e-8 to ln 255, the
-    largest entropy in nats; the first holds all that is below.
+    The sums of two sets of pixels are the sums of both. Bins are logarithmic from 1e-8 to ln 255, the largest entropy
+    in nats; the first holds all that is below.
     """
 
     right: Tensor
@@ -80,24 +80,15 @@ class ErrorHistograms(NamedTuple):
 
 
 def class_spread(variance: Tensor, dim: int) -> Tensor:
-    """The mean over the classes, which lie along `dim`, of the standard deviation of their probability, 0 to 1/2.
-
-    Args:
-        variance: of each class's probability over the draws; `dim` is taken away.
-    """
+    """The mean over the classes, along `dim`, of their probability's standard deviation over the draws, 0 to 1/2."""
     return variance.sqrt().mean(dim)
 
 
 def error_histogram(mean_probabilities: Maps, votes: Maps) -> ErrorHistogram:
     """Right and wrong labels of the most likely map by the entropy of their pixels, for one image.
 
-    Args:
-        mean_probabilities: `(C, *spatial)`.
-        votes: how many raters chose each class, `(C, *spatial)` (`rater_votes`), or with what probability they do. A
-            pixel without votes does not count.
-
-    Raises:
-        InputError: if the shapes differ.
+    Both are `(C, *spatial)`, else InputError; votes are how many raters chose each class (`rater_votes`), or with what
+    probability they do. A pixel without votes does not count.
 
     The one wrong pixel is the most uncertain:
 
@@ -111,22 +102,15 @@ def error_histogram(mean_probabilities: Maps, votes: Maps) -> ErrorHistogram:
         raise InputError(
             f"probabilities {tuple(mean_probabilities.shape)} and votes {tuple(votes.shape)} differ in their shape"
         )
-    right = votes.gather(0, most_likely(mean_probabilities[None, None])[0, 0][None].long())[0]
+    right = votes.gather(0, label_map_of(mean_probabilities)[None].long())[0]
     return bin_errors(entropy(mean_probabilities, dim=0), right, votes.sum(0) - right)
 
 
 def error_histograms(entropies: Tensor, more: PixelUncertainty | None, right: Tensor, wrong: Tensor) -> ErrorHistograms:
-    """The histograms of one image by three uncertainties of its pixels.
-
-    Args:
-        entropies: of the mean probabilities, `(*spatial)`, nats.
-        more: the other uncertainties; None where they are not known.
-        right, wrong: as for `bin_errors`.
-
-    Raises:
-        InputError: if the shapes differ.
+    """The histograms of one image by the entropies of its mean probabilities `(*spatial)`, nats, and two more
+    uncertainties, None where they are not known; `right` and `wrong` as for `bin_errors`, InputError if shapes differ.
     """
-    shapes = [] if more is None else [tuple(one.shape) for one in more]
+    shapes = [tuple(one.shape) for one in more or ()]
     if any(shape != entropies.shape for shape in shapes):
         raise InputError(f"mutual information and spread have shapes {shapes}, the image has {tuple(entropies.shape)}")
     others = [no_errors()] * 2 if more is None else [bin_errors(one, right, wrong) for one in more]
@@ -134,21 +118,14 @@ def error_histograms(entropies: Tensor, more: PixelUncertainty | None, right: Te
 
 
 def bin_errors(uncertainty: Maps, right: Maps, wrong: Maps) -> ErrorHistogram:
-    """The histogram of given weights: how many raters agree and disagree with the prediction at each pixel.
+    """The histogram of an uncertainty by how many raters agree (`right`) and disagree (`wrong`) with the prediction.
 
-    Args:
-        uncertainty: of each pixel, `(*spatial)`, at least 0.
-        right: `(*spatial)`, at least 0.
-        wrong: `(*spatial)`, at least 0; rounding below 0 is taken as 0.
+    All are `(*spatial)` and at least 0; `wrong` may be less by rounding.
     """
     # A comparison with edges, not a logarithm, so that of two uncertainties the larger is never in the lower bin.
     index = torch.bucketize(numbers(uncertainty).float().cpu().flatten(), _EDGES, right=True)
-    return ErrorHistogram(
-        *(
-            torch.bincount(index, numbers(weights).cpu().flatten().double().clamp_(min=0), minlength=NUM_ENTROPY_BINS)
-            for weights in (right, wrong)
-        )
-    )
+    weights = (numbers(each).cpu().flatten().double().clamp_(min=0) for each in (right, wrong))
+    return ErrorHistogram(*(torch.bincount(index, each, minlength=NUM_ENTROPY_BINS) for each in weights))
 
 
 def no_errors() -> ErrorHistogram:

@@ -34,9 +34,6 @@ def hungarian_iou(distances: Maps) -> float:
     if cost.size == 0 or bool(np.isnan(cost).any()):
         return math.nan
     common = math.lcm(num_samples, num_raters)
-    if common > num_samples:
-        cost = cost.repeat(common // num_samples, axis=0)
-    if common > num_raters:
-        cost = cost.repeat(common // num_raters, axis=1)
+    cost = cost.repeat(common // num_samples, axis=0).repeat(common // num_raters, axis=1)
     matched = cost[linear_sum_assignment(cost)]
     return float(1 - matched.mean())

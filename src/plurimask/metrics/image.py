@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from plurimask.distribution import IGNORE, entropy, most_likely
+from plurimask.distribution import IGNORE, entropy
 from plurimask.errors import InputError
 from plurimask.metrics.calibration import CalibrationBins, LogLikelihood, calibration_bins, log_likelihood, rater_votes
 from plurimask.metrics.distance import judged
 from plurimask.metrics.energy_distance import EnergyDistance, energy_distance, image_distances
 from plurimask.metrics.error_detection import ErrorHistograms, PixelUncertainty, error_histograms
 from plurimask.metrics.hungarian import hungarian_iou
-from plurimask.metrics.maps import Maps, label_maps, numbers
+from plurimask.metrics.maps import Maps, is_counted, label_map_of, label_maps, numbers
 from plurimask.metrics.overlap import ClassOverlap, Overlap, class_overlap, overlap
 from plurimask.metrics.reconstruction import ReconstructionIoU, reconstruction_iou
 
@@ -103,9 +102,9 @@ def image_with_raters(
     """An image beside the maps of its raters.
 
     Args:
-        samples: `(N, *spatial)`, class indices or bool, from torch or numpy.
+        samples, labels: `(N, *spatial)` and `(R, *spatial)`, class indices or bool, from torch or numpy; absent raters
+            are maps of IGNORE.
         mean_probabilities: `(C, *spatial)`, 0 to 1; its most likely classes are the single prediction.
-        labels: `(R, *spatial)`, class indices or bool; absent raters are maps of IGNORE.
         counted_classes: the class indices that count, without the background.
         reconstructions: of each rater's map, `(R, *spatial)`; None for a method that has none.
         uncertainty: how far the draws disagree, maps `(*spatial)`; None: errors are counted by the entropy alone.
@@ -118,7 +117,6 @@ def image_with_raters(
     _check(samples, mean, labels, counted_classes)
     distances = image_distances(samples, labels, counted_classes)
     raters, valid = judged(labels)
-    counted = torch.tensor(list(counted_classes), dtype=raters.dtype, device=raters.device)
     return ComparedImage(
         samples=samples,
         mean=mean,
@@ -131,13 +129,8 @@ def image_with_raters(
         reconstruction=reconstruction_iou(reconstructions, labels, counted_classes),
         uncertainty=uncertainty,
         num_raters=len(raters),
-        all_marked=len(raters) > 0 and bool(torch.isin(raters, counted).flatten(1).any(1).all()),
+        all_marked=len(raters) > 0 and bool(is_counted(raters, counted_classes).flatten(1).any(1).all()),
     )
-
-
-def label_map_of(mean: Tensor) -> Tensor:
-    """The most likely class of each pixel of mean probabilities `(C, *spatial)`: `(*spatial)`, uint8."""
-    return most_likely(mean[None, None])[0, 0]
 
 
 def _check(samples: Tensor, probabilities: Tensor, labels: Tensor, counted_classes: Sequence[int]) -> None:

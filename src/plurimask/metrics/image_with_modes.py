@@ -11,8 +11,8 @@ from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 from plurimask.flips import Flip, switchable_classes
 from plurimask.metrics.error_detection import PixelUncertainty
-from plurimask.metrics.image import ComparedImage, label_map_of, refuse_unknown_classes
-from plurimask.metrics.maps import Maps, label_maps, numbers
+from plurimask.metrics.image import ComparedImage, refuse_unknown_classes
+from plurimask.metrics.maps import Maps, label_map_of, label_maps, numbers
 from plurimask.metrics.modes import (
     expected_overlap,
     mode_distances,
@@ -38,13 +38,8 @@ def image_with_modes(
     in which nothing flips. An image in which the annotator marked no class that flips does not count, as in the
     published evaluation: its figures are NaN, its sums 0.
 
-    Args:
-        samples: `(N, *spatial)`, class indices, from torch or numpy.
-        mean_probabilities: `(C, *spatial)`, 0 to 1, of all classes, twins among them.
-        label: the annotator's map `(*spatial)`, in the classes before flipping.
-        flips: K of them.
-        reconstruction: of the annotator's map, `(*spatial)`; None for a method that has none.
-        uncertainty: how far the draws disagree, maps `(*spatial)`; None: errors are counted by the entropy alone.
+    Args as for `image_with_raters`, with the probabilities of all classes, twins among them, the annotator's map
+    `label` `(*spatial)` in the classes before flipping, K flips, and the reconstruction of that map `(*spatial)`.
 
     Raises:
         InputError: shapes or types do not fit, a class is not below C, or the annotator marked a twin class.

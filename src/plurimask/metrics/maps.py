@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plurimask.distribution import IGNORE
+from plurimask.distribution import IGNORE, most_likely
 from plurimask.errors import InputError
 
 Maps: TypeAlias = Tensor | NDArray[Any]
@@ -41,6 +42,16 @@ def label_maps(maps: Maps, what: str = "label maps") -> Tensor:
     if not is_whole:
         raise InputError(f"{what} must be bool or class indices from 0 to {IGNORE}, whole numbers, not {came}")
     return values.to(torch.uint8)
+
+
+def label_map_of(mean: Tensor) -> Tensor:
+    """The most likely class of each pixel of mean probabilities `(C, *spatial)`: `(*spatial)`, uint8."""
+    return most_likely(mean[None, None])[0, 0]
+
+
+def is_counted(maps: Tensor, counted_classes: Sequence[int]) -> Tensor:
+    """Where label maps hold one of the counted classes: bool, of the same shape."""
+    return torch.isin(maps, torch.tensor(list(counted_classes), dtype=maps.dtype, device=maps.device))
 
 
 def numbers(values: Maps) -> Tensor:

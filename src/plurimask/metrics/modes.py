@@ -25,7 +25,7 @@ from torch import Tensor
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 from plurimask.flips import Flip, mode_index, mode_table, switchable_classes
-from plurimask.metrics.distance import joint_distances, mean_of_pairs
+from plurimask.metrics.distance import joint_distances, mean_of_pairs, mean_over_classes
 from plurimask.metrics.energy_distance import EnergyDistance
 from plurimask.metrics.maps import Maps, label_maps
 from plurimask.metrics.overlap import Overlap
@@ -51,27 +51,21 @@ class _Counts(NamedTuple):
 def mode_distances(samples: Maps, label: Maps, flips: Sequence[Flip]) -> ModeDistances:
     """d = 1 - IoU of all pairs among the samples and the modes of one image.
 
-    Args:
-        samples: `(N, *spatial)`, class indices, from torch or numpy.
-        label: the annotator's map `(*spatial)`, so too, in the classes before flipping.
-        flips: K of them.
+    Class indices, from torch or numpy: samples `(N, *spatial)`, and the annotator's map `label` `(*spatial)` in the
+    classes before flipping, of which K flip.
 
     Raises:
         InputError: shapes or types do not fit, or the annotator marked a twin class.
     """
     samples, label = label_maps(samples, "samples"), label_maps(label, "label")
-    valid = judged_by_annotator(samples, label, flips)
-    happens, weights = mode_table(flips)
-    if not bool(valid.any()):
-        num, modes = len(samples), len(weights)
-        empty = [
-            torch.full(shape, math.nan, dtype=torch.float64) for shape in ((num, modes), (modes, modes), (num,) * 2)
-        ]
-        return ModeDistances(empty[0], empty[1], weights, empty[2])
-    counts = _count(samples, label, flips, valid)
-    within = joint_distances([samples], switchable_classes(flips), valid)
-    crossed = 1 - _mean_over_classes(*_overlaps(counts), happens)[1]
-    return ModeDistances(crossed, _between_modes(counts.annotated > 0, happens), weights, within)
+    counts, (happens, weights) = _count(samples, label, flips), mode_table(flips)
+    crossed = 1 - _overlaps(counts, happens)[1]
+    between = _between_modes(counts.annotated > 0, happens)
+    if bool((label == IGNORE).all()):
+        crossed, between = torch.full_like(crossed, math.nan), torch.full_like(between, math.nan)
+    return ModeDistances(
+        crossed, between, weights, joint_distances([samples], switchable_classes(flips), label != IGNORE)
+    )
 
 
 def weighted_energy_distance(distances: ModeDistances) -> EnergyDistance[float]:
@@ -116,12 +110,7 @@ def weighted_hungarian_iou(distances: ModeDistances) -> float:
 def mode_spread(label: Maps, flips: Sequence[Flip]) -> float | None:
     """mu: the mean distance of two independent raters of one image, 0 to 1.
 
-    Args:
-        label: the annotator's map `(*spatial)`, class indices.
-        flips: K of them.
-
-    Returns:
-        None if the annotator marked none of the classes that flip: such images are left out of all figures.
+    None if the annotator's map `(*spatial)` has none of the classes that flip: such images are left out of all figures.
 
     One class that is there and flips half of the time is in another mode half of the time, and then at distance 1:
 
@@ -138,17 +127,10 @@ def mode_spread(label: Maps, flips: Sequence[Flip]) -> float | None:
 
 
 def expected_overlap(label_map: Maps, label: Maps, flips: Sequence[Flip]) -> Overlap:
-    """Dice and IoU of one label map, the expectation over the modes of the means over classes, from 0 to 1.
-
-    Args:
-        label_map: `(*spatial)`, class indices.
-        label: the annotator's map `(*spatial)`, so too.
-        flips: K of them.
-    """
-    maps, label = label_maps(label_map, "the label map")[None], label_maps(label, "label")
-    counts = _count(maps, label, flips, judged_by_annotator(maps, label, flips))
+    """Dice and IoU of one label map `(*spatial)`, the expectation over the modes of the means over classes, 0 to 1."""
+    counts = _count(label_maps(label_map, "the label map")[None], label, flips)
     happens, weights = mode_table(flips)
-    dice, iou = _mean_over_classes(*_overlaps(counts), happens)
+    dice, iou = _overlaps(counts, happens)
     return Overlap(float(dice[0] @ weights), float(iou[0] @ weights))
 
 
@@ -158,8 +140,7 @@ def flip_counts(samples: Maps, label: Maps, flips: Sequence[Flip]) -> Tensor:
     Returns:
         `(K, 2)`, int64 on the CPU, class and twin: twin / (class + twin) estimates the flip's probability.
     """
-    samples, label = label_maps(samples, "samples"), label_maps(label, "label")
-    return _count(samples, label, flips, judged_by_annotator(samples, label, flips)).shared.sum(0).long()
+    return _count(samples, label, flips).shared.sum(0).long()
 
 
 def sample_modes(samples: Maps, label: Maps, flips: Sequence[Flip]) -> tuple[Tensor, Tensor]:
@@ -169,13 +150,11 @@ def sample_modes(samples: Maps, label: Maps, flips: Sequence[Flip]) -> tuple[Ten
         Indices into `mode_table`, long `(N,)`, and which classes the annotator marked, bool `(K,)`, both on the CPU. A
         class that is absent cannot be seen to flip and counts as not flipped.
     """
-    samples, label = label_maps(samples, "samples"), label_maps(label, "label")
-    counts = _count(samples, label, flips, judged_by_annotator(samples, label, flips))
+    counts = _count(samples, label, flips)
     return mode_index(counts.shared[..., 1] > counts.shared[..., 0]), counts.annotated > 0
 
 
-def judged_by_annotator(samples: Tensor, label: Tensor, flips: Sequence[Flip]) -> Tensor:
-    """The pixels that the annotator judged, bool `(*spatial)`; raises InputError for what does not fit."""
+def _check(samples: Tensor, label: Tensor, flips: Sequence[Flip]) -> None:
     if samples.shape[1:] != label.shape:
         raise InputError(f"samples {tuple(samples.shape)} and label {tuple(label.shape)} differ in their spatial shape")
     if not flips:
@@ -186,23 +165,20 @@ def judged_by_annotator(samples: Tensor, label: Tensor, flips: Sequence[Flip]) -
                 f"the annotator's map holds class {flip.target}, the twin of class {flip.source}: "
                 "give the map before any flip"
             )
-    return label != IGNORE
 
 
-def _count(maps: Tensor, label: Tensor, flips: Sequence[Flip], valid: Tensor) -> _Counts:
-    num_columns = len(flips) + 1
+def _count(samples: Maps, label: Maps, flips: Sequence[Flip]) -> _Counts:
+    maps, label = label_maps(samples, "samples"), label_maps(label, "label")
+    _check(maps, label, flips)
+    valid, num_columns = label != IGNORE, len(flips) + 1
     # Labels as columns of the histogram: k for the class of flip k, K for all others.
     table = torch.full((256,), len(flips), dtype=torch.long, device=label.device)
     sources, targets = (torch.tensor(indices) for indices in zip(*((f.source, f.target) for f in flips), strict=True))
     table[sources.to(label.device)] = torch.arange(len(flips), device=label.device)
     columns = table[label[valid].long()]
-    joint = (
-        torch.stack(
-            [torch.bincount(one[valid].long() * num_columns + columns, minlength=256 * num_columns) for one in maps]
-        )
-        if len(maps)
-        else columns.new_zeros(0, 256 * num_columns)
-    )
+    joint = columns.new_zeros(len(maps), 256 * num_columns)
+    for counts, one in zip(joint, maps, strict=True):
+        counts += torch.bincount(one[valid].long() * num_columns + columns, minlength=256 * num_columns)
     joint = joint.view(len(maps), 256, num_columns).cpu().double()
     called = torch.stack([joint[:, sources], joint[:, targets]], dim=2)  # (N, K, 2, K + 1)
     own = torch.arange(len(flips))[None, :, None, None].expand(len(maps), -1, 2, 1)
@@ -210,26 +186,19 @@ def _count(maps: Tensor, label: Tensor, flips: Sequence[Flip], valid: Tensor) ->
     return _Counts(annotated, called.sum(3), called.gather(3, own)[..., 0])
 
 
-def _overlaps(counts: _Counts) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums over a class and its twin of Dice and of IoU, and how many of the two are in either map.
-
-    Each `(N, K, 2)`: the last axis is whether the class is flipped in the mode.
-    """
-    # [flipped, id]: the mode has the annotator's pixels under the class if not flipped, else under its twin.
+def _overlaps(counts: _Counts, happens: Tensor) -> tuple[Tensor, Tensor]:
+    """Dice and IoU `(N, 2^K)` between maps and modes; 1 where neither has any of the classes."""
+    # [..., flipped, id]: the mode has the annotator's pixels under the class if not flipped, else under its twin.
     has = torch.eye(2, dtype=torch.float64)
     both = counts.shared[:, :, None] * has
     areas = counts.shown[:, :, None] + counts.annotated[None, :, None, None] * has
-    dice = 2 * both / areas.clamp(min=1)
-    iou = both / (areas - both).clamp(min=1)
-    return dice.sum(3), iou.sum(3), (areas > 0).double().sum(3)
-
-
-def _mean_over_classes(dice: Tensor, iou: Tensor, present: Tensor, happens: Tensor) -> tuple[Tensor, Tensor]:
-    """Dice and IoU `(N, 2^K)` between maps and modes; 1 where neither has any of the classes."""
+    dice, iou, present = 2 * both / areas.clamp(min=1), both / (areas - both).clamp(min=1), (areas > 0).double()
     yes = happens.double()
-    both, either, number = (each[..., 0] @ (1 - yes).T + each[..., 1] @ yes.T for each in (dice, iou, present))
-    divisor = number.clamp(min=1)
-    return torch.where(number > 0, both / divisor, 1.0), torch.where(number > 0, either / divisor, 1.0)
+    # Sums over the classes and their twins, each flipped as it is in the mode.
+    dice, iou, number = (
+        each.sum(3)[..., 0] @ (1 - yes).T + each.sum(3)[..., 1] @ yes.T for each in (dice, iou, present)
+    )
+    return mean_over_classes(dice, number), mean_over_classes(iou, number)
 
 
 def _between_modes(present: Tensor, happens: Tensor) -> Tensor:

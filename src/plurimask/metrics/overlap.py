@@ -7,7 +7,6 @@ Pascal Visual Object Classes Challenge, 2015).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from plurimask.errors import InputError
-from plurimask.metrics.distance import judged, shared_pixels
+from plurimask.metrics.distance import judged, mean_overlaps
 from plurimask.metrics.maps import Maps, label_maps, numbers
 
 
@@ -51,13 +50,8 @@ class ClassOverlap(NamedTuple):
 def class_overlap(label_map: Maps, votes: Maps) -> ClassOverlap:
     """The counts of one image, of all its classes.
 
-    Args:
-        label_map: `(*spatial)`, class indices below C.
-        votes: how many raters chose each class, `(C, *spatial)` (`rater_votes`), or with what probability they do. A
-            pixel without votes does not count.
-
-    Raises:
-        InputError: if the shapes differ.
+    Class indices `(*spatial)` below C, and votes `(C, *spatial)`, else InputError: how many raters chose each class
+    (`rater_votes`), or with what probability they do. A pixel without votes does not count.
 
     Two raters; the prediction has one pixel of class 1 that both call so, and misses one that the second calls so:
 
@@ -82,8 +76,7 @@ def overlap(label_map: Maps, labels: Maps, counted_classes: Sequence[int]) -> Ov
     """Dice 2|A & B| / (|A| + |B|) and IoU |A & B| / |A | B| of one label map against each present rater.
 
     Args:
-        label_map: `(*spatial)`, class indices or bool, from torch or numpy.
-        labels: `(R, *spatial)`, so too; absent raters are maps of IGNORE.
+        label_map, labels: `(*spatial)` and `(R, *spatial)`; absent raters are maps of IGNORE.
         counted_classes: the class indices that count, without the background. Classes that are in neither map are left
             out of the mean over classes; if none of them is in either map, both figures are 1.
 
@@ -91,17 +84,6 @@ def overlap(label_map: Maps, labels: Maps, counted_classes: Sequence[int]) -> Ov
         >>> overlap(np.array([True, True, False]), np.array([[True, False, False], [True, True, False]]), [1])
         Overlap(dice=0.8333333333333333, iou=0.75)
     """
-    label_map = label_maps(label_map, "the label map")
     raters, valid = judged(labels)
-    if not bool(valid.any()):
-        return Overlap(math.nan, math.nan)
-    dice = torch.zeros(len(raters), dtype=torch.float64)
-    iou, num_classes = torch.zeros_like(dice), torch.zeros_like(dice)
-    for shared in shared_pixels([label_map[None], raters], counted_classes, valid):
-        both, area = shared[0, 1:].double(), shared.diagonal().double()
-        sum_of_areas = area[0] + area[1:]
-        num_classes += sum_of_areas > 0
-        dice += 2 * both / sum_of_areas.clamp(min=1)
-        iou += both / (sum_of_areas - both).clamp(min=1)
-    defined, divisor = num_classes > 0, num_classes.clamp(min=1)
-    return Overlap(*(float(torch.where(defined, total / divisor, 1.0).mean()) for total in (dice, iou)))
+    overlaps = mean_overlaps([label_maps(label_map, "the label map")[None], raters], counted_classes, valid)
+    return Overlap(*(float(one[0, 1:].mean()) for one in overlaps))

@@ -68,8 +68,7 @@ class SegmentationMetrics(Metric):  # type: ignore[misc]
 
     def update(self, evaluations: Sequence[ImageEvaluation]) -> None:
         """Add images, each once."""
-        for evaluation in evaluations:
-            scores, sums = evaluation
+        for scores, sums in evaluations:
             values = torch.tensor([scores[name] for name in self.means], dtype=torch.float64)
             has_several = scores["num_raters"] > 1  # so that raters can be compared
             in_b = has_several and scores["all_marked"]
@@ -81,8 +80,7 @@ class SegmentationMetrics(Metric):  # type: ignore[misc]
             self.sums[subsets] += values.nan_to_num(0.0).to(self.sums.device)
             self.counts[subsets] += (~values.isnan()).to(self.counts.device)
             self.calibration[subsets] += torch.stack(list(sums.calibration)).to(self.calibration.device)
-            likelihood = torch.tensor(sums.likelihood, dtype=torch.float64)
-            self.likelihood[subsets] += likelihood.to(self.likelihood.device)
+            self.likelihood[subsets] += torch.tensor(sums.likelihood, dtype=torch.float64).to(self.likelihood.device)
             self.errors[subsets] += sums.errors.stacked().to(self.errors.device)
             classes = torch.stack(list(sums.classes))
             self.classes[subsets, :, : classes.shape[1]] += classes.to(self.classes.device)
@@ -119,23 +117,17 @@ class SegmentationMetrics(Metric):  # type: ignore[misc]
 
     def _subset(self, index: int) -> Totals:
         """The totals of subset 0 or 1."""
-        sums, counts = self.sums[index].tolist(), self.counts[index].tolist()
-        means = dict(zip(self.means, zip(sums, counts, strict=True), strict=True))
+        means = dict(zip(self.means, (self.sums[index] / self.counts[index]).tolist(), strict=True))
         pooled = self._sums(index)
-        figures: Totals = {}
+        figures: Totals = {"num_images": int(self.num_images[index]), "num_undefined": int(self.num_undefined[index])}
         for row in self.table:
             if row.over == "images":
-                total, count = means[row.key]
-                figures[row.key] = total / count if count else None
+                figures[row.key] = _plain(means[row.key])
             elif row.over == "median":
                 figures[row.key] = self._median(row.median_of, index)
             elif row.of_sums is not None:
                 figures[row.key] = _plain(row.of_sums(pooled))
-        return {
-            "num_images": int(self.num_images[index]),
-            "num_undefined": int(self.num_undefined[index]),
-            **figures,
-        }
+        return figures
 
     def _median(self, key: str, index: int) -> float | None:
         # A list of one number per image, or, once processes are joined, one tensor.

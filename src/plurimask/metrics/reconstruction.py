@@ -10,12 +10,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
-
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 from plurimask.metrics.distance import joint_distances, judged
-from plurimask.metrics.maps import Maps, label_maps
+from plurimask.metrics.maps import Maps, is_counted, label_maps
 
 
 class ReconstructionIoU(NamedTuple):
@@ -33,11 +31,8 @@ def reconstruction_iou(reconstructions: Maps | None, labels: Maps, counted_class
     Only pixels that every present rater judged count. The mean over all raters is flattered where many of them mark
     nothing, since an empty map is easily reconstructed; `marked` leaves those maps out.
 
-    Args:
-        reconstructions: `(R, *spatial)`, class indices or bool, from torch or numpy; those of absent raters do not
-            matter. None: there are none.
-        labels: `(R, *spatial)`, so too; absent raters are maps of IGNORE.
-        counted_classes: the class indices that count, without the background.
+    Both are label maps `(R, *spatial)`. Absent raters are maps of IGNORE, and their reconstructions do not matter;
+    None: there are no reconstructions.
 
     Raises:
         InputError: if the reconstructions are not of the labels' shape.
@@ -56,11 +51,8 @@ def reconstruction_iou(reconstructions: Maps | None, labels: Maps, counted_class
             f"reconstructions {tuple(reconstructions.shape)} and labels {tuple(labels.shape)} differ in their shape: "
             "there must be one map of the same size for each rater"
         )
-    if not bool(valid.any()):
-        return ReconstructionIoU(math.nan, math.nan)
     present = labels.flatten(1).amin(1) != IGNORE
     distances = joint_distances([reconstructions[present], raters], counted_classes, valid)
     iou = 1 - distances[: len(raters), len(raters) :].diagonal()
-    counted = torch.tensor(list(counted_classes), dtype=raters.dtype, device=raters.device)
-    marked = (torch.isin(raters, counted) & valid).flatten(1).any(1).to(iou.device)
+    marked = (is_counted(raters, counted_classes) & valid).flatten(1).any(1).to(iou.device)
     return ReconstructionIoU(float(iou.mean()), float(iou[marked].mean()))

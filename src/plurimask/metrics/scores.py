@@ -62,16 +62,8 @@ def evaluate_images(
 ) -> list[ImageEvaluation]:
     """`evaluate_image` for each image of a batch.
 
-    Args:
-        samples: `(N, B, *spatial)`, class indices or bool, from torch or numpy.
-        mean_probabilities: `(B, C, *spatial)`.
-        labels: `(B, R, *spatial)`, class indices or bool.
-        counted_classes: the class indices that count, without the background.
-        reconstructions: `(B, R, *spatial)`; None for a method that has none.
-        uncertainty: how far the draws disagree, maps `(B, *spatial)`; None: errors are counted by the entropy alone.
-
-    Raises:
-        InputError: if shapes do not fit each other, or a class is not below C.
+    Arguments and errors as there, of B images: samples `(N, B, *spatial)`, mean probabilities `(B, C, *spatial)`,
+    labels and reconstructions `(B, R, *spatial)`, maps of uncertainty `(B, *spatial)`.
     """
     sizes = (samples.shape[1] if samples.ndim > 1 else 0, len(mean_probabilities), len(labels))
     if len(set(sizes)) != 1:

@@ -12,14 +12,13 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from scipy import ndimage
 from torch import Tensor
 
-from plurimask.distribution import entropy, most_likely
+from plurimask.distribution import entropy
 from plurimask.errors import InputError
-from plurimask.metrics.distance import mean_of_pairs, shared_pixels
-from plurimask.metrics.maps import Maps, label_maps, numbers
+from plurimask.metrics.distance import mean_of_pairs, mean_overlaps
+from plurimask.metrics.maps import Maps, is_counted, label_map_of, label_maps, numbers
 
 _GROWTH, _LEAST_GROWTH = 4, 2  # a box grows by a quarter of its sides, by 2 pixels at least
 
@@ -50,9 +49,6 @@ class ObjectScore(NamedTuple):
     """Mean Dice of the object's class between two different samples, in the box and a margin; NaN for one sample."""
 
 
-# ---- one image ----------------------------------------------------------------------------------------------------
-
-
 def expected_dice(samples: Maps, counted_classes: Sequence[int], valid: Maps | None = None) -> float:
     """The mean Dice over pairs of different samples of one image, 0 to 1: quality as the prediction itself expects it.
 
@@ -60,8 +56,7 @@ def expected_dice(samples: Maps, counted_classes: Sequence[int], valid: Maps | N
     score 1; a single one has no pair, and NaN.
 
     Args:
-        samples: `(N, *spatial)`, class indices or bool, from torch or numpy.
-        counted_classes: the class indices that count, without the background.
+        samples, counted_classes: as for `joint_distances`.
         valid: the pixels that count, bool `(*spatial)`; None: all. NaN if there are none.
 
         >>> import numpy as np
@@ -69,16 +64,7 @@ def expected_dice(samples: Maps, counted_classes: Sequence[int], valid: Maps | N
         0.7778
     """
     samples, valid = label_maps(samples, "samples"), None if valid is None else numbers(valid).bool()
-    if len(samples) < 2 or (valid is not None and not bool(valid.any())):
-        return math.nan
-    total = torch.zeros(len(samples), len(samples), dtype=torch.float64)
-    num_classes = torch.zeros_like(total)
-    for shared in shared_pixels([samples], counted_classes, valid):
-        area = shared.diagonal().double()
-        areas = area[:, None] + area
-        num_classes += areas > 0
-        total += 2 * shared.double() / areas.clamp(min=1)
-    return mean_of_pairs(torch.where(num_classes > 0, total / num_classes.clamp(min=1), 1.0))
+    return mean_of_pairs(mean_overlaps([samples], counted_classes, valid)[0])
 
 
 def mean_entropy(uncertainty: Maps, where: Maps | None = None) -> float:
@@ -88,28 +74,13 @@ def mean_entropy(uncertainty: Maps, where: Maps | None = None) -> float:
 
 
 def image_uncertainty(samples: Maps, mean: Maps, counted_classes: Sequence[int]) -> ImageUncertainty:
-    """The scores of one image, over all its pixels.
-
-    Args:
-        samples: `(N, *spatial)`, class indices or bool, from torch or numpy.
-        mean: mean class probabilities `(C, *spatial)`.
-        counted_classes: the class indices that count, without the background.
-
-    Raises:
-        InputError: if shapes do not fit each other.
-    """
+    """The scores of one image, over all its pixels; arguments and errors as for `object_scores`."""
     samples, mean = label_maps(samples, "samples"), numbers(mean)
     _check_shapes(samples, mean[0])
-    uncertainty, label_map = entropy(mean, dim=0), _label_map(mean)
-    counted = torch.tensor(list(counted_classes), dtype=label_map.dtype, device=mean.device)
+    uncertainty, marked = entropy(mean, dim=0), is_counted(label_map_of(mean), counted_classes)
     return ImageUncertainty(
-        expected_dice(samples, counted_classes),
-        mean_entropy(uncertainty),
-        mean_entropy(uncertainty, torch.isin(label_map, counted)),
+        expected_dice(samples, counted_classes), mean_entropy(uncertainty), mean_entropy(uncertainty, marked)
     )
-
-
-# ---- objects ------------------------------------------------------------------------------------------------------
 
 
 def object_scores(samples: Maps, mean: Maps, uncertainty: Maps, counted_classes: Sequence[int]) -> list[ObjectScore]:
@@ -132,28 +103,26 @@ def object_scores(samples: Maps, mean: Maps, uncertainty: Maps, counted_classes:
     """
     samples, mean, uncertainty = label_maps(samples, "samples"), numbers(mean), numbers(uncertainty)
     _check_shapes(samples, mean[0], uncertainty)
-    label_map = _label_map(mean).cpu().numpy()
+    label_map = label_map_of(mean).cpu().numpy()
     entropies, samples = uncertainty.double().cpu().numpy(), samples.cpu()
-    structure = np.ones((3,) * label_map.ndim)
     scores = []
     for class_index in counted_classes:
-        labelled, count = ndimage.label(label_map == class_index, structure)
-        if not count:
-            continue
-        flat, probability = labelled.ravel(), mean[class_index].double().cpu().numpy()
-        sizes, entropy_sums, probability_sums = (
-            np.bincount(flat, weights, count + 1) for weights in (None, entropies.ravel(), probability.ravel())
+        labelled, count = ndimage.label(label_map == class_index, np.ones((3,) * label_map.ndim))
+        numbers_of_objects = np.arange(1, count + 1)
+        sizes = np.bincount(labelled.ravel())[1:]
+        entropies_of, probabilities_of = (
+            ndimage.mean(values, labelled, numbers_of_objects)
+            for values in (entropies, mean[class_index].double().cpu().numpy())
         )
-        for number, box in enumerate(ndimage.find_objects(labelled), start=1):
-            grown = (slice(None), *_grown(box, label_map.shape))
+        for number, box in enumerate(ndimage.find_objects(labelled)):
             scores.append(
                 ObjectScore(
                     class_index,
                     tuple((side.start, side.stop) for side in box),
                     int(sizes[number]),
-                    float(entropy_sums[number] / sizes[number]),
-                    float(probability_sums[number] / sizes[number]),
-                    expected_dice(samples[grown], [class_index]),
+                    float(entropies_of[number]),
+                    float(probabilities_of[number]),
+                    expected_dice(samples[(slice(None), *_grown(box, label_map.shape))], [class_index]),
                 )
             )
     return scores
@@ -163,10 +132,6 @@ def _grown(box: Sequence[slice], shape: Sequence[int]) -> Iterator[slice]:
     for side, length in zip(box, shape, strict=True):
         margin = max(_LEAST_GROWTH, math.ceil((side.stop - side.start) / _GROWTH))
         yield slice(max(0, side.start - margin), min(length, side.stop + margin))
-
-
-def _label_map(mean: Tensor) -> Tensor:
-    return most_likely(mean[None, None])[0, 0]
 
 
 def _check_shapes(samples: Tensor, *maps: Tensor) -> None:

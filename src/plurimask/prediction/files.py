@@ -62,11 +62,8 @@ def predict(
 ) -> Iterator[Predicted]:
     """Samples of each image, their mean, and how sure they are.
 
-    Args:
-        method: trained, in evaluation mode.
-        images: what to predict.
-        preprocessing: the run's.
-        sampling: samples per image, seed, batch size. An image's samples depend on the seed and its name alone.
+    The method is trained and in evaluation mode, `preprocessing` is its run's. An image's samples depend on the seed
+    and its name alone.
     """
     shown: dict[str, Tensor] = {}
 
@@ -124,12 +121,12 @@ def write_predictions(
             stale.unlink()
         digits = max(2, len(str(len(samples) - 1)))
         files = [f"sample-{number:0{digits}d}.png" for number in range(len(samples))]
-        outside = 0 if description.has_background else IGNORE
-        most_likely = predicted.mean.argmax(0).astype(np.uint8)
-        for file, labels in zip([*files, "mask.png"], [*samples, most_likely], strict=True):
-            replace_file(folder / file, _png(values[_whole(labels, predicted, outside)]))
-        for file, maps in _whole_maps(predicted, description.has_background).items():
-            replace_file(folder / file, _tiff(maps))
+        maps = np.concatenate([samples, predicted.mean.argmax(0, keepdims=True).astype(np.uint8)])
+        whole = values[_whole(maps, predicted, 0 if description.has_background else IGNORE)]
+        for file, mask in zip([*files, "mask.png"], whole, strict=True):
+            replace_file(folder / file, _png(mask))
+        for file, whole in _whole_maps(predicted, description.has_background).items():
+            replace_file(folder / file, _tiff(whole))
         uncertainty = uncertainty_of(predicted, description)
         rows.append({"name": predicted.name, **{name: uncertainty[name] for name in COLUMNS[1:]}})
         replace_file(folder / "uncertainty.json", json.dumps(_with_null(uncertainty), indent=2).encode())
@@ -148,21 +145,14 @@ def uncertainty_of(predicted: Predicted, description: DataDescription) -> dict[s
     counted = description.counted_classes
     samples, mean, nats = map(torch.as_tensor, (predicted.samples, predicted.mean, predicted.entropy))
     objects = object_scores(samples, mean, nats, counted)
-    starts = [side.start for side in predicted.window]
-    return {
-        **image_uncertainty(samples, mean, counted)._asdict(),
-        "num_objects": len(objects),
-        "objects": [
-            {
-                "class": description.class_names[one.class_index],
-                **{name: value for name, value in one._asdict().items() if name != "class_index"},
-                "bounding_box": [
-                    [start + first, start + last] for start, (first, last) in zip(starts, one.bounding_box, strict=True)
-                ],
-            }
-            for one in objects
-        ],
-    }
+    starts = np.array([[side.start] for side in predicted.window])
+    rows = []
+    for one in objects:
+        row = {"class": description.class_names[one.class_index], **one._asdict()}
+        del row["class_index"]
+        rows.append({**row, "bounding_box": (starts + one.bounding_box).tolist()})
+    image = image_uncertainty(samples, mean, counted)._asdict()
+    return {**image, "num_objects": len(objects), "objects": rows}
 
 
 def _with_null(content: dict[str, Any]) -> dict[str, Any]:
@@ -175,14 +165,15 @@ def _with_null(content: dict[str, Any]) -> dict[str, Any]:
 
 def _whole_maps(predicted: Predicted, has_background: bool) -> dict[str, NDArray[Any]]:
     """By file name, each map of the whole image: outside the window surely background, or NaN where there is none."""
-    mean = predicted.mean
-    surely = [1.0, *[0.0] * (len(mean) - 1)] if has_background else [np.nan] * len(mean)
     nothing = 0.0 if has_background else np.nan
+    surely = np.full((len(predicted.mean), 1, 1), nothing)
+    if has_background:
+        surely[0] = 1
     return {
-        "mean.tif": np.stack([_whole(one, predicted, fill) for one, fill in zip(mean, surely, strict=True)]),
+        "mean.tif": _whole(predicted.mean, predicted, surely),
         "entropy.tif": _whole(predicted.entropy, predicted, nothing),
         "mutual_information.tif": _whole(predicted.mutual_information, predicted, nothing),
-        "variance.tif": np.stack([_whole(one, predicted, nothing) for one in predicted.variance]),
+        "variance.tif": _whole(predicted.variance, predicted, nothing),
     }
 
 
@@ -196,29 +187,30 @@ def mask_values(description: DataDescription) -> NDArray[Any]:
 
 def readings(samples: NDArray[np.uint8], files: list[str], description: DataDescription) -> dict[str, Any]:
     """The distinct label maps among samples `(N, H, W)`, most frequent first, with the share of samples of each."""
-    distinct, first, inverse, counts = np.unique(
-        samples.reshape(len(samples), -1), axis=0, return_index=True, return_inverse=True, return_counts=True
+    distinct, inverse, counts = np.unique(
+        samples.reshape(len(samples), -1), axis=0, return_inverse=True, return_counts=True
     )
     inverse = inverse.reshape(-1)  # numpy 2.0 gave it another shape
     content = []
     for number in np.argsort(-counts, kind="stable"):
-        pixels = np.bincount(distinct[number], minlength=description.num_classes)
+        equal = [files[index] for index in np.flatnonzero(inverse == number)]
+        pixels = np.bincount(distinct[number], minlength=description.num_classes).tolist()
         content.append(
             {
-                "file": files[first[number]],
-                "count": int(counts[number]),
-                "frequency": float(counts[number] / len(samples)),
-                "samples": [files[index] for index in np.flatnonzero(inverse == number)],
-                "pixels": dict(zip(description.class_names, map(int, pixels), strict=False)),
+                "file": equal[0],
+                "count": len(equal),
+                "frequency": len(equal) / len(samples),
+                "samples": equal,
+                "pixels": dict(zip(description.class_names, pixels, strict=False)),
             }
         )
     return {"num_samples": len(samples), "num_distinct": len(distinct), "readings": content}
 
 
-def _whole(values: NDArray[Any], predicted: Predicted, outside: float) -> NDArray[Any]:
-    """Values `(h, w)` of the window -> `(H, W)` of the image, `outside` around them."""
-    whole = np.full(predicted.size, outside, dtype=values.dtype)
-    whole[predicted.window] = values
+def _whole(values: NDArray[Any], predicted: Predicted, outside: float | NDArray[Any]) -> NDArray[Any]:
+    """Values `(..., h, w)` of the window -> `(..., H, W)` of the image, `outside` around them."""
+    whole = np.full((*values.shape[:-2], *predicted.size), outside, dtype=values.dtype)
+    whole[..., *predicted.window] = values
     return whole
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from plurimask.distribution import IGNORE, SegmentationStatistics
 from plurimask.errors import InputError
@@ -50,15 +51,14 @@ def predict_images(
 
     An image's samples depend on the method, the seed and the image's name, and on nothing else.
     """
-    device = next(method.parameters()).device
     batch: list[tuple[str, Tensor]] = []
     for name, image in images:
         if batch and not _fits(batch, image, sampling.batch_size):
-            yield _predict(method, batch, sampling, device)
+            yield _predict(method, batch, sampling)
             batch = []
         batch.append((name, image))
     if batch:
-        yield _predict(method, batch, sampling, device)
+        yield _predict(method, batch, sampling)
 
 
 def _fits(batch: list[tuple[str, Tensor]], image: Tensor, batch_size: int) -> bool:
@@ -66,10 +66,8 @@ def _fits(batch: list[tuple[str, Tensor]], image: Tensor, batch_size: int) -> bo
     return image.shape == batch[0][1].shape and len(batch) < batch_size and pixels <= MAX_BATCH_PIXELS
 
 
-def _predict(
-    method: SegmentationMethod, batch: list[tuple[str, Tensor]], sampling: Sampling, device: torch.device
-) -> PredictedBatch:
-    names = [name for name, _ in batch]
+def _predict(method: SegmentationMethod, batch: list[tuple[str, Tensor]], sampling: Sampling) -> PredictedBatch:
+    names, device = [name for name, _ in batch], next(method.parameters()).device
     images = _stacked([image for _, image in batch], device)
     with torch.inference_mode(), fast_precision(device):
         prediction = method(images)
@@ -86,30 +84,22 @@ def reconstruct_images(
 ) -> list[Tensor] | None:
     """What the method makes of each rater's map when its posterior has seen it (`SegmentationMethod.reconstruct`).
 
-    Args:
-        method: trained; used as it is, on the device where its weights are.
-        images: B normalised images `(K, *spatial)` of one size.
-        labels: of each image, `(R, *spatial)`, uint8; R may differ from image to image.
-
-    Returns:
-        Of each image, label maps `(R, *spatial)`, uint8 on the CPU, IGNORE for absent raters; None for a method without
-        a posterior.
+    B normalised images `(K, *spatial)` of one size and the labels of each, `(R, *spatial)`, uint8, where R may differ
+    from image to image -> of each image, label maps `(R, *spatial)`, uint8 on the CPU, IGNORE for absent raters; None
+    for a method without a posterior.
     """
     device = next(method.parameters()).device
-    most = max(len(maps) for maps in labels)
+    padded = pad_sequence(list(labels), batch_first=True, padding_value=IGNORE)  # raters that an image lacks are absent
     # As many images at once as their maps fill a batch of predictions: each map may need features of its own.
-    step = max(1, MAX_BATCH_PIXELS // max(1, most * images[0][0].numel()))
+    step = max(1, MAX_BATCH_PIXELS // max(1, padded[0].numel()))
     made: list[Tensor] = []
     for start in range(0, len(images), step):
-        own = labels[start : start + step]
-        padded = own[0].new_full((len(own), most, *own[0].shape[1:]), IGNORE)  # raters that an image lacks are absent
-        for number, maps in enumerate(own):
-            padded[number, : len(maps)] = maps
+        own = slice(start, start + step)
         with torch.inference_mode(), fast_precision(device):
-            maps_of_all = method.reconstruct(_stacked(images[start : start + step], device), padded.to(device))
+            maps_of_all = method.reconstruct(_stacked(images[own], device), padded[own].to(device))
         if maps_of_all is None:
             return None
-        made += [of_image[: len(maps)] for of_image, maps in zip(maps_of_all.cpu(), own, strict=True)]
+        made += [of_image[: len(maps)] for of_image, maps in zip(maps_of_all.cpu(), labels[own], strict=True)]
     return made
 
 

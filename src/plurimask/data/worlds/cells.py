@@ -19,22 +19,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from plurimask.data.example import DataSource, Example, ExampleSet
+from plurimask.data.example import DataSource, Example
 from plurimask.data.worlds.common import (
     READERS,
     Array,
     Masks,
+    World,
     binary_description,
     check_numbers,
     radial_coordinate,
     smooth_noise,
-    stream,
     turned,
     world_source,
 )
@@ -77,8 +76,7 @@ class CellTruth:
     @property
     def probabilities(self) -> Array:
         """`(k,)`: that a reader counts each cell, from 0.2 at the lowest contrast to 0.8 at the highest."""
-        probabilities: Array = np.interp(self.contrasts, CONTRAST_RANGE, PROBABILITY_RANGE)
-        return probabilities
+        return np.interp(self.contrasts, CONTRAST_RANGE, PROBABILITY_RANGE)
 
     @property
     def regions(self) -> NDArray[np.bool_]:
@@ -88,24 +86,22 @@ class CellTruth:
 
     def mean(self) -> Array:
         """`(H, W)`: the exact probability that a reader marks each pixel: its cell's, and 0 outside of all cells."""
-        probability: Array = np.einsum("k,khw->hw", self.probabilities, self.regions)
-        return probability
+        values: Array = np.einsum("k,khw->hw", self.probabilities, self.regions)
+        return values
 
     def sample(self, num_samples: int, generator: np.random.Generator) -> Masks:
         """`(N, H, W)`, 0 or 1: exact, independent draws from the readers' distribution."""
         counted = generator.random((num_samples, len(self.contrasts))) < self.probabilities
-        nowhere = np.zeros((num_samples, 1), np.uint8)
         regions = self.regions
-        cell = np.where(regions.any(0), regions.argmax(0), len(regions))  # (H, W): whose pixel it is, k for nobody's
-        masks: Masks = np.concatenate([counted.astype(np.uint8), nowhere], axis=1)[:, cell]
+        masks: Masks = (counted[:, regions.argmax(0)] & regions.any(0)).astype(np.uint8)
         return masks
 
 
-class CellWorld(ExampleSet):
+class CellWorld(World):
     """Images `(1, size, size)` of some cells each, grey levels 0 to 255, with the masks of independent readers.
 
-    Nothing is stored: an example is drawn when it is asked for, in a few milliseconds, and depends on the seed, its
-    index, the size and the numbers of cells and readers alone.
+    An example is drawn when asked for, in a few milliseconds, and depends on the seed, its index, the size and the
+    numbers of cells and readers alone.
 
     Args:
         num_images: how many examples there are, at least 1.
@@ -132,48 +128,39 @@ class CellWorld(ExampleSet):
                 f"size={size}: {num_cells} cells in {rows} rows of {columns} need size >= {MIN_PLACE * columns}; "
                 "give a larger size or fewer cells"
             )
-        self.seed, self.size, self.num_cells, self.num_readers = seed, size, num_cells, num_readers
-        self.names = tuple(f"cells-{seed}-{index:05d}" for index in range(num_images))
-        self.groups = self.names
+        self.size, self.num_cells, self.num_readers = size, num_cells, num_readers
+        super().__init__("cells", num_images, seed)
 
     def __getitem__(self, index: int) -> Example:
         truth = self.truth(index)
-        image = np.clip(np.rint(_paint(truth, self._stream(index, _TEXTURE))), 0, 255).astype(np.float32)
-        labels = truth.sample(self.num_readers, self._stream(index, _READERS))
+        image = np.clip(np.rint(_paint(truth, self.stream(index, _TEXTURE))), 0, 255).astype(np.float32)
+        labels = truth.sample(self.num_readers, self.stream(index, _READERS))
         return Example(self.names[index], torch.from_numpy(image)[None], torch.from_numpy(labels))
 
     def truth(self, index: int) -> CellTruth:
         """The distribution that the readers' masks of image `index` were drawn from."""
-        generator = self._stream(index, _PROPERTIES)
+        generator = self.stream(index, _PROPERTIES)
         contrasts = generator.uniform(*CONTRAST_RANGE, self.num_cells)
-        places = _places(self.num_cells, self.size, generator)
+        rows, columns = _grid(self.num_cells)
+        place = np.array((self.size / rows, self.size / columns))  # that each cell has for itself: height, width
+        # In the order of rows; which places of the grid stay empty is random.
+        chosen = np.sort(generator.permutation(rows * columns)[: self.num_cells])
+        centres = (np.stack(np.divmod(chosen, columns), 1) + 0.5) * place - 0.5
         coordinates = np.full((self.num_cells, self.size, self.size), np.inf)
-        centres = np.empty((self.num_cells, 2))
-        for place, centre, coordinate in zip(places, centres, coordinates, strict=True):
-            _lay_cell(place, centre, coordinate, generator)
+        for centre, coordinate in zip(centres, coordinates, strict=True):
+            _lay_cell(centre, place / 2 - _GAP, coordinate, generator)
         return CellTruth(contrasts, centres, coordinates)
-
-    def _stream(self, index: int, purpose: int) -> np.random.Generator:
-        return stream(self.seed, len(self), index, purpose)
 
 
 def cell_source(
     num_train: int = 2000, num_val: int = 100, num_test: int = 0, seed: int = 0, size: int = 64, num_cells: int = 12
 ) -> DataSource:
-    """The world as a data set with four readers and the splits "train", "val" and "test", which share no image.
+    """The world as a data set with four readers and the splits "train", "val" and, if it has images, "test".
 
-    Images cost nothing until they are asked for; without any for "test" there is no such split. `seed` is not negative,
-    and sources of different seeds share no image. `size` and `num_cells` are those of `CellWorld`, as errors are.
+    Splits share no image, nor do sources of different seeds. `size` and `num_cells`, and errors: as of `CellWorld`.
     """
     counts, about = (num_train, num_val, num_test), binary_description("cells", "cell")
     return world_source("cells", lambda count, own: CellWorld(count, own, size, num_cells), counts, seed, about)
-
-
-class _Place(NamedTuple):
-    """A rectangle of the image that one cell has for itself, in pixels."""
-
-    centre: tuple[float, float]  # row and column
-    half: tuple[float, float]  # height and width, less the gap: how far from the centre the cell may reach
 
 
 def _grid(num_cells: int) -> tuple[int, int]:
@@ -182,33 +169,18 @@ def _grid(num_cells: int) -> tuple[int, int]:
     return math.ceil(num_cells / columns), columns
 
 
-def _places(num_cells: int, size: int, generator: np.random.Generator) -> list[_Place]:
-    """A place for each cell, in the order of rows; which ones of the grid stay empty is random."""
-    rows, columns = _grid(num_cells)
-    height, width = size / rows, size / columns
-    chosen = np.sort(generator.permutation(rows * columns)[:num_cells])
-    return [
-        _Place(
-            ((index // columns + 0.5) * height - 0.5, (index % columns + 0.5) * width - 0.5),
-            (height / 2 - _GAP, width / 2 - _GAP),
-        )
-        for index in chosen.tolist()
-    ]
-
-
-def _lay_cell(place: _Place, centre: Array, coordinate: Array, generator: np.random.Generator) -> None:
-    """Draw a cell's size, position and shape, and fill in its `centre (2,)` and `coordinate (H, W)`."""
-    radius = generator.uniform(0.7, 1) * min(place.half) / _REACH
-    room = np.array(place.half) - _REACH * radius
-    centre[:] = place.centre + room * generator.uniform(-1, 1, 2)
+def _lay_cell(centre: Array, half: Array, coordinate: Array, generator: np.random.Generator) -> None:
+    """Draw a cell's size, position and shape: shift its `centre (2,)`, from which it may reach as far as `half (2,)`,
+    and fill in its `coordinate (H, W)`."""
+    radius = generator.uniform(0.7, 1) * half.min() / _REACH
+    centre += (half - _REACH * radius) * generator.uniform(-1, 1, 2)
     aspect, angle = generator.uniform(1, _ASPECT), generator.uniform(0, np.pi)
     reach = _WINDOW * _REACH * radius
     first = np.maximum(np.ceil(centre - reach), 0).astype(int)
     last = np.minimum(np.floor(centre + reach), np.array(coordinate.shape) - 1).astype(int)
     rows, columns = np.ogrid[first[0] : last[0] + 1, first[1] : last[1] + 1]
-    down, right = rows - centre[0], columns - centre[1]
-    along, across = turned(down, right, angle, aspect)
-    window = radial_coordinate(along, across, radius, _WAVES, generator)
+    turned_cell = turned(rows - centre[0], columns - centre[1], angle, aspect)
+    window = radial_coordinate(*turned_cell, radius, _WAVES, generator)
     window[window > _WINDOW] = np.inf
     coordinate[first[0] : last[0] + 1, first[1] : last[1] + 1] = window
 
@@ -223,15 +195,10 @@ def _paint(truth: CellTruth, generator: np.random.Generator) -> Array:
     rim = -42 * np.exp(-0.5 * ((rho - 0.95) / 0.13) ** 2)
     halo = 9 * np.exp(-0.5 * ((rho - 1.3) / 0.13) ** 2)
     debris = np.where(rho > 1.2, _debris(size, generator), 0)
-    image: Array = _medium(size, generator) + inside * (contrast + texture) + rim + halo + debris
-    return image
-
-
-def _medium(size: int, generator: np.random.Generator) -> Array:
-    """Empty chamber `(size, size)` in grey levels: a random level, slow shading and the camera's grain."""
     shading = smooth_noise(size, size / 5, generator) * 6
-    medium: Array = generator.uniform(95, 135) + shading + generator.standard_normal((size, size)) * 3
-    return medium
+    medium = generator.uniform(95, 135) + shading + generator.standard_normal((size, size)) * 3
+    image: Array = medium + inside * (contrast + texture) + rim + halo + debris
+    return image
 
 
 def _debris(size: int, generator: np.random.Generator) -> Array:

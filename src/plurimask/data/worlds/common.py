@@ -25,27 +25,29 @@ def check_numbers(world: str, *numbers: tuple[str, int, int]) -> None:
             raise InputError(f"{name}={value}: a world of {world} needs {name} >= {least}")
 
 
-def stream(seed: int, num_images: int, index: int, purpose: int) -> np.random.Generator:
-    """The random numbers for one purpose in one image; -1 is the last image.
+class World(ExampleSet):
+    """Examples that are drawn when they are asked for: nothing is stored.
 
-    What is drawn of an image draws from its own stream, so that one thing's recipe can change alone.
+    Args:
+        name: what the images are called.
+        num_images: how many examples there are.
+        seed: worlds of different seeds share no image.
     """
-    index = range(num_images)[index]  # an IndexError beyond the end
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index, purpose)))
+
+    def __init__(self, name: str, num_images: int, seed: int) -> None:
+        self.seed = seed
+        self.names = self.groups = tuple(f"{name}-{seed}-{index:05d}" for index in range(num_images))
+
+    def stream(self, index: int, purpose: int) -> np.random.Generator:
+        """The random numbers for one purpose in one image: each has its own, so that one recipe can change alone."""
+        index = range(len(self))[index]  # -1 is the last image; an IndexError beyond the end
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(index, purpose)))
 
 
 def world_source(
     world: str, part: Callable[[int, int], ExampleSet], counts: tuple[int, int, int], seed: int, about: DataDescription
 ) -> DataSource:
-    """A world as a data set with the splits "train", "val" and "test", which share no image.
-
-    Args:
-        world: what it is a world of.
-        part: number of images and seed -> examples.
-        counts: images in each split; without any for "test" there is no such split.
-        seed: not negative; sources of different seeds share no image.
-        about: the description.
-    """
+    """A world of `world` as a data set with the splits "train", "val" and "test", from `part(num_images, seed)`."""
     check_numbers(world, ("seed", seed, 0))
     splits = {
         name: part(count, 3 * seed + number)
@@ -78,22 +80,17 @@ def turned(down: Array, right: Array, angle: float, aspect: float = 1.0) -> tupl
 def radial_coordinate(
     along: Array, across: Array, radius: float, waves: Mapping[int, float], generator: np.random.Generator
 ) -> Array:
-    """0 in the middle, 1 on an irregular contour at a mean distance of about `radius`, `(H, W)`.
+    """0 in the middle, 1 on an irregular contour at a mean distance of about `radius` pixels, `(H, W)`.
 
-    Args:
-        along: pixels from the middle along one axis; broadcasts with `across`.
-        across: along the other.
-        radius: pixels.
-        waves: number of waves around the contour -> their largest amplitude, as a share of the radius.
-        generator: of amplitudes and phases.
+    `along` and `across` are pixels from the middle and broadcast; `waves` maps the number of waves around the contour
+    to their largest amplitude, as a share of the radius.
     """
     theta = np.arctan2(across, along)
     contour = np.ones_like(theta)
     for number, largest in waves.items():
         amplitude, phase = generator.uniform(0, largest), generator.uniform(0, 2 * np.pi)
         contour += amplitude * np.cos(number * theta + phase)
-    coordinate: Array = np.hypot(along, across) / (radius * contour)
-    return coordinate
+    return np.hypot(along, across) / (radius * contour)
 
 
 def blurred_noise(size: int, scale: float, generator: np.random.Generator) -> Array:

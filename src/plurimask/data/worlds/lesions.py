@@ -24,16 +24,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from plurimask.data.example import DataSource, Example, ExampleSet
+from plurimask.data.example import DataSource, Example
 from plurimask.data.worlds.common import (
     READERS,
     Array,
     Masks,
+    World,
     binary_description,
     check_numbers,
     radial_coordinate,
     smooth_noise,
-    stream,
     turned,
     world_source,
 )
@@ -58,6 +58,8 @@ MAX_SHIFT = 0.09
 """How far the lesion's centre may lie from the image's, along each axis, as a share of the size."""
 
 _PROPERTIES, _TEXTURE, _READERS = range(3)
+
+_WAVES = {number: 0.16 / number for number in (2, 3, 4, 5)}  # of the contour
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,15 +95,14 @@ class LesionTruth:
         """`(N, H, W)`, 0 or 1: exact, independent draws from the readers' distribution."""
         sees = generator.random(num_samples) >= self.empty_probability
         level = generator.uniform(1 - self.halo, 1 + self.halo, num_samples)
-        level = np.where(sees, level, -1.0)  # rho >= 0: no pixel lies within a negative level
-        return (self.coordinate <= level[:, None, None]).astype(np.uint8)
+        return (sees[:, None, None] & (self.coordinate <= level[:, None, None])).astype(np.uint8)
 
 
-class LesionWorld(ExampleSet):
+class LesionWorld(World):
     """Images `(1, size, size)` of one lesion each, grey levels 0 to 255, with the masks of independent readers.
 
-    Nothing is stored: an example is drawn when it is asked for, in about a millisecond, and depends on the seed, its
-    index, the size and the number of readers alone.
+    An example is drawn when asked for, in about a millisecond, and depends on the seed, its index, the size and the
+    number of readers alone.
 
     Args:
         num_images: how many examples there are, at least 1.
@@ -113,39 +114,37 @@ class LesionWorld(ExampleSet):
     def __init__(self, num_images: int, seed: int, size: int = 64, num_readers: int = len(READERS)) -> None:
         numbers = (("num_images", num_images, 1), ("seed", seed, 0), ("size", size, MIN_SIZE))
         check_numbers("lesions", *numbers, ("num_readers", num_readers, 1))
-        self.seed, self.size, self.num_readers = seed, size, num_readers
-        self.names = tuple(f"lesion-{seed}-{index:05d}" for index in range(num_images))
-        self.groups = self.names
+        self.size, self.num_readers = size, num_readers
+        super().__init__("lesion", num_images, seed)
 
     def __getitem__(self, index: int) -> Example:
         truth = self.truth(index)
-        tissue = _tissue(self.size, self._stream(index, _TEXTURE))
+        tissue = _tissue(self.size, self.stream(index, _TEXTURE))
         image = np.clip(np.rint(tissue + truth.contrast * truth.profile), 0, 255).astype(np.float32)
-        labels = truth.sample(self.num_readers, self._stream(index, _READERS))
+        labels = truth.sample(self.num_readers, self.stream(index, _READERS))
         return Example(self.names[index], torch.from_numpy(image)[None], torch.from_numpy(labels))
 
     def truth(self, index: int) -> LesionTruth:
         """The distribution that the readers' masks of image `index` were drawn from."""
-        generator = self._stream(index, _PROPERTIES)
+        generator = self.stream(index, _PROPERTIES)
         contrast = generator.uniform(*CONTRAST_RANGE)
         radius = generator.uniform(*RADIUS_RANGE) * self.size
         halo = generator.uniform(*HALO_RANGE)
         middle = (self.size - 1) / 2
         row, column = middle + generator.uniform(-MAX_SHIFT, MAX_SHIFT, 2) * self.size
-        coordinate = _radial_coordinate(self.size, (row, column), radius, generator)
+        aspect, angle = np.exp(generator.uniform(0, 0.22)), generator.uniform(0, np.pi)
+        rows, columns = np.ogrid[: self.size, : self.size]
+        ellipse = turned(rows - row, columns - column, angle, aspect)
+        coordinate = radial_coordinate(*ellipse, radius, _WAVES, generator)
         return LesionTruth(contrast, radius, halo, (row, column), coordinate)
-
-    def _stream(self, index: int, purpose: int) -> np.random.Generator:
-        return stream(self.seed, len(self), index, purpose)
 
 
 def lesion_source(
     num_train: int = 2000, num_val: int = 100, num_test: int = 0, seed: int = 0, size: int = 64
 ) -> DataSource:
-    """The world as a data set with four readers and the splits "train", "val" and "test", which share no image.
+    """The world as a data set with four readers and the splits "train", "val" and, if it has images, "test".
 
-    Images cost nothing until they are asked for; without any for "test" there is no such split. `seed` is not negative,
-    and sources of different seeds share no image. `size` is that of `LesionWorld`, which says what is refused.
+    Splits share no image, nor do sources of different seeds. `size`, and errors: as of `LesionWorld`.
     """
     counts, about = (num_train, num_val, num_test), binary_description("lesions", "lesion")
     return world_source("lesions", lambda count, own: LesionWorld(count, own, size), counts, seed, about)
@@ -178,32 +177,19 @@ def write_folder(source: DataSource, path: Path) -> None:
 
 def _eight_bit(example: Example) -> Masks:
     image = example.image.numpy()
-    grey: Masks | None = (
-        image[0].astype(np.uint8) if len(image) == 1 and image.min() >= 0 and image.max() <= 255 else None
-    )
-    if grey is None or not np.array_equal(grey, image[0]):
+    if len(image) != 1 or not np.array_equal(image, np.clip(np.rint(image), 0, 255)):
         raise InputError(
             f"{example.name}: {len(image)} channel(s) with values from {image.min()} to {image.max()}; "
             "write_folder saves one channel of whole grey levels from 0 to 255"
         )
-    return grey
-
-
-def _radial_coordinate(size: int, centre: tuple[float, float], radius: float, generator: np.random.Generator) -> Array:
-    """rho `(size, size)` of a random ellipse with a smoothly irregular contour of mean distance about `radius`."""
-    rows, columns = np.ogrid[:size, :size]
-    down, right = rows - centre[0], columns - centre[1]
-    aspect, angle = np.exp(generator.uniform(0, 0.22)), generator.uniform(0, np.pi)
-    waves = {number: 0.16 / number for number in (2, 3, 4, 5)}
-    return radial_coordinate(*turned(down, right, angle, aspect), radius, waves, generator)
+    masks: Masks = image[0].astype(np.uint8)
+    return masks
 
 
 def _tissue(size: int, generator: np.random.Generator) -> Array:
     """Background `(size, size)` in grey levels: a random level, slow shading, fine grain and a few faint vessels."""
-    level = generator.uniform(60, 100)
-    shading = smooth_noise(size, size / 6, generator) * 6
-    grain = smooth_noise(size, 0.8, generator) * 5
-    tissue = level + shading + grain
+    tissue = generator.uniform(60, 100) + smooth_noise(size, size / 6, generator) * 6
+    tissue += smooth_noise(size, 0.8, generator) * 5
     for _ in range(generator.integers(1, 4)):
         tissue += _vessel(size, generator)
     return tissue
@@ -216,5 +202,4 @@ def _vessel(size: int, generator: np.random.Generator) -> Array:
     along, across = turned(rows - middle, columns - middle, angle)
     offset, bend = generator.uniform(-0.45, 0.45) * size, generator.uniform(-0.7, 0.7) / size
     width, brightness = generator.uniform(0.6, 1.1), generator.uniform(8, 20)
-    vessel: Array = brightness * np.exp(-0.5 * ((across - offset - bend * along**2) / width) ** 2)
-    return vessel
+    return brightness * np.exp(-0.5 * ((across - offset - bend * along**2) / width) ** 2)

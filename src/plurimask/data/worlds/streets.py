@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from plurimask.data.example import DataDescription, DataSource, Example, ExampleSet
-from plurimask.data.worlds.common import Array, Masks, check_numbers, stream, world_source
+from plurimask.data.example import DataDescription, DataSource, Example
+from plurimask.data.worlds.common import Array, Masks, World, check_numbers, world_source
 from plurimask.distribution import IGNORE
 
 CLASSES = ("sky", "building", "road", "pavement", "tree", "car", "person")
@@ -33,10 +33,10 @@ BORDER_SHARE = 0.3
 _SCENE, _TEXTURE, _BORDER = range(3)
 
 
-class StreetWorld(ExampleSet):
+class StreetWorld(World):
     """Images `(3, H, W)` of R, G, B from 0 to 255 with the labels `(1, H, W)` of one annotator.
 
-    Nothing is stored: an example is drawn when it is asked for and depends on the seed, its index and the size alone.
+    An example is drawn when it is asked for and depends on the seed, its index and the size alone.
 
     Args:
         num_images: how many examples there are, at least 1.
@@ -47,27 +47,22 @@ class StreetWorld(ExampleSet):
     def __init__(self, num_images: int, seed: int, size: tuple[int, int] = (48, 96)) -> None:
         sides = (("height", size[0], MIN_SIZE[0]), ("width", size[1], MIN_SIZE[1]))
         check_numbers("streets", ("num_images", num_images, 1), ("seed", seed, 0), *sides)
-        self.seed, self.size = seed, size
-        self.names = tuple(f"street-{seed}-{index:05d}" for index in range(num_images))
-        self.groups = self.names
+        self.size = size
+        super().__init__("street", num_images, seed)
 
     def __getitem__(self, index: int) -> Example:
-        labels, shade = _scene(self.size, self._stream(index, _SCENE))
-        image = _paint(labels, shade, self._stream(index, _TEXTURE))
-        _hide_border(labels, self._stream(index, _BORDER))
+        labels, shade = _scene(self.size, self.stream(index, _SCENE))
+        image = _paint(labels, shade, self.stream(index, _TEXTURE))
+        _hide_border(labels, self.stream(index, _BORDER))
         return Example(self.names[index], torch.from_numpy(image), torch.from_numpy(labels)[None])
-
-    def _stream(self, index: int, purpose: int) -> np.random.Generator:
-        return stream(self.seed, len(self), index, purpose)
 
 
 def street_source(
     num_train: int = 200, num_val: int = 40, num_test: int = 0, seed: int = 0, size: tuple[int, int] = (48, 96)
 ) -> DataSource:
-    """The world as a data set of one annotator with the splits "train", "val" and "test", which share no image.
+    """The world as a data set of one annotator with the splits "train", "val" and, if it has images, "test".
 
-    Images cost nothing until they are asked for; without any for "test" there is no such split. `seed` is not negative,
-    and sources of different seeds share no image. `size` is that of `StreetWorld`, which says what is refused.
+    Splits share no image, nor do sources of different seeds. `size`, and errors: as of `StreetWorld`.
     """
     about = DataDescription(
         layout="built-in streets",
@@ -143,6 +138,5 @@ def _hide_border(labels: Masks, random: np.random.Generator) -> None:
     """Some images: 1 to 3 pixels all around are not judged."""
     if random.random() < BORDER_SHARE:
         depth = int(random.integers(1, 4))
-        inside = labels[depth:-depth, depth:-depth].copy()
-        labels[:] = IGNORE
-        labels[depth:-depth, depth:-depth] = inside
+        for hidden in (np.s_[:depth], np.s_[-depth:], np.s_[:, :depth], np.s_[:, -depth:]):
+            labels[hidden] = IGNORE

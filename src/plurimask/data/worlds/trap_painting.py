@@ -22,11 +22,8 @@ _BRIGHTEST = 4.5  # halos that meet saturate here
 def paint(scene: Scene, layers: Sequence[Layer], size: int, generator: np.random.Generator) -> Array:
     """The image `(size, size)`, standardised: mean 0, standard deviation 1.
 
-    Args:
-        scene: what there is.
-        layers: the objects of the scene, in order, on the pixels.
-        size: height and width, pixels.
-        generator: of all that is not in the scene: texture, debris, illumination, noise.
+    `layers` are the objects of the scene, in order, on the pixels; all that is not in the scene (texture, debris,
+    illumination, noise) comes from the generator.
     """
     unit = SIDE / size
     nearest = np.full((size, size), np.inf)
@@ -49,8 +46,8 @@ def paint(scene: Scene, layers: Sequence[Layer], size: int, generator: np.random
     image = gaussian_filter(image, np.hypot(scene.blur, 0.35) / unit, mode="nearest", truncate=3)
     image += _smooth_noise(size, size / 5, generator) * 0.12 + _slope(size, generator)
     image += _smooth_noise(size, 0.5, generator) * generator.uniform(0.06, 0.13)
-    standardised: Array = (image - image.mean()) / image.std()
-    return standardised
+    values: Array = (image - image.mean()) / image.std()
+    return values
 
 
 def _paint_trap(layer: Layer, light: float, generator: np.random.Generator) -> tuple[Array, Array, Array]:
@@ -88,11 +85,8 @@ def _paint_cell(
 
 def _grid(layer: Layer, unit: float) -> tuple[Array, Array]:
     """Rows and columns of the window's pixels, units."""
-    rows, columns = layer.window
-    return (
-        ((np.arange(rows.start, rows.stop) + 0.5) * unit)[:, None],
-        ((np.arange(columns.start, columns.stop) + 0.5) * unit)[None, :],
-    )
+    rows, columns = np.ogrid[layer.window]
+    return (rows + 0.5) * unit, (columns + 0.5) * unit
 
 
 def _add_vacuole(cell: Cell, layer: Layer, inside: Array, unit: float, generator: np.random.Generator) -> Array:
@@ -106,8 +100,8 @@ def _add_vacuole(cell: Cell, layer: Layer, inside: Array, unit: float, generator
     side = (np.cos(angle) * right + np.sin(angle) * down) / (radius + 1)  # 1 towards the cell's border
     clear = _step(distance, 0.6)
     edge = 0.7 * (1 + 0.3 * side) * _bump(distance, -0.8, 0.9) - (0.5 - 0.8 * side) * _bump(distance, 1.2, 1.3)
-    smooth: Array = inside * (1 - 0.8 * clear) + edge
-    return smooth
+    values: Array = inside * (1 - 0.8 * clear) + edge
+    return values
 
 
 def _granules(cell: Cell, layer: Layer, unit: float, generator: np.random.Generator) -> Array:
@@ -118,12 +112,9 @@ def _granules(cell: Cell, layer: Layer, unit: float, generator: np.random.Genera
     for _ in range(generator.integers(3, 10)):
         row, column = heap + generator.normal(0, 0.22 * cell.radius, 2)
         width, brightness = generator.uniform(0.6, 1.3), generator.choice((-1.0, -1.0, -1.0, 0.6))
-        grains += (
-            brightness
-            * generator.uniform(0.6, 2.2)
-            * np.exp(-((rows - row) ** 2) / (2 * width**2))
-            * np.exp(-((columns - column) ** 2) / (2 * width**2))
-        )
+        strength = brightness * generator.uniform(0.6, 2.2)
+        down, right = (np.exp(-(offset**2) / (2 * width**2)) for offset in (rows - row, columns - column))
+        grains += strength * down * right
     return grains * _step(layer.distance + 3, 0.8)
 
 
@@ -154,29 +145,26 @@ def _slope(size: int, generator: np.random.Generator) -> Array:
     """Uneven illumination `(size, size)`, linear across the image."""
     line = np.linspace(-1, 1, size)
     down, right = generator.normal(0, 0.1, 2)
-    slope: Array = down * line[:, None] + right * line[None, :]
-    return slope
+    values: Array = down * line[:, None] + right * line[None, :]
+    return values
 
 
 def _bump(distance: Array, centre: float, width: float) -> Array:
-    bump: Array = np.exp(-0.5 * ((distance - centre) / width) ** 2)
-    return bump
+    return np.exp(-0.5 * ((distance - centre) / width) ** 2)
 
 
 def _fall(distance: Array, length: float) -> Array:
     """Rises to 1 just outside of the outline, and falls off with `length`."""
-    fall: Array = (1 - _step(distance - 0.8, 0.5)) * np.exp(-((np.maximum(distance, 0) / length) ** 1.4))
-    return fall
+    return (1 - _step(distance - 0.8, 0.5)) * np.exp(-((np.maximum(distance, 0) / length) ** 1.4))
 
 
 def _step(distance: Array, width: float) -> Array:
     """1 inside, 0 outside, smooth over `width` units."""
-    step: Array = 0.5 - 0.5 * np.tanh(distance / width)
-    return step
+    return 0.5 - 0.5 * np.tanh(distance / width)
 
 
 def _smooth_noise(size: int, scale: float, generator: np.random.Generator) -> Array:
     """Correlated noise `(size, size)` of length `scale` pixels, standard deviation about 1."""
     noise = blurred_noise(size, scale, generator)
-    smoothed: Array = noise / noise.std()
-    return smoothed
+    values: Array = noise / noise.std()
+    return values

@@ -8,7 +8,7 @@ images have after standardisation; the medium is 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -99,8 +99,8 @@ class Cell:
         contour = sum(
             amplitude * np.cos(number * angle + phase) for number, (amplitude, phase) in enumerate(self.waves, 2)
         )
-        distance: Array = np.hypot(rows, columns) - self.radius * (1 + contour)
-        return distance
+        values: Array = np.hypot(rows, columns) - self.radius * (1 + contour)
+        return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,13 +135,12 @@ def draw_scene(generator: np.random.Generator) -> Scene:
     shift = generator.uniform(-_TRAP_SPREAD, _TRAP_SPREAD, 2)
     tilt = generator.normal(0, 0.02)
     traps = tuple(_draw_trap(np.array(centre) + shift, tilt, generator) for centre in _TRAP_CENTRES)
-    number = int(generator.choice(MAX_CELLS + 1, p=_COUNTS))
     cells: list[Cell] = []
-    for _ in range(number):
+    for _ in range(generator.choice(MAX_CELLS + 1, p=_COUNTS)):
         cell = _draw_cell(generator)
         centre = _find_place(cell, (*traps, *cells), generator)
         if centre is not None:
-            cells.append(Cell(centre, cell.radius, cell.waves, cell.defocus, cell.strength))
+            cells.append(replace(cell, centre=centre))
     return Scene(traps, tuple(cells), float(generator.uniform(*BLUR_RANGE)))
 
 

@@ -32,9 +32,9 @@ import numpy as np
 import torch
 from scipy.special import ndtr
 
-from plurimask.data.example import DataDescription, DataSource, Example, ExampleSet
+from plurimask.data.example import DataDescription, DataSource, Example
 from plurimask.data.layouts.yeast import CELL, CHANNEL_NAMES, CLASS_NAMES, RATER_NAMES, TRAP
-from plurimask.data.worlds.common import Array, Masks, check_numbers, stream, world_source
+from plurimask.data.worlds.common import Array, Masks, World, check_numbers, world_source
 from plurimask.data.worlds.trap_painting import paint
 from plurimask.data.worlds.trap_scene import NUM_DIRECTIONS, Cell, Layer, Scene, draw_scene, lay
 
@@ -79,14 +79,12 @@ class TrapTruth:
     @property
     def inclusions(self) -> Array:
         """`(k,)`: q, the probability that the annotator draws an object at all."""
-        inclusions: Array = np.interp(self.strengths, STRENGTHS, INCLUSION)
-        return inclusions
+        return np.interp(self.strengths, STRENGTHS, INCLUSION)
 
     @property
     def border_noise(self) -> Array:
         """`(k,)`: s, the standard deviation of a drawn outline, in units of 1/128 of the side."""
-        noise: Array = BORDER_NOISE + BLUR_NOISE * self.scene.blur + FAINT_NOISE * (1 - self.strengths)
-        return noise
+        return BORDER_NOISE + BLUR_NOISE * self.scene.blur + FAINT_NOISE * (1 - self.strengths)
 
     def labels(self) -> Masks:
         """`(H, W)`: without noise: every object at its true outline."""
@@ -98,16 +96,18 @@ class TrapTruth:
     def mean(self) -> Array:
         """`(3, H, W)`: the exact probability of each class in each pixel."""
         absent = np.ones((len(CLASS_NAMES), self.size, self.size))
-        objects = zip(self.classes, self.layers, self.inclusions, self.border_noise, strict=True)
-        for value, layer, inclusion, noise in objects:
+        for value, layer, inclusion, noise in self._objects():
             absent[value][layer.window] *= 1 - inclusion * ndtr(-layer.distance / noise)
         no_trap, no_cell = absent[TRAP], absent[CELL]
         return np.stack([no_cell * no_trap, no_cell * (1 - no_trap), 1 - no_cell])
 
+    def _objects(self) -> list[tuple[int, Layer, float, float]]:
+        return list(zip(self.classes, self.layers, self.inclusions, self.border_noise, strict=True))
+
     def sample(self, num_samples: int, generator: np.random.Generator) -> Masks:
         """`(N, H, W)`, classes 0 to 2: exact, independent draws of the annotator."""
         labels = np.zeros((num_samples, self.size, self.size), np.uint8)
-        objects = list(zip(self.classes, self.layers, self.inclusions, self.border_noise, strict=True))
+        objects = self._objects()
         for drawn in labels:
             for value, layer, inclusion, noise in objects:
                 offsets = noise * _draw_waves(generator)
@@ -116,11 +116,11 @@ class TrapTruth:
         return labels
 
 
-class TrapWorld(ExampleSet):
+class TrapWorld(World):
     """Images `(1, size, size)` of trapped yeast, each of mean 0 and standard deviation 1, with one annotator's labels.
 
-    Nothing is stored: an example is drawn when it is asked for, in 10 to 15 ms at size 128, and depends on
-    the seed, its index and the size alone. Another size shows the same objects with the same true outlines.
+    An example is drawn when asked for, in 10 to 15 ms at size 128, and depends on the seed, its index and the size
+    alone. Another size shows the same objects with the same true outlines.
 
     Args:
         num_images: how many examples there are, at least 1.
@@ -133,34 +133,28 @@ class TrapWorld(ExampleSet):
 
     def __init__(self, num_images: int, seed: int, size: int = 128) -> None:
         check_numbers("trapped yeast", ("num_images", num_images, 1), ("seed", seed, 0), ("size", size, MIN_SIZE))
-        self.seed, self.size = seed, size
-        self.names = tuple(f"traps-{seed}-{index:05d}" for index in range(num_images))
-        self.groups = self.names
+        self.size = size
+        super().__init__("traps", num_images, seed)
 
     def __getitem__(self, index: int) -> Example:
         truth = self.truth(index)
-        image = paint(truth.scene, truth.layers, self.size, self._stream(index, _PAINT)).astype(np.float32)
-        labels = truth.sample(1, self._stream(index, _ANNOTATOR))
+        image = paint(truth.scene, truth.layers, self.size, self.stream(index, _PAINT)).astype(np.float32)
+        labels = truth.sample(1, self.stream(index, _ANNOTATOR))
         return Example(self.names[index], torch.from_numpy(image)[None], torch.from_numpy(labels))
 
     def truth(self, index: int) -> TrapTruth:
         """The distribution that the labels of image `index` were drawn from."""
-        scene = draw_scene(self._stream(index, _SCENE))
+        scene = draw_scene(self.stream(index, _SCENE))
         return TrapTruth(scene, tuple(lay(each, self.size) for each in scene.objects), self.size)
-
-    def _stream(self, index: int, purpose: int) -> np.random.Generator:
-        return stream(self.seed, len(self), index, purpose)
 
 
 def trap_source(
     num_train: int = 2000, num_val: int = 100, num_test: int = 0, seed: int = 0, size: int = 128
 ) -> DataSource:
-    """The world as a data set with one annotator and the splits "train", "val" and "test", which share no image.
+    """The world as a data set with one annotator and the splits "train", "val" and, if it has images, "test".
 
-    Classes, channel and annotator are those of the real data, so a run trained here can be evaluated there.
-
-    Images cost nothing until they are asked for; without any for "test" there is no such split. `seed` is not negative,
-    and sources of different seeds share no image. `size` is that of `TrapWorld`, which says what is refused.
+    Classes, channel and annotator are those of the real data, so a run trained here can be evaluated there. Splits
+    share no image, nor do sources of different seeds. `size`, and errors: as of `TrapWorld`.
     """
     about = DataDescription(
         layout="built-in trapped yeast",
