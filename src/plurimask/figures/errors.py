@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from plurimask.figures.colours import (
 )
 from plurimask.figures.page import Classes, draw_map, draw_together, likely, show, show_share
 from plurimask.figures.rows import ImageRows, Sizes
+from plurimask.figures.samples import GridRow
 from plurimask.figures.style import chart, in_percent, legend_below, say
 
 _COLUMNS = ("image", "{raters}", "most likely map", "raters who disagree", "entropy", "mutual information")
@@ -43,21 +44,13 @@ _SHARE = LinearSegmentedColormap.from_list("wrong", ["white", _WRONG])
 
 
 @dataclass(frozen=True, eq=False)
-class ErrorRow:
-    """What is drawn of one image."""
+class ErrorRow(GridRow):
+    """What is drawn of one image that raters labelled."""
 
-    name: str
-    image: NDArray[Any]
-    """`(K, H, W)`, in any values."""
     raters: NDArray[Any]
-    """`(R, H, W)`, label maps; a map of IGNORE is a rater who gave none."""
-    mean: NDArray[Any]
-    """`(C, H, W)`, mean class probabilities."""
-    entropy: NDArray[Any]
+    mutual_information: NDArray[Any] = field(kw_only=True)
     """`(H, W)`, nats."""
-    mutual_information: NDArray[Any]
-    """`(H, W)`, nats."""
-    variance: NDArray[Any]
+    variance: NDArray[Any] = field(kw_only=True)
     """`(C, H, W)`, of each class's probability over the draws, 0 to 1/4."""
 
 

@@ -17,11 +17,10 @@ from plurimask.evaluation.kept import KeptImages
 from plurimask.figures.errors import ErrorRow
 from plurimask.figures.latents import LatentPlane
 from plurimask.figures.modes import ModeStrip
-from plurimask.figures.samples import GridRow
 from plurimask.method import SegmentationMethod
 from plurimask.prediction.predict import Sampling
-from plurimask.report.drawn import drawn_row, latent_plane, strip_of_modes
-from plurimask.report.scales import Scales, draw_scales
+from plurimask.report.drawn import draw_latents, drawn_row, strip_of_modes
+from plurimask.report.scales import Scales
 from plurimask.runs.load import Run, find_split
 from plurimask.runs.record import RunRecord
 from plurimask.training.log import read_metrics
@@ -50,12 +49,10 @@ class ReportContent:
     """The rows of `metrics.csv`; empty if there are none."""
     data: DataReport | None
     """Of the evaluated split alone."""
-    spread: Sequence[GridRow]
+    spread: Sequence[ErrorRow]
     """Images evenly spread from the best GED to the worst."""
-    best: Sequence[GridRow] = ()
-    worst: Sequence[GridRow] = ()
-    errors: Sequence[ErrorRow] = ()
-    """The images of `spread`, for errors and uncertainty."""
+    best: Sequence[ErrorRow] = ()
+    worst: Sequence[ErrorRow] = ()
     plane: LatentPlane | None = None
     """Two latents of one image, where the method has latents."""
     scales: Scales | None = None
@@ -95,6 +92,7 @@ def collect_report(
         number: drawn_row(kept.images[number], view, number, _caption(evaluation.rows[number]), sampling.seed)
         for number in {*spread, *best, *worst}
     }
+    plane, scales = draw_latents(run, view, spread[len(spread) // 2], sampling.seed)
     seen = Views(examples, record.preprocessing)
     return ReportContent(
         name=run.folder.name,
@@ -105,12 +103,11 @@ def collect_report(
         evaluation=evaluation,
         history=read_metrics(run.folder / "metrics.csv"),
         data=check_data(DataSource(source.description, {split: seen}, source.drawn)),
-        spread=[drawn[number][0] for number in spread],
-        best=[drawn[number][0] for number in best],
-        worst=[drawn[number][0] for number in worst],
-        errors=[drawn[number][1] for number in spread],
-        plane=latent_plane(run, view, spread[len(spread) // 2], sampling.seed),
-        scales=draw_scales(run, view, spread[len(spread) // 2], sampling.seed),
+        spread=[drawn[number] for number in spread],
+        best=[drawn[number] for number in best],
+        worst=[drawn[number] for number in worst],
+        plane=plane,
+        scales=scales,
         modes=strip_of_modes(run, view, sampling.seed),
     )
 

@@ -56,13 +56,13 @@ def _images(content: ReportContent) -> Iterator[tuple[str, ReportFigure]]:
     ):
         if rows:
             yield name, ReportFigure(title, text, samples_grid(rows, about.class_names, about.has_background))
-    if content.errors:
-        figure = error_maps(content.errors, about.class_names, about.has_background)
-        title = f"{len(content.errors)} images with raters, prediction, errors, and maps of uncertainty"
+    if content.spread:
+        figure = error_maps(content.spread, about.class_names, about.has_background)
+        title = f"{len(content.spread)} images with raters, prediction, errors, and maps of uncertainty"
         yield "errors", ReportFigure(title, "Uncertainty should lie where the errors are.", figure)
-    if any(row.variance.any() for row in content.errors):
-        figure = class_uncertainty(content.errors, about.class_names, about.has_background)
-        title = f"{len(content.errors)} images with prediction, errors, and how far the samples' probabilities spread"
+    if any(row.variance.any() for row in content.spread):
+        figure = class_uncertainty(content.spread, about.class_names, about.has_background)
+        title = f"{len(content.spread)} images with prediction, errors, and how far the samples' probabilities spread"
         yield "class-uncertainty", ReportFigure(title, "", figure)
 
 

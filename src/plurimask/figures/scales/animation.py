@@ -17,7 +17,7 @@ from scipy.spatial import KDTree
 
 from plurimask.figures.colours import FAINT, INK, PALETTE, RATER_COLOUR, rgb
 from plurimask.figures.page import MARGIN, Page, draw_together, legend_height
-from plurimask.figures.scales.maps import ScaleSamples, check_samples, step_names
+from plurimask.figures.scales.maps import ScaleSamples, step_names
 from plurimask.figures.scales.view import View
 from plurimask.figures.style import SMALL
 from plurimask.files import replace_file
@@ -52,9 +52,8 @@ def coarse_to_fine_frames(content: ScaleSamples, size: int = 640) -> list[Frame]
         M (L + 2) frames `(H', W', 3)`, 0 to 255.
 
     Raises:
-        ValueError: an array has the wrong shape, or the size is too small.
+        ValueError: the size is too small.
     """
-    check_samples(content)
     view = View(content.image, [content.raters, content.steps], content.classes)
     names, (last, num_draws) = list(content.scale_names), (len(content.steps) - 1, content.steps.shape[1])
     frames = []
@@ -84,9 +83,8 @@ def kind_frames(content: ScaleSamples, size: int = 840) -> list[Frame]:
         Frames `(H', W', 3)`, 0 to 255: as many as the kind with the fewest samples has.
 
     Raises:
-        ValueError: an array has the wrong shape, there is no kind, or the size is too small.
+        ValueError: the size is too small.
     """
-    check_samples(content, needs_kinds=True)
     view = View(content.image, [content.raters, *content.kinds.values()], content.classes)
     num = min(len(maps) for maps in content.kinds.values())
     frames = []
@@ -167,21 +165,12 @@ def save_animation(frames: Sequence[Frame], path: Path, seconds_per_frame: float
         seconds_per_frame: at least 0.02; GIF counts hundredths of a second.
 
     Raises:
-        ValueError: there is nothing to write, frames differ in shape, the name has another ending, or the time is too
-            short.
+        ValueError: the name has another ending, or the time is too short.
     """
     if path.suffix.lower() != ".gif":
         raise ValueError(f"{path.name}: animations are written as GIF: give a name that ends in .gif")
     if not seconds_per_frame >= _LEAST_SECONDS:
         raise ValueError(f"seconds_per_frame={seconds_per_frame}: give {_LEAST_SECONDS} or more")
-    if not frames:
-        raise ValueError("no frames to write: give at least one")
-    for number, frame in enumerate(frames):
-        if frame.shape != frames[0].shape or frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8:
-            raise ValueError(
-                f"frame {number} is {frame.dtype} of shape {frame.shape}, frame 0 of {frames[0].shape}: "
-                "expected (H, W, 3) uint8, the same for all"
-            )
     pictures = _with_one_palette(frames)
     stream = io.BytesIO()
     pictures[0].save(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,6 @@ ADDED_COLOUR, REMOVED_COLOUR = PALETTE[3], PALETTE[6]
 
 _MAX_SIDE = 400  # pixels that a panel shows
 _PALE, _VIVID = 0.3, 0.95  # opacity of what stayed and of what changed
-_WHITE = "#FFFFFF"
 
 
 class View:
@@ -42,11 +41,6 @@ class View:
         self.picture: Colours = np.moveaxis(self.cut(np.moveaxis(self.whole, -1, 0)), 0, -1)
         self.ratio = aspect(image)
         """Height of a panel over its width."""
-
-    @property
-    def is_enlarged(self) -> bool:
-        """Whether only a part of the image is shown."""
-        return self.rows != slice(None)
 
     def cut(self, maps: NDArray[Any]) -> NDArray[Any]:
         """The part of `(..., H, W)` that is shown, in as many pixels as a panel has."""
@@ -85,7 +79,7 @@ class View:
         show(axes, 0.35 + 0.65 * grey)
         paint = self.classes.overlay(labels, SAMPLE_COLOUR, 1.0)
         if self.classes.has_background:
-            paint[changed & (labels == 0)] = (*rgb(_WHITE), 1.0)  # it took the place of a class: that is to be seen
+            paint[changed & (labels == 0)] = 1.0  # it took the place of a class: that is to be seen
         paint[..., 3] *= np.where(changed, _VIVID, _PALE)
         axes.imshow(paint, interpolation="nearest")
         outline(axes, changed, INK, 0.6)
@@ -107,13 +101,3 @@ def disagreement_of(maps: NDArray[Any], num_classes: int) -> NDArray[np.float64]
     most = np.max([(maps == index).sum(0) for index in range(num_classes)], axis=0)
     judged = (maps != IGNORE).sum(0)
     return np.where(judged > 0, 1 - most / np.maximum(judged, 1), np.nan)
-
-
-def check_shape(what: str, array: NDArray[Any], expected: Sequence[int | str]) -> None:
-    """Raise `ValueError` unless the array has this shape; a letter stands for any number from 1."""
-    fits = array.ndim == len(expected) and all(
-        length == want if isinstance(want, int) else length >= 1
-        for length, want in zip(array.shape, expected, strict=True)
-    )
-    if not fits:
-        raise ValueError(f"{what} of shape {array.shape}: expected ({', '.join(str(want) for want in expected)})")
