@@ -171,11 +171,7 @@ def flip_frequencies(true: Sequence[float], sampled: Mapping[str, Sequence[float
         true: the probability of each of K flips, 0 to 1.
         sampled: method -> the K frequencies, 0 to 1; NaN is left out.
         names: of the K classes.
-
-    Raises:
-        ValueError: the numbers of values differ.
     """
-    _check_lengths(len(names), {"true": true, **sampled}, f"{len(names)} classes")
     room = max(0.34, 0.09 * (len(sampled) + 1))
     figure = canvas(COLUMN, 0.7 + room * max(1, len(names)))
     axes = figure.subplots()
@@ -206,11 +202,7 @@ def mode_frequencies(true: Sequence[float], sampled: Mapping[str, Sequence[float
         true: the probability of each of the 2^K modes, as `plurimask.flips.mode_table` counts them.
         sampled: method -> the frequencies of the 2^K modes in its samples; a method with NaN is not drawn.
         names: of the K classes that can flip.
-
-    Raises:
-        ValueError: the numbers of values differ.
     """
-    _check_lengths(2 ** len(names), {"true": true, **sampled}, f"2^{len(names)} modes of {len(names)} classes")
     exact = np.asarray(true, np.float64)
     order = np.argsort(-exact, kind="stable")[:MOST_MODES]
     ranks, depth = np.arange(len(order)), 0.15 * len(names) + 0.08
@@ -252,9 +244,3 @@ def _draw_matrix(axes: Axes, order: NDArray[np.int64], names: Sequence[str]) -> 
     axes.tick_params(labelsize=SMALL, colors=INK, length=0)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("modes, the most probable first; dots: classes flipped", fontsize=SMALL, color=INK)
-
-
-def _check_lengths(expected: int, values: Mapping[str, Sequence[float]], what: str) -> None:
-    for name, some in values.items():
-        if len(some) != expected:
-            raise ValueError(f"{name}: {len(some)} values for {what}: give {expected}")
