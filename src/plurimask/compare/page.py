@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from plurimask.compare.table import COLUMNS, Column, Score, table_cells, table_columns
+from plurimask.compare.table import COLUMNS, Score, table_cells, table_columns
 from plurimask.figures.gallery import GalleryItem
 from plurimask.figures.page import Classes
 from plurimask.report.html import data_uri, picture, template
@@ -31,12 +31,8 @@ class ComparisonContent:
     """About the data and the evaluation."""
     rows: Sequence[Mapping[str, Score]]
     """One for each method: values by the columns' keys; None or NaN where there is none."""
-    columns: Sequence[Column] = ()
-    """Of the table; those of `table_columns` where none are given."""
     figures: Sequence[tuple[str, str, Figure]] = ()
     """Title, text and figure."""
-    warnings: Sequence[str] = ()
-    """What the reader must know before comparing: a paragraph each."""
     gallery: Sequence[GalleryItem] = ()
     """Every evaluated image, all with pictures of one width, in one order of methods."""
     channels: Sequence[str] = ()
@@ -47,7 +43,7 @@ class ComparisonContent:
 
 def build_comparison_page(content: ComparisonContent) -> str:
     """The page as one HTML text: style, pictures and script inside, nothing to load from elsewhere."""
-    columns = list(content.columns) or table_columns(content.rows)
+    columns = table_columns(content.rows)
     return template("compare").render(
         content=content,
         columns=columns,

@@ -47,7 +47,7 @@ class ReportContent:
     evaluation: Evaluation
     history: list[dict[str, float]]
     """The rows of `metrics.csv`; empty if there are none."""
-    data: DataReport | None
+    data: DataReport
     """Of the evaluated split alone."""
     spread: Sequence[ErrorRow]
     """Images evenly spread from the best GED to the worst."""
@@ -67,24 +67,14 @@ def collect_report(
     source: DataSource,
     split: str = "val",
     sampling: Sampling = DEFAULT_SAMPLING,
-    max_images: int | None = None,
 ) -> ReportContent:
-    """Evaluate a split and pick images by their GED.
-
-    Args:
-        run: trained.
-        source: the data.
-        split: what to evaluate.
-        sampling: samples per image and their seed.
-        max_images: evaluate at most so many, evenly spread over the split; all by default.
-    """
+    """Evaluate a split of the data and pick images by their GED."""
     examples, record = find_split(source, split), run.record
-    count = min(len(examples), max_images or len(examples))
-    indices = [number * len(examples) // count for number in range(count)]
-    view = ExampleView(examples, indices, record.preprocessing, record.data.counted_classes)
+    view = ExampleView(examples, range(len(examples)), record.preprocessing, record.data.counted_classes)
     kept = KeptImages(NUM_EXTREME, NUM_SPREAD)
     evaluation = evaluate(run.method, view, sampling, kept)
-    ranking = _ranking(evaluation.rows)
+    scored = [number for number, row in enumerate(evaluation.rows) if not math.isnan(row["ged"])]
+    ranking = sorted(scored, key=lambda number: float(evaluation.rows[number]["ged"]))
     extreme = min(NUM_EXTREME, len(ranking) // 2)
     best, worst = ranking[:extreme], ranking[::-1][:extreme]
     spread = evenly_spread([number for number in ranking if number in kept.images] or [*kept.images], NUM_SPREAD)
@@ -93,7 +83,6 @@ def collect_report(
         for number in {*spread, *best, *worst}
     }
     plane, scales = draw_latents(run, view, spread[len(spread) // 2], sampling.seed)
-    seen = Views(examples, record.preprocessing)
     return ReportContent(
         name=run.folder.name,
         record=record,
@@ -102,7 +91,7 @@ def collect_report(
         sampling=sampling,
         evaluation=evaluation,
         history=read_metrics(run.folder / "metrics.csv"),
-        data=check_data(DataSource(source.description, {split: seen}, source.drawn)),
+        data=check_data(DataSource(source.description, {split: Views(examples, record.preprocessing)}, source.drawn)),
         spread=[drawn[number] for number in spread],
         best=[drawn[number] for number in best],
         worst=[drawn[number] for number in worst],
@@ -110,12 +99,6 @@ def collect_report(
         scales=scales,
         modes=strip_of_modes(run, view, sampling.seed),
     )
-
-
-def _ranking(rows: Sequence[dict[str, Any]]) -> list[int]:
-    """The rows that have a GED, from best to worst."""
-    scored = [number for number, row in enumerate(rows) if not math.isnan(row["ged"])]
-    return sorted(scored, key=lambda number: float(rows[number]["ged"]))
 
 
 def evenly_spread(ranking: Sequence[int], count: int) -> list[int]:
