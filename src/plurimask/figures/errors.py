@@ -61,12 +61,7 @@ def error_maps(rows: Sequence[ErrorRow], class_names: Sequence[str], has_backgro
     """Images below each other, each with its raters, the most likely map, its errors, and two maps of uncertainty.
 
     An error is shown as the share of the raters who disagree with the most likely class of a pixel, grey where nobody
-    judged. With many classes the raters' panel shows what most of them say.
-
-    Args:
-        rows: at least one; images may differ in size, and in their numbers of raters.
-        class_names: of all classes, in the order of their indices.
-        has_background: whether class 0 is background.
+    judged. With many classes the raters' panel shows what most of them say. Arguments as for `samples_grid`.
     """
     classes = Classes(tuple(class_names), has_background)
     several = max((len(row.raters) for row in rows), default=0) > 1
@@ -134,11 +129,7 @@ def class_uncertainty(
     are where nobody judged. Uncertainty is the standard deviation of a class's probability over the draws: its mean
     over all classes, and that of one class. Of two classes both are the same, so that there is one map.
 
-    Args:
-        rows: at least one; images may differ in size, and in their numbers of raters.
-        class_names: of all C classes, in the order of their indices.
-        has_background: whether class 0 is background.
-        class_index: whose uncertainty is shown by itself.
+    Arguments as for `samples_grid`; `class_index`: whose uncertainty is shown by itself.
 
     Raises:
         ValueError: if there are no rows, or no such class.
@@ -232,7 +223,7 @@ def referral_curve(dice: Sequence[float], score: Sequence[float], score_name: st
         axes.plot(share, values, label=label, color=colour, linestyle=line, linewidth=2.0 if line == "-" else 1.3)
     axes.set_xlim(0, 1)
     in_percent(axes.xaxis)
-    legend_below(figure, axes.get_legend_handles_labels()[0])
+    legend_below(figure)
     return figure
 
 

@@ -17,7 +17,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from plurimask.figures.colours import INK, PALETTE, SAMPLE_COLOUR, Colours, display_image, over
-from plurimask.figures.page import Classes, around, outline
+from plurimask.figures.page import Classes, around, outline, patch
 from plurimask.figures.style import SMALL, canvas, legend_below, style
 
 _FARTHEST = 1.8
@@ -72,7 +72,7 @@ def latent_walk(plane: LatentPlane) -> Figure:
         axes.set_box_aspect(ratio)
     if not classes.is_binary:
         present = [index for index in classes.counted if bool((plane.grid == index).any())]
-        legend_below(figure, classes.patches(present), columns=7)
+        legend_below(figure, [patch(classes.names[index], classes.colours[index]) for index in present], columns=7)
     return figure
 
 

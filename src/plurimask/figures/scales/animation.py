@@ -44,15 +44,8 @@ def coarse_to_fine_frames(content: ScaleSamples, size: int = 640) -> list[Frame]
     the finished sample. The strip below says which scales have been drawn, and which just now. Raters are outlined over
     the image where the classes can be outlined.
 
-    Args:
-        content: one image; its `kinds` are not used.
-        size: width of a frame in pixels, at least 320; the height follows from the image's shape.
-
     Returns:
-        M (L + 2) frames `(H', W', 3)`, 0 to 255.
-
-    Raises:
-        ValueError: the size is too small.
+        M (L + 2) frames `(H', W', 3)`, 0 to 255, as wide as `size`, at least 320; a smaller one is a `ValueError`.
     """
     view = View(content.image, [content.raters, content.steps], content.classes)
     names, (last, num_draws) = list(content.scale_names), (len(content.steps) - 1, content.steps.shape[1])
@@ -75,15 +68,8 @@ def coarse_to_fine_frames(content: ScaleSamples, size: int = 640) -> list[Frame]
 def kind_frames(content: ScaleSamples, size: int = 840) -> list[Frame]:
     """The image, and beside it one sample of each kind, another one in each frame: what varies when which scales vary.
 
-    Args:
-        content: one image; its `steps` are not drawn.
-        size: width of a frame in pixels, at least 320; the height follows from the image's shape.
-
     Returns:
-        Frames `(H', W', 3)`, 0 to 255: as many as the kind with the fewest samples has.
-
-    Raises:
-        ValueError: the size is too small.
+        Frames as of `coarse_to_fine_frames`: as many as the kind with the fewest samples has.
     """
     view = View(content.image, [content.raters, *content.kinds.values()], content.classes)
     num = min(len(maps) for maps in content.kinds.values())
