@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cbook import boxplot_stats
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
@@ -202,6 +203,6 @@ def sparsification_of_methods(errors: Mapping[str, ErrorHistogram]) -> Figure:
         say(axes, "no label is wrong")
         return figure
     axes.set_ylim(bottom=0)
-    axes.plot([], [], color=FAINT, linewidth=0.9, linestyle="--", label="oracle: wrong first")
-    legend_below(figure)
+    oracle = Line2D([], [], color=FAINT, linewidth=0.9, linestyle="--", label="oracle: wrong first")
+    legend_below(figure, [*axes.get_legend_handles_labels()[0], oracle])
     return figure

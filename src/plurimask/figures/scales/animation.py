@@ -13,7 +13,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.spatial import KDTree
 
 from plurimask.figures.colours import FAINT, INK, PALETTE, RATER_COLOUR, rgb
 from plurimask.figures.page import MARGIN, Page, draw_together, legend_height
@@ -158,33 +157,19 @@ def save_animation(frames: Sequence[Frame], path: Path, seconds_per_frame: float
     if not seconds_per_frame >= _LEAST_SECONDS:
         raise ValueError(f"seconds_per_frame={seconds_per_frame}: give {_LEAST_SECONDS} or more")
     pictures = _with_one_palette(frames)
-    stream = io.BytesIO()
+    stream, duration = io.BytesIO(), 10 * round(100 * seconds_per_frame)
     pictures[0].save(
-        stream,
-        format="GIF",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=10 * round(100 * seconds_per_frame),
-        loop=0,
-        optimize=False,
+        stream, "GIF", save_all=True, append_images=pictures[1:], duration=duration, loop=0, optimize=False
     )
     replace_file(path, stream.getvalue())
 
 
 def _with_one_palette(frames: Sequence[Frame]) -> list[Image.Image]:
     """The frames in 256 colours: those that figures are drawn in, and the most common of what is in the frames."""
-    packed = [frame.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32) for frame in frames]
     common = np.concatenate([frame.reshape(-1, 3) for frame in frames[:: -(-len(frames) // _SEEN)]])
     common = common[:: -(-len(common) // _MOST_PIXELS)]
     fixed = np.round(255 * np.array([rgb(colour) for colour in (*PALETTE, "#FFFFFF", INK)])).astype(np.uint8)
     found = Image.fromarray(common[None]).quantize(256 - len(fixed), Image.Quantize.MEDIANCUT).getpalette() or []
-    colours = np.concatenate([fixed, np.array(found, np.uint8).reshape(-1, 3)])[:256]
-    present = np.unique(np.concatenate([np.unique(frame) for frame in packed]))
-    table = np.zeros(1 << 24, np.uint8)
-    table[present] = KDTree(colours).query(np.stack([present >> 16, present >> 8 & 255, present & 255], 1))[1]
-    pictures = []
-    for frame in packed:
-        picture = Image.fromarray(table[frame])
-        picture.putpalette(colours.tobytes())
-        pictures.append(picture)
-    return pictures
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(fixed.tobytes() + bytes(found))
+    return [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
