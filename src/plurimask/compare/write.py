@@ -15,13 +15,8 @@ from plurimask.compare.measure import MethodResult, shown_images
 from plurimask.compare.page import ComparisonContent, build_comparison_page
 from plurimask.compare.table import markdown_table
 from plurimask.data import DataDescription, DataSource
+from plurimask.figures import methods
 from plurimask.figures.gallery import GalleryItem, GalleryPrediction, GalleryRow, cell_size, gallery_item
-from plurimask.figures.methods import (
-    ged_against_samples,
-    reliability_of_methods,
-    score_boxplots,
-    sparsification_of_methods,
-)
 from plurimask.figures.modes import flip_frequencies, mode_frequencies
 from plurimask.figures.page import Classes
 from plurimask.figures.samples import GridRow, samples_grid
@@ -97,21 +92,21 @@ def _facts(compared: Compared, about: DataDescription) -> list[tuple[str, str]]:
 
 def _figures(compared: Compared, about: DataDescription) -> Iterator[Named]:
     results = compared.results
-    figure = ged_against_samples({result.name: result.curve for result in results}, _oracle(compared, about))
+    figure = methods.ged_against_samples({result.name: result.curve for result in results}, _oracle(compared, about))
     text = "Dashed: what as many draws from the raters themselves score in expectation."
     yield "ged-against-samples", "GED against the number of samples", text, figure
     for score in (row_of(key) for key in SHOWN_SCORES):
         values = {result.name: [row[score.key] for row in result.rows] for result in results}
-        figure = score_boxplots(values, score.title, score.better == "lower")
+        figure = methods.score_boxplots(values, score.title, score.better == "lower")
         yield f"{score.key}-boxplots", f"{score.title} of each image", "One box a method, over all images.", figure
     text = "How often raters marked a pixel, against the probability that was predicted for it."
-    figure = reliability_of_methods({result.name: result.calibration for result in results})
+    figure = methods.reliability_of_methods({result.name: result.calibration for result in results})
     yield "reliability", "Calibration", text, figure
     text = (
         "How many of the labels are wrong among those left when the pixels of highest entropy are removed. Dashed: the "
         "wrong ones are removed first. The area between both (AUSE) is in brackets, 0 at best."
     )
-    figure = sparsification_of_methods({result.name: result.errors.entropy for result in results})
+    figure = methods.sparsification_of_methods({result.name: result.errors.entropy for result in results})
     yield "sparsification", "Sparsification", text, figure
     if about.flips:
         yield from _flip_figures(results, about)

@@ -99,12 +99,7 @@ def _draw_row(panels: Sequence[Axes], row: ErrorRow, classes: Classes, peaks: Se
 
 
 def disagreement(raters: NDArray[Any], prediction: NDArray[Any]) -> NDArray[np.float64]:
-    """The share of the raters who judged a pixel and call it otherwise, `(H, W)`, 0 to 1; NaN where nobody judged.
-
-    Args:
-        raters: label maps `(R, H, W)`.
-        prediction: the label map `(H, W)`.
-    """
+    """The share of the raters `(R, H, W)` who judged a pixel and call it otherwise, 0 to 1; NaN where nobody judged."""
     judged = raters != IGNORE
     wrong = judged & (raters != prediction)
     count = judged.sum(0)
@@ -175,11 +170,9 @@ def _draw_prediction(left: Axes, right: Axes, row: ErrorRow, classes: Classes) -
 
 
 def misclassified(raters: NDArray[Any], prediction: NDArray[Any]) -> Colours:
-    """RGBA `(H, W, 4)`, 0 to 1: red where raters disagree with the prediction, as opaque as the share of them.
+    """RGBA `(H, W, 4)`, 0 to 1: red where raters `(R, H, W)` disagree with the prediction `(H, W)`.
 
-    Args:
-        raters: label maps `(R, H, W)`. Pixels that nobody judged are in grey stripes.
-        prediction: the label map `(H, W)`.
+    As opaque as the share of them; pixels that nobody judged are in grey stripes.
     """
     share = disagreement(raters, prediction)
     colours = np.empty((*share.shape, 4))

@@ -81,10 +81,8 @@ def gallery_strip(row: GalleryRow, classes: Classes, cell: tuple[int, int] = CEL
     on the image, and its entropy, whose scale is the same for all methods: up to ln 2 for binary data, else up to the
     highest value in the row. Maps are thinned, never blended.
 
-    Args:
-        row: one image; it and its maps may be thinned, each by itself.
-        classes: their colours.
-        cell: width and height that each picture is fitted into, pixels; the same for all rows of a gallery.
+    The image and its maps may be thinned, each by itself. Each picture is fitted into a `cell`, width and height in
+    pixels, the same for all rows of a gallery.
     """
     height, width = row.image.shape[-2:]
     scale = min(cell[0] / width, cell[1] / height)

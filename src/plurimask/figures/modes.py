@@ -56,12 +56,7 @@ class ModeStrip:
 
 
 def flipped_names(happens: Sequence[Sequence[bool]], names: Sequence[str]) -> list[str]:
-    """Which classes flip in each mode, in words: "none", "car, road".
-
-    Args:
-        happens: `(M, K)`, as `plurimask.flips.mode_table` gives it.
-        names: of the K classes.
-    """
+    """Which of K classes flip in each mode, in words: "none", "car, road"; `(M, K)` as of `flips.mode_table`."""
     return [", ".join(name for name, yes in zip(names, row, strict=True) if yes) or "none" for row in happens]
 
 

@@ -9,13 +9,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from plurimask.evaluation.evaluate import flip_frequencies as frequencies_of
-from plurimask.figures.charts import (
-    agreement,
-    ged_per_image,
-    reliability_diagram,
-    sparsification_curves,
-    training_curve,
-)
+from plurimask.figures import charts
 from plurimask.figures.errors import class_uncertainty, error_maps, referral_curve, referral_score
 from plurimask.figures.latents import latent_walk
 from plurimask.figures.modes import flip_frequencies, mode_strip
@@ -68,20 +62,20 @@ def _charts(content: ReportContent) -> Iterator[Named]:
     rows, about, totals = content.evaluation.rows, content.record.data, content.evaluation.totals
     if content.history:
         oracle = totals["ged_oracle"] if content.split == "val" else None
-        figure = training_curve(content.history, oracle if isinstance(oracle, float) else None)
+        figure = charts.training_curve(content.history, oracle if isinstance(oracle, float) else None)
         yield "training", "Training: loss and its terms, and validation GED, against steps", "", figure
     names = [about.class_names[index] for index in about.counted_classes]
-    figure = reliability_diagram(content.evaluation.calibration, names if len(names) > 1 else ())
+    figure = charts.reliability_diagram(content.evaluation.calibration, names if len(names) > 1 else ())
     yield "reliability", "Reliability diagram", "", figure
     title = "Share of wrong labels among those left, against the share of the most uncertain that is removed"
-    yield "sparsification", title, "", sparsification_curves(content.evaluation.errors)
-    figure = ged_per_image([row["ged"] for row in rows], [row["ged_oracle"] for row in rows])
+    yield "sparsification", title, "", charts.sparsification_curves(content.evaluation.errors)
+    figure = charts.ged_per_image([row["ged"] for row in rows], [row["ged_oracle"] for row in rows])
     yield "ged", "GED of each image, sorted", "", figure
     score, score_name, sentence = referral_score(rows)
     figure = referral_curve([row["dice"] for row in rows], score, score_name)
     yield "referral", "Mean Dice of the images kept, against the share handed to a person", sentence, figure
     if totals["rater_diversity"] is not None:
-        figure = agreement([row["rater_diversity"] for row in rows], [row["diversity"] for row in rows])
+        figure = charts.agreement([row["rater_diversity"] for row in rows], [row["diversity"] for row in rows])
         yield "agreement", "Diversity of samples against diversity of raters, each image a point", "", figure
 
 

@@ -11,18 +11,10 @@ from plurimask.data import DataSource
 from plurimask.files import replace_file
 from plurimask.metrics import CONVENTIONS
 from plurimask.prediction.predict import Sampling
+from plurimask.report import tables
 from plurimask.report.content import DEFAULT_SAMPLING, Extra, ReportContent, collect_report
 from plurimask.report.figures import report_figures
 from plurimask.report.html import picture, template
-from plurimask.report.tables import (
-    class_scores,
-    class_table,
-    metric_table,
-    rater_table,
-    run_facts,
-    settings_tables,
-    split_facts,
-)
 from plurimask.runs.load import Run
 
 DPI = 110
@@ -63,13 +55,13 @@ def build_report(content: ReportContent) -> str:
     totals, about, split = content.evaluation.totals, content.record.data, content.data.splits[content.split]
     return template("report").render(
         content=content,
-        facts=run_facts(content.record, content.history),
-        settings=settings_tables(content.record),
-        split_facts=split_facts(about, split),
-        classes=class_table(about, split),
-        raters=rater_table(about, split),
-        metrics=metric_table(totals),
-        class_scores=class_scores(totals, about.class_names),
+        facts=tables.run_facts(content.record, content.history),
+        settings=tables.settings_tables(content.record),
+        split_facts=tables.split_facts(about, split),
+        classes=tables.class_table(about, split),
+        raters=tables.rater_table(about, split),
+        metrics=tables.metric_table(totals),
+        class_scores=tables.class_scores(totals, about.class_names),
         totals=totals,
         curve=figures.pop("training", None),
         grids=[figures.pop(name) for name in ("spread", "best", "worst") if name in figures],

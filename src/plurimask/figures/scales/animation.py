@@ -146,11 +146,8 @@ def save_animation(frames: Sequence[Frame], path: Path, seconds_per_frame: float
 
     Args:
         frames: at least one, `(H', W', 3)` uint8, all of one shape.
-        path: a name that ends in .gif.
-        seconds_per_frame: at least 0.02; GIF counts hundredths of a second.
-
-    Raises:
-        ValueError: the name has another ending, or the time is too short.
+        path: a name that ends in .gif, else a `ValueError`.
+        seconds_per_frame: at least 0.02, else a `ValueError`; GIF counts hundredths of a second.
     """
     if path.suffix.lower() != ".gif":
         raise ValueError(f"{path.name}: animations are written as GIF: give a name that ends in .gif")

@@ -22,12 +22,9 @@ _PALE, _VIVID = 0.3, 0.95  # opacity of what stayed and of what changed
 
 
 class View:
-    """One image, and the part of it that panels show: the part around what is marked, if that is small.
+    """One image `(K, H, W)`, and the part of it that panels show: the part around what is marked, if that is small.
 
-    Args:
-        image: `(K, H, W)`, in any values.
-        maps: label maps `(..., H, W)`: all that will be drawn; None is skipped.
-        classes: their classes.
+    `maps` are all label maps `(..., H, W)` that will be drawn; None is skipped.
     """
 
     def __init__(self, image: NDArray[Any], maps: Iterable[NDArray[Any] | None], classes: Classes) -> None:
@@ -92,11 +89,9 @@ class View:
 
 
 def disagreement_of(maps: NDArray[Any], num_classes: int) -> NDArray[np.float64]:
-    """The share of a pixel's label maps that differ from the most frequent class, `(H, W)`, 0 to (C - 1) / C.
+    """The share of a pixel's label maps `(N, H, W)` that differ from the most frequent class, 0 to (C - 1) / C.
 
-    Args:
-        maps: `(N, H, W)`; IGNORE is not counted. NaN where nothing else is.
-        num_classes: C.
+    IGNORE is not counted; NaN where nothing else is.
     """
     most = np.max([(maps == index).sum(0) for index in range(num_classes)], axis=0)
     judged = (maps != IGNORE).sum(0)
