@@ -131,12 +131,14 @@ def measure(
 
     evaluation = evaluate(run.method, view, sampling, collect)
     curve = np.mean(curves, axis=0).tolist() if curves else []
+    history = read_metrics(run.folder / "metrics.csv")
     facts = {
         "method": run.record.method,
         "parameters": sum(parameter.numel() for parameter in run.method.parameters()),
         "seconds_per_image": _seconds_per_image(run, view, sampling),
-        **_training(run),
     }
+    if history:
+        facts |= {"steps": int(history[-1]["step"]), "minutes": history[-1].get("minutes", 0.0)}
     return MethodResult(
         name=name,
         facts=facts,
@@ -151,12 +153,6 @@ def measure(
         entropies=entropies,
         shown=shown,
     )
-
-
-def _training(run: Run) -> dict[str, float | int]:
-    """How many steps and minutes a run was trained, where it has a `metrics.csv`."""
-    rows = read_metrics(run.folder / "metrics.csv")
-    return {"steps": int(rows[-1]["step"]), "minutes": rows[-1].get("minutes", 0.0)} if rows else {}
 
 
 def _seconds_per_image(run: Run, view: ExampleView, sampling: Sampling) -> float:
@@ -214,13 +210,10 @@ def store(result: MethodResult, key: str, folder: Path, facts: dict[str, Any]) -
 
 def restore(name: str, key: str, folder: Path) -> MethodResult | None:
     """What an earlier call stored, if it was of the same weights, images and draws, and all that is asked for now."""
-    path = folder / f"{name}.npz"
-    if not path.exists():
-        return None
     try:
-        return _read(name, key, path)
+        return _read(name, key, folder / f"{name}.npz")
     except (OSError, ValueError, KeyError, BadZipFile):
-        return None  # damaged, or by a version that measured less: it is measured again
+        return None  # not there, damaged, or by a version that measured less: it is measured again
 
 
 def _read(name: str, key: str, path: Path) -> MethodResult | None:

@@ -99,7 +99,11 @@ def gallery_strip(row: GalleryRow, classes: Classes, cell: tuple[int, int] = CEL
         cells.append(over(below, _overlay(prediction.likely, classes, SAMPLE_COLOUR, size)))
         entropy = _resized(np.nan_to_num(np.asarray(prediction.entropy, np.float64)), size)
         cells.append(colormaps["magma"](np.clip(entropy / highest, 0, 1))[..., :3])
-    return _webp(np.concatenate([_framed(one, cell) for one in cells], axis=1))
+    strip = np.concatenate([_framed(one, cell) for one in cells], axis=1)
+    stream = io.BytesIO()
+    pixels = Image.fromarray(np.rint(255 * np.clip(strip, 0, 1)).astype(np.uint8))
+    pixels.save(stream, format="WEBP", quality=_QUALITY, method=4)
+    return stream.getvalue()
 
 
 def _raters(raters: NDArray[Any] | None, below: Colours, classes: Classes, size: tuple[int, int]) -> Colours:
@@ -140,10 +144,3 @@ def _framed(picture: Colours, cell: tuple[int, int]) -> Colours:
     top, left = (cell[1] - height) // 2 + _BORDER, (cell[0] - width) // 2 + _BORDER
     framed[top : top + height, left : left + width] = picture
     return framed
-
-
-def _webp(picture: Colours) -> bytes:
-    stream = io.BytesIO()
-    pixels = Image.fromarray(np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8))
-    pixels.save(stream, format="WEBP", quality=_QUALITY, method=4)
-    return stream.getvalue()
