@@ -24,7 +24,8 @@ def make_row(num_classes: int, num_raters: int, channels: int = 1, height: int =
     raters[:, :3] = 255
     entropy = -(mean * np.log(mean)).sum(0)
     image = random.normal(size=(channels, height, WIDTH))
-    return ErrorRow("one_$name_<b>", image, raters, mean, entropy, entropy * 0, draws.var(0))
+    spread = {"mutual_information": entropy * 0, "variance": draws.var(0)}
+    return ErrorRow("one_$name_<b>", image, raters, raters, mean, entropy, **spread)
 
 
 def titles(figure: Figure) -> list[str]:

@@ -31,7 +31,8 @@ def make_row(num_classes: int, num_raters: int, channels: int = 1) -> ErrorRow:
     raters[:, :3] = 255
     entropy = -(mean * np.log(mean)).sum(0)
     image = random.normal(size=(channels, HEIGHT, WIDTH))
-    return ErrorRow("one_$name_<b>", image, raters, mean, entropy, entropy * 0, mean * 0)
+    nothing = {"mutual_information": entropy * 0, "variance": mean * 0}
+    return ErrorRow("one_$name_<b>", image, raters, raters, mean, entropy, **nothing)
 
 
 def is_drawn(figure: Figure) -> bool:

@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 from matplotlib.figure import Figure
 
@@ -108,10 +107,3 @@ def test_of_very_many_modes_the_most_probable_are_drawn() -> None:
     figure = mode_frequencies(true, {"one": true}, [f"class {k}" for k in range(7)])
     assert figure.axes[0].get_title("left") == "frequency of each mode: 64 of 128" and is_drawn(figure)
     assert legend(figure)[1] == "one (distance 0.000)"
-
-
-def test_values_must_fit_the_classes() -> None:
-    with pytest.raises(ValueError, match=r"one: 1 values for 2 classes: give 2"):
-        flip_frequencies([0.1, 0.2], {"one": [0.1]}, ["a", "b"])
-    with pytest.raises(ValueError, match=r"true: 2 values for 2\^2 modes of 2 classes: give 4"):
-        mode_frequencies([0.1, 0.2], {}, ["a", "b"])

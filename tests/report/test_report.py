@@ -188,17 +188,16 @@ def test_each_image_enters_the_network_once(tmp_path: Path) -> None:
     run.method.register_forward_pre_hook(count)
     content = collect_report(run, source, sampling=SAMPLING)
     report_figures(content)
-    assert len(content.errors) == NUM_IMAGES and content.plane is not None
+    assert len(content.spread) == NUM_IMAGES and content.plane is not None
     assert sorted(entered.values())[:-1] == [1] * (NUM_IMAGES - 1)
     ((walked, times),) = entered.most_common(1)
-    assert walked == content.spread[NUM_IMAGES // 2].name and times <= 3  # once more for its latents, and for scales
+    assert walked == content.spread[NUM_IMAGES // 2].name and times == 2  # once more for its latents
 
 
-def test_fewer_images_and_further_sections(tmp_path: Path) -> None:
+def test_further_sections(tmp_path: Path) -> None:
     source = make_source()
     run = make_run(tmp_path / "run", source)
-    content = collect_report(run, source, "val", SAMPLING, max_images=2)
-    assert [row["name"] for row in content.evaluation.rows] == ["image-0<b>", "image-2<b>"]
+    content = collect_report(run, source, "val", SAMPLING)
     extra = [("Known <truth>", "It is known.", Figure(figsize=(2, 2))), ("Only words", "None drawn.", None)]
     page = build_report(replace(content, extra=extra))
     assert_is_whole(page)
@@ -208,8 +207,7 @@ def test_fewer_images_and_further_sections(tmp_path: Path) -> None:
 def test_uncertainty_is_shown_beside_the_errors(tmp_path: Path, precision: str) -> None:
     source = make_source()
     content = collect_report(make_run(tmp_path / "run", source), source, sampling=SAMPLING)
-    assert [row.name for row in content.errors] == [row.name for row in content.spread]
-    row = content.errors[0]
+    row = content.spread[0]
     assert row.mutual_information.shape == row.entropy.shape == (HEIGHT, WIDTH)
     assert row.variance.shape == (2, HEIGHT, WIDTH)
     assert 0 < row.variance.max() <= 0.25
@@ -271,8 +269,8 @@ def test_a_run_that_resizes_and_classes_that_flip(tmp_path: Path) -> None:
     preprocessing = run.record.preprocessing.model_copy(update={"resize": (16, 24)})
     run = replace(run, record=run.record.model_copy(update={"preprocessing": preprocessing}))
     content = collect_report(run, source, sampling=SAMPLING)
-    raters = content.errors[0].raters
-    assert raters.shape[1:] == (16, 24) == content.errors[0].image.shape[1:]
+    raters = content.spread[0].raters
+    assert raters.shape[1:] == (16, 24) == content.spread[0].image.shape[1:]
     assert 0.1 < (raters == 3).sum() / ((raters == 1) | (raters == 3)).sum() < 0.5  # 16 draws: 0.25 +- 0.11
     assert_is_whole(build_report(content))
 

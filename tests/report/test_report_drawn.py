@@ -17,7 +17,7 @@ from plurimask.distribution import most_likely
 from plurimask.evaluation.evaluate import ExampleView
 from plurimask.flips import mode_table
 from plurimask.prediction.device import fast_precision
-from plurimask.report.drawn import WALK, latent_plane, strip_of_modes
+from plurimask.report.drawn import WALK, draw_latents, strip_of_modes
 from plurimask.runs.load import Run
 
 FAST: dict[str, Any] = {"max_steps": 2, "num_validations": 1, "validation_images": 2, "batch_size": 2}
@@ -35,7 +35,7 @@ def trained(method: str, folder: Path, out: Path, **settings: Any) -> tuple[Run,
 @pytest.mark.parametrize("method", ["probabilistic-unet", "image2image-vae"])
 def test_the_plane_is_decoded_around_the_middle_of_the_prior(method: str, lesion_folder: Path, tmp_path: Path) -> None:
     run, view = trained(method, lesion_folder, tmp_path / "run", channels=(4, 6), latent_dim=5)
-    plane = latent_plane(run, view, 1, seed=0)
+    plane = draw_latents(run, view, 1, seed=0)[0]
     assert plane is not None
     assert plane.grid.shape == (9, 9, 36, 36)
     assert len(plane.posteriors) == 4
@@ -61,7 +61,7 @@ def test_the_plane_is_decoded_around_the_middle_of_the_prior(method: str, lesion
 
 def test_methods_without_a_latent_vector_have_no_plane(lesion_folder: Path, tmp_path: Path) -> None:
     run, view = trained("unet", lesion_folder, tmp_path / "run", channels=(4, 6))
-    assert latent_plane(run, view, 0, seed=0) is None
+    assert draw_latents(run, view, 0, seed=0)[0] is None
     assert strip_of_modes(run, view, seed=0) is None
 
 

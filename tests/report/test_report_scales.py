@@ -14,7 +14,8 @@ from plurimask.commands.main import main
 from plurimask.distribution import most_likely
 from plurimask.evaluation.evaluate import ExampleView
 from plurimask.prediction.device import fast_precision
-from plurimask.report.scales import NUM_DRAWS, NUM_SAMPLES, draw_scales
+from plurimask.report.drawn import draw_latents
+from plurimask.report.scales import NUM_DRAWS, NUM_SAMPLES
 from plurimask.runs.load import Run
 
 FAST: dict[str, Any] = {
@@ -39,7 +40,7 @@ def trained(folder: Path, out: Path, **settings: Any) -> tuple[Run, ExampleView]
 
 def test_samples_steps_and_reconstructions_by_scale(lesion_folder: Path, tmp_path: Path) -> None:
     run, view = trained(lesion_folder, tmp_path / "run")
-    scales = draw_scales(run, view, 1, seed=0)
+    scales = draw_latents(run, view, 1, seed=0)[1]
     assert scales is not None and scales.ladder is not None
     assert list(scales.samples.scale_names) == ["9 x 9", "18 x 18"]
     assert list(scales.samples.kinds) == ["global only (9 x 9)", "local only (18 x 18)", "all scales"]
@@ -64,7 +65,7 @@ def test_samples_steps_and_reconstructions_by_scale(lesion_folder: Path, tmp_pat
 
 def test_one_scale_is_neither_global_nor_local(lesion_folder: Path, tmp_path: Path) -> None:
     run, view = trained(lesion_folder, tmp_path / "run", latent_dims=(0, 1))
-    scales = draw_scales(run, view, 0, seed=0)
+    scales = draw_latents(run, view, 0, seed=0)[1]
     assert scales is not None
     assert list(scales.samples.kinds) == ["all scales"]
 
@@ -75,7 +76,7 @@ def test_other_methods_have_no_scales(lesion_folder: Path, tmp_path: Path) -> No
     train_run(Plan("probabilistic-unet", "small", plain), source, tmp_path / "run")
     run, examples = load_run(tmp_path / "run"), source.splits["val"]
     view = ExampleView(examples, range(len(examples)), run.record.preprocessing, (1,))
-    assert draw_scales(run, view, 0, seed=0) is None
+    assert draw_latents(run, view, 0, seed=0)[1] is None
 
 
 @pytest.mark.slow

@@ -44,7 +44,6 @@ class Compared:
 
     view: ExampleView
     results: Sequence[MethodResult]
-    runs: Sequence[Run]
     split: str
     sampling: Sampling
 
@@ -152,7 +151,7 @@ def evaluate_contenders(
             about = {"num_samples": sampling.num_samples, "seed": sampling.seed, "split": split}
             store(result, key, out / "evaluations", {**about, "plurimask": __version__})
         results.append(result)
-    return Compared(view, results, runs, split, sampling)
+    return Compared(view, results, split, sampling)
 
 
 def refuse_different(runs: Sequence[Run]) -> None:

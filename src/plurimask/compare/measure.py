@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from plurimask.data.example import ExampleSet
 from plurimask.evaluation.evaluate import (
@@ -91,59 +92,53 @@ def shown_images(count: int) -> list[int]:
     return evenly_spread(range(count), NUM_SHOWN)
 
 
-class _Collector:
-    """Takes each evaluated image in turn."""
-
-    def __init__(self, view: ExampleView, num_samples: int, on_image: Callable[[], None]) -> None:
-        self.counted_classes, self.numbers = view.counted_classes, numbers_of_samples(num_samples)
-        self.on_image, self.kept = on_image, shown_images(len(view.indices))
-        self.curves: list[list[float]] = []
-        self.modes = torch.zeros(0)
-        self.maps: list[NDArray[np.uint8]] = []
-        self.entropies: list[NDArray[np.float16]] = []
-        self.shown: dict[int, ShownImage] = {}
-
-    def __call__(self, image: EvaluatedImage) -> None:
-        number, example = len(self.maps), image.example
-        self.maps.append(thinned(image.mean.argmax(0).to(torch.uint8).numpy(), THUMBNAIL))
-        self.entropies.append(thinned(image.entropy.float().numpy(), THUMBNAIL).astype(np.float16))
-        if number in self.kept:
-            mean, entropy = image.mean.float().clone(), image.entropy.float().clone()
-            self.shown[number] = ShownImage(image.samples.clone().numpy(), mean.numpy(), entropy.numpy())
-        if not np.isnan(image.row["ged"]):
-            self.curves.append(self._curve(image))
-        if example.flips:
-            modes, present = sample_modes(image.samples, example.labels[0], example.flips)
-            if bool(present.all()):
-                counts = torch.bincount(modes, minlength=len(mode_table(example.flips)[1]))
-                self.modes = counts if not len(self.modes) else self.modes + counts
-        self.on_image()
-
-    def _curve(self, image: EvaluatedImage) -> list[float]:
-        """The image's GED with fewer samples."""
-        example = image.example
-        if example.flips:
-            known = mode_distances(image.samples, example.labels[0], example.flips)
-            crossed, raters = known.crossed @ known.weights, float(known.weights @ known.modes @ known.weights)
-            return list(ged_of_fewer(known.samples, crossed, raters, self.numbers))
-        between = image_distances(image.samples, example.labels, self.counted_classes)
-        crossed, raters = between.crossed.mean(1), float(between.raters.mean())
-        return list(ged_of_fewer(between.samples, crossed, raters, self.numbers))
+def _curve(image: EvaluatedImage, counted_classes: Sequence[int], numbers: Sequence[int]) -> list[float]:
+    """The image's GED with fewer samples."""
+    example = image.example
+    if example.flips:
+        known = mode_distances(image.samples, example.labels[0], example.flips)
+        crossed, raters = known.crossed @ known.weights, float(known.weights @ known.modes @ known.weights)
+        return list(ged_of_fewer(known.samples, crossed, raters, numbers))
+    between = image_distances(image.samples, example.labels, counted_classes)
+    return list(ged_of_fewer(between.samples, between.crossed.mean(1), float(between.raters.mean()), numbers))
 
 
 def measure(
     name: str, run: Run, view: ExampleView, sampling: Sampling, on_image: Callable[[], None] = lambda: None
 ) -> MethodResult:
     """Evaluate one run on a view of the data and collect what a comparison shows of it."""
-    collector = _Collector(view, sampling.num_samples, on_image)
-    evaluation = evaluate(run.method, view, sampling, collector)
-    curve = np.mean(collector.curves, axis=0).tolist() if collector.curves else []
+    numbers, kept = numbers_of_samples(sampling.num_samples), shown_images(len(view.indices))
+    curves: list[list[float]] = []
+    modes: list[Tensor] = []
+    maps: list[NDArray[np.uint8]] = []
+    entropies: list[NDArray[np.float16]] = []
+    shown: dict[int, ShownImage] = {}
+
+    def collect(image: EvaluatedImage) -> None:
+        number, example = len(maps), image.example
+        maps.append(thinned(image.mean.argmax(0).to(torch.uint8).numpy(), THUMBNAIL))
+        entropies.append(thinned(image.entropy.float().numpy(), THUMBNAIL).astype(np.float16))
+        if number in kept:
+            parts = (image.samples.clone(), image.mean.float().clone(), image.entropy.float().clone())
+            shown[number] = ShownImage(*(part.numpy() for part in parts))
+        if not np.isnan(image.row["ged"]):
+            curves.append(_curve(image, view.counted_classes, numbers))
+        if example.flips:
+            mode_of_sample, present = sample_modes(image.samples, example.labels[0], example.flips)
+            if bool(present.all()):
+                modes.append(torch.bincount(mode_of_sample, minlength=len(mode_table(example.flips)[1])))
+        on_image()
+
+    evaluation = evaluate(run.method, view, sampling, collect)
+    curve = np.mean(curves, axis=0).tolist() if curves else []
+    history = read_metrics(run.folder / "metrics.csv")
     facts = {
         "method": run.record.method,
         "parameters": sum(parameter.numel() for parameter in run.method.parameters()),
         "seconds_per_image": _seconds_per_image(run, view, sampling),
-        **_training(run),
     }
+    if history:
+        facts |= {"steps": int(history[-1]["step"]), "minutes": history[-1].get("minutes", 0.0)}
     return MethodResult(
         name=name,
         facts=facts,
@@ -151,19 +146,13 @@ def measure(
         rows=evaluation.rows,
         calibration=evaluation.calibration,
         errors=evaluation.errors,
-        curve=list(zip(collector.numbers, curve, strict=False)),
+        curve=list(zip(numbers, curve, strict=False)),
         flips=flip_frequencies(evaluation, run.record.data),
-        mode_shares=(collector.modes / collector.modes.sum()).tolist(),
-        maps=collector.maps,
-        entropies=collector.entropies,
-        shown=collector.shown,
+        mode_shares=(sum(modes) / torch.stack(modes).sum()).tolist() if modes else [],
+        maps=maps,
+        entropies=entropies,
+        shown=shown,
     )
-
-
-def _training(run: Run) -> dict[str, float | int]:
-    """How many steps and minutes a run was trained, where it has a `metrics.csv`."""
-    rows = read_metrics(run.folder / "metrics.csv")
-    return {"steps": int(rows[-1]["step"]), "minutes": rows[-1].get("minutes", 0.0)} if rows else {}
 
 
 def _seconds_per_image(run: Run, view: ExampleView, sampling: Sampling) -> float:
@@ -221,13 +210,10 @@ def store(result: MethodResult, key: str, folder: Path, facts: dict[str, Any]) -
 
 def restore(name: str, key: str, folder: Path) -> MethodResult | None:
     """What an earlier call stored, if it was of the same weights, images and draws, and all that is asked for now."""
-    path = folder / f"{name}.npz"
-    if not path.exists():
-        return None
     try:
-        return _read(name, key, path)
+        return _read(name, key, folder / f"{name}.npz")
     except (OSError, ValueError, KeyError, BadZipFile):
-        return None  # damaged, or by a version that measured less: it is measured again
+        return None  # not there, damaged, or by a version that measured less: it is measured again
 
 
 def _read(name: str, key: str, path: Path) -> MethodResult | None:

@@ -6,13 +6,13 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from plurimask.compare.table import COLUMNS, Column, Score, table_cells, table_columns
+from plurimask.compare.table import COLUMNS, Score, table_cells, table_columns
 from plurimask.figures.gallery import GalleryItem
 from plurimask.figures.page import Classes
 from plurimask.report.html import data_uri, picture, template
@@ -31,12 +31,8 @@ class ComparisonContent:
     """About the data and the evaluation."""
     rows: Sequence[Mapping[str, Score]]
     """One for each method: values by the columns' keys; None or NaN where there is none."""
-    columns: Sequence[Column] = ()
-    """Of the table; those of `table_columns` where none are given."""
     figures: Sequence[tuple[str, str, Figure]] = ()
     """Title, text and figure."""
-    warnings: Sequence[str] = ()
-    """What the reader must know before comparing: a paragraph each."""
     gallery: Sequence[GalleryItem] = ()
     """Every evaluated image, all with pictures of one width, in one order of methods."""
     channels: Sequence[str] = ()
@@ -46,12 +42,8 @@ class ComparisonContent:
 
 
 def build_comparison_page(content: ComparisonContent) -> str:
-    """The page as one HTML text: style, pictures and script inside, nothing to load from elsewhere.
-
-    Raises:
-        ValueError: the pictures of the gallery do not fit each other or the names of the channels.
-    """
-    columns = list(content.columns) or table_columns(content.rows)
+    """The page as one HTML text: style, pictures and script inside, nothing to load from elsewhere."""
+    columns = table_columns(content.rows)
     return template("compare").render(
         content=content,
         columns=columns,
@@ -65,68 +57,38 @@ def build_comparison_page(content: ComparisonContent) -> str:
 
 # ---- pictures -----------------------------------------------------------------------------------------------------
 
-
-class _Row(NamedTuple):
-    name: str
-    address: str
-    captions: list[str]
-    """One for each method."""
-    values: list[float | None]
-    """In the order of `_Gallery.orders`; None where there is none, for JSON knows no NaN."""
-
-
-class _Gallery(NamedTuple):
-    methods: list[str]
-    orders: list[str]
-    """What the rows can be sorted by, beside their names."""
-    rows: list[_Row]
-    num_cells: int
-    size: tuple[int, int]
-    """Width and height of a strip, pixels."""
-
-
-def _gallery(content: ComparisonContent) -> _Gallery:
-    first = content.gallery[0]
-    methods = list(first.scores)
-    num_cells = len(content.channels) + 1 + 2 * len(methods)
-    width, height = _size(first.picture)
-    keys = {
-        method: list(dict.fromkeys(key for item in content.gallery for key in item.scores.get(method, {})))
-        for method in methods
-    }
-    rows = []
-    for item in content.gallery:
-        if list(item.scores) != methods:
-            raise ValueError(
-                f"{item.name}: methods {list(item.scores)}, but {first.name} has {methods}: give all alike"
-            )
-        if _size(item.picture)[0] != width or width % num_cells:
-            raise ValueError(
-                f"{item.name}: a strip {_size(item.picture)[0]} pixels wide, where {first.name} has {width}, for "
-                f"{num_cells} columns ({len(content.channels)} channels, raters, two for each of {len(methods)} "
-                "methods): name all channels, and draw all strips with the same cell"
-            )
-        values = [item.scores[method].get(key, math.nan) for method in methods for key in keys[method]]
-        rows.append(
-            _Row(
-                item.name,
-                data_uri(item.picture, "webp"),
-                [_caption(item.scores[method]) for method in methods],
-                [float(f"{value:.5g}") if math.isfinite(value) else None for value in values],
-            )
-        )
-    orders = [f"{_TITLES.get(key, key)} of {method}" for method in methods for key in keys[method]]
-    return _Gallery(methods, orders, rows, num_cells, (width, height))
-
-
 _TITLES = {column.key: column.title for column in COLUMNS}
 
 
+def _gallery(content: ComparisonContent) -> dict[str, Any]:
+    """What the template shows of every image: its strip, a caption for each method, and values to sort by."""
+    scores = content.gallery[0].scores
+    keys = {method: dict.fromkeys(key for item in content.gallery for key in item.scores[method]) for method in scores}
+    columns = [(method, key) for method in scores for key in keys[method]]
+    with Image.open(io.BytesIO(content.gallery[0].picture)) as picture:
+        size = picture.size
+    return {
+        "methods": list(scores),
+        "orders": [f"{_TITLES.get(key, key)} of {method}" for method, key in columns],
+        "num_cells": len(content.channels) + 1 + 2 * len(scores),
+        "size": size,
+        "rows": [
+            {
+                "name": item.name,
+                "address": data_uri(item.picture, "webp"),
+                "captions": [_caption(of_method) for of_method in item.scores.values()],
+                "sorted_by": [_rounded(item.scores[method].get(key, math.nan)) for method, key in columns],
+            }
+            for item in content.gallery
+        ],
+    }
+
+
 def _caption(scores: Mapping[str, float]) -> str:
-    words = {key: f"{value:.3f}" if math.isfinite(value) else "-" for key, value in scores.items()}
-    return ", ".join(f"{_TITLES.get(key, key)} {value}" for key, value in words.items())
+    values = {key: f"{value:.3f}" if math.isfinite(value) else "-" for key, value in scores.items()}
+    return ", ".join(f"{_TITLES.get(key, key)} {value}" for key, value in values.items())
 
 
-def _size(picture: bytes) -> tuple[int, int]:
-    with Image.open(io.BytesIO(picture)) as opened:
-        return opened.size
+def _rounded(value: float) -> float | None:
+    """JSON knows no NaN."""
+    return float(f"{value:.5g}") if math.isfinite(value) else None

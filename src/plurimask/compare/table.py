@@ -83,8 +83,7 @@ def markdown_table(rows: Sequence[Mapping[str, Score]], known: Sequence[Column] 
 
 def _best(rows: Sequence[Mapping[str, Score]], column: Column) -> str | None:
     """The best value as it is printed, so that values that look alike are marked alike."""
-    given = [row.get(column.key) for row in rows]
-    values = [value for value in given if isinstance(value, int | float) and math.isfinite(value)]
+    values = [value for row in rows if isinstance(value := row.get(column.key), int | float) and math.isfinite(value)]
     if column.better is None or len(values) < 2:
         return None
     return _words(min(values) if column.better == "lower" else max(values), column)

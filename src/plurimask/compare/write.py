@@ -8,20 +8,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
+import numpy as np
 
 from plurimask.compare.contenders import Compared, Watcher, table_rows
 from plurimask.compare.measure import MethodResult, shown_images
 from plurimask.compare.page import ComparisonContent, build_comparison_page
 from plurimask.compare.table import markdown_table
 from plurimask.data import DataDescription, DataSource
+from plurimask.figures import methods
 from plurimask.figures.gallery import GalleryItem, GalleryPrediction, GalleryRow, cell_size, gallery_item
-from plurimask.figures.methods import (
-    ged_against_samples,
-    reliability_of_methods,
-    score_boxplots,
-    sparsification_of_methods,
-)
 from plurimask.figures.modes import flip_frequencies, mode_frequencies
 from plurimask.figures.page import Classes
 from plurimask.figures.samples import GridRow, samples_grid
@@ -30,15 +25,13 @@ from plurimask.files import replace_file
 from plurimask.flips import apply_flips, mode_table
 from plurimask.metrics import CONVENTIONS, TABLE
 from plurimask.metrics.table import row_of
+from plurimask.report.html import Named
 
 OUTPUTS = ("runs", "evaluations", "figures", "table.md", "table.json", "index.html")
 """What a comparison writes beside its state."""
 
 SHOWN_SCORES = ("ged", "dice")
 """Of each image."""
-
-Named = tuple[str, str, str, Figure]
-"""File name, title, a paragraph, and the figure."""
 
 
 def write_comparison(compared: Compared, source: DataSource, out: Path, watcher: Watcher) -> str:
@@ -99,29 +92,22 @@ def _facts(compared: Compared, about: DataDescription) -> list[tuple[str, str]]:
 
 def _figures(compared: Compared, about: DataDescription) -> Iterator[Named]:
     results = compared.results
-    yield (
-        "ged-against-samples",
-        "GED against the number of samples",
-        "Dashed: what as many draws from the raters themselves score in expectation.",
-        ged_against_samples({result.name: result.curve for result in results}, _oracle(compared, about)),
-    )
+    figure = methods.ged_against_samples({result.name: result.curve for result in results}, _oracle(compared, about))
+    text = "Dashed: what as many draws from the raters themselves score in expectation."
+    yield "ged-against-samples", "GED against the number of samples", text, figure
     for score in (row_of(key) for key in SHOWN_SCORES):
         values = {result.name: [row[score.key] for row in result.rows] for result in results}
-        figure = score_boxplots(values, score.title, score.better == "lower")
+        figure = methods.score_boxplots(values, score.title, score.better == "lower")
         yield f"{score.key}-boxplots", f"{score.title} of each image", "One box a method, over all images.", figure
-    yield (
-        "reliability",
-        "Calibration",
-        "How often raters marked a pixel, against the probability that was predicted for it.",
-        reliability_of_methods({result.name: result.calibration for result in results}),
-    )
-    yield (
-        "sparsification",
-        "Sparsification",
+    text = "How often raters marked a pixel, against the probability that was predicted for it."
+    figure = methods.reliability_of_methods({result.name: result.calibration for result in results})
+    yield "reliability", "Calibration", text, figure
+    text = (
         "How many of the labels are wrong among those left when the pixels of highest entropy are removed. Dashed: the "
-        "wrong ones are removed first. The area between both (AUSE) is in brackets, 0 at best.",
-        sparsification_of_methods({result.name: result.errors.entropy for result in results}),
+        "wrong ones are removed first. The area between both (AUSE) is in brackets, 0 at best."
     )
+    figure = methods.sparsification_of_methods({result.name: result.errors.entropy for result in results})
+    yield "sparsification", "Sparsification", text, figure
     if about.flips:
         yield from _flip_figures(results, about)
     yield from _sample_figures(compared, about)
@@ -132,38 +118,23 @@ def _oracle(compared: Compared, about: DataDescription) -> list[tuple[int, float
     rows = [row for row in compared.results[0].rows if not math.isnan(row["ged_oracle"])]
     if not rows or not compared.results[0].curve:
         return None
-    return [
-        (
-            number,
-            sum(row["rater_diversity"] * (1 / number + (0 if about.flips else 1 / row["num_raters"])) for row in rows)
-            / len(rows),
-        )
-        for number, _ in compared.results[0].curve
-    ]
+    mu = np.array([row["rater_diversity"] for row in rows])
+    of_raters = 0 if about.flips else 1 / np.array([row["num_raters"] for row in rows])
+    return [(number, float((mu * (1 / number + of_raters)).mean())) for number, _ in compared.results[0].curve]
 
 
 def _flip_figures(results: Sequence[MethodResult], about: DataDescription) -> Iterator[Named]:
     names = [about.class_names[flip.source] for flip in about.flips]
-    missing = math.nan
-    shown = {
-        result.name: [missing if (value := result.flips[name]["frequency"]) is None else value for name in names]
-        for result in results
-    }
-    yield (
-        "flip-frequencies",
-        "Frequency of each flip",
-        "The share of the samples' pixels of a class that show its twin, against the true probability.",
-        flip_frequencies([flip.probability for flip in about.flips], shown, names),
-    )
-    _, probability = mode_table(about.flips)
+    found = {result.name: [result.flips[name]["frequency"] for name in names] for result in results}
+    shown = {name: [math.nan if value is None else value for value in values] for name, values in found.items()}
+    text = "The share of the samples' pixels of a class that show its twin, against the true probability."
+    figure = flip_frequencies([flip.probability for flip in about.flips], shown, names)
+    yield "flip-frequencies", "Frequency of each flip", text, figure
     shares = {result.name: result.mode_shares for result in results if result.mode_shares}
     if shares:
-        yield (
-            "mode-frequencies",
-            "Frequency of each mode",
-            "The share of the samples in each mode, on images that have all classes that flip.",
-            mode_frequencies(probability.tolist(), shares, names),
-        )
+        text = "The share of the samples in each mode, on images that have all classes that flip."
+        figure = mode_frequencies(mode_table(about.flips)[1].tolist(), shares, names)
+        yield "mode-frequencies", "Frequency of each mode", text, figure
 
 
 def _sample_figures(compared: Compared, about: DataDescription) -> Iterator[Named]:
@@ -181,12 +152,8 @@ def _sample_figures(compared: Compared, about: DataDescription) -> Iterator[Name
             score = result.rows[number]["ged"]
             caption = "" if math.isnan(score) else f"GED {score:.3f}"
             rows.append(GridRow(result.name, seen.image.numpy(), labels, *result.shown[number], caption))
-        yield (
-            f"samples-{part}",
-            f"Samples: {example.name}",
-            "The same image by each method.",
-            samples_grid(rows, about.class_names, about.has_background),
-        )
+        figure = samples_grid(rows, about.class_names, about.has_background)
+        yield f"samples-{part}", f"Samples: {example.name}", "The same image by each method.", figure
 
 
 # ---- every image --------------------------------------------------------------------------------------------------
@@ -197,18 +164,13 @@ def _gallery(compared: Compared, classes: Classes, watcher: Watcher) -> list[Gal
     items: list[GalleryItem] = []
     cell: tuple[int, int] | None = None
     for number, index in enumerate(compared.view.indices):
-        example = compared.view.examples[index]
-        seen = compared.view.preprocessing.view(example)
+        seen = compared.view.preprocessing.view(compared.view.examples[index])
         cell = cell or cell_size(*seen.image.shape[-2:])
-        predictions = {
-            result.name: GalleryPrediction(
-                likely=result.maps[number],
-                entropy=result.entropies[number],
-                scores={key: result.rows[number][key] for key in SHOWN_SCORES},
-            )
-            for result in compared.results
-        }
-        row = GalleryRow(example.name, seen.image.numpy(), seen.labels.numpy(), predictions)
+        predictions = {}
+        for result in compared.results:
+            scores = {key: result.rows[number][key] for key in SHOWN_SCORES}
+            predictions[result.name] = GalleryPrediction(result.maps[number], result.entropies[number], scores)
+        row = GalleryRow(seen.name, seen.image.numpy(), seen.labels.numpy(), predictions)
         items.append(gallery_item(row, classes, cell))
         watcher.image()
     return items

@@ -45,11 +45,10 @@ def training_curve(rows: Rows, oracle: float | None = None) -> Figure:
     """
     figure = canvas(7.2, 2.7)
     axes_loss, axes_ged = figure.subplots(1, 2)
-    for axes, title in ((axes_loss, "loss and its terms"), (axes_ged, "GED on validation images")):
-        style(axes, title, step_label(rows))
     _draw_losses(axes_loss, rows)
     _draw_ged(axes_ged, rows, oracle)
-    for axes in (axes_loss, axes_ged):
+    for axes, title in ((axes_loss, "loss and its terms"), (axes_ged, "GED on validation images")):
+        style(axes, title, step_label(rows))
         if axes.lines:
             steps_along(axes, rows)
     return figure
@@ -103,35 +102,21 @@ def reliability_diagram(
     wide = 4.7 if _MANY_LINES <= len(class_names) <= _MANY_CLASSES else 3.5
     figure = canvas(wide, 4.3)
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    pixels, probability, frequency = (np.asarray(part, dtype=np.float64) for part in bins)
     error = bins.error()
-    style(
-        axes,
-        "no pixels" if math.isnan(error) else f"calibration error {error:.4f}",
-        "",
-        "share of raters who marked it",
-    )
+    title = "no pixels" if math.isnan(error) else f"calibration error {error:.4f}"
+    style(axes, title, "", "share of raters who marked it")
     style(below, "", "predicted probability", "pixels")
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--", label="perfect")
     if 2 <= len(class_names) <= _MANY_CLASSES:
         shades = class_colours(len(class_names), False) if colours is None else colours
         for number, name in enumerate(class_names):
-            axes.plot(
-                *reliability_curve(pixels[number], probability[number], frequency[number]),
-                color=tuple(shades[number]),
-                linewidth=1.2,
-                label=f" {name}",
-            )
-    together = reliability_curve(pixels.sum(0), probability.sum(0), frequency.sum(0))
-    marks = {"marker": "o"} if len(class_names) < 2 else {"linestyle": ":", "marker": "."}
-    axes.plot(
-        *together, color=INK, markersize=4, linewidth=1.4, label="predicted" if len(pixels) < 2 else "all", **marks
-    )
-    edges = np.linspace(0, 1, pixels.shape[1] + 1)
-    shares = pixels.sum(0) / max(pixels.sum(), 1)
-    below.bar(
-        edges[:-1], shares, width=1 / pixels.shape[1], align="edge", color=_BLUE, edgecolor="white", linewidth=0.5
-    )
+            curve = reliability_curve(CalibrationBins(*(part[[number]] for part in bins)))
+            axes.plot(*curve, color=tuple(shades[number]), linewidth=1.2, label=f" {name}")
+    label, marks = "predicted" if len(bins[0]) < 2 else "all", "o-" if len(class_names) < 2 else ".:"
+    axes.plot(*reliability_curve(bins), marks, color=INK, markersize=4, linewidth=1.4, label=label)
+    pixels = np.asarray(bins[0], dtype=np.float64).sum(0)
+    edges, shares = np.linspace(0, 1, len(pixels) + 1), pixels / max(pixels.sum(), 1)
+    below.bar(edges[:-1], shares, width=edges[1], align="edge", color=_BLUE, edgecolor="white", linewidth=0.5)
     if shares.any():
         below.set_yscale("log")
         in_percent(below.yaxis)
@@ -150,8 +135,7 @@ def sparsification_curves(errors: ErrorHistograms) -> Figure:
     Args:
         errors: pooled over a data set.
     """
-    figure = canvas(3.5, 2.7)
-    axes = figure.subplots()
+    figure, axes = chart((3.5, 2.7), "", "")
     curves = {
         name: sparsification(histogram)
         for name, histogram in zip(("entropy", "mutual information", "spread"), errors, strict=True)
@@ -169,7 +153,7 @@ def sparsification_curves(errors: ErrorHistograms) -> Figure:
         axes.plot(curve.removed, curve.error, color=colours[name], linewidth=1.6, label=label)
     axes.axhline(whole.error[0], color=FAINT, linewidth=1.3, linestyle=":", label="at random")
     axes.set_ylim(bottom=0)
-    legend_below(figure, axes.get_legend_handles_labels()[0], columns=2)
+    legend_below(figure, columns=2)
     return figure
 
 
@@ -234,9 +218,8 @@ def agreement(rater_diversity: Sequence[float], diversity: Sequence[float]) -> F
     return figure
 
 
-def reliability_curve(
-    pixels: NDArray[np.float64], probability: NDArray[np.float64], frequency: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean probability and mean frequency of the bins that hold pixels, from sums per bin, each `(bins,)`."""
+def reliability_curve(bins: CalibrationBins) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean probability and mean frequency of the bins that hold pixels, all classes pooled."""
+    pixels, probability, frequency = (np.asarray(part, dtype=np.float64).sum(0) for part in bins)
     filled = pixels > 0
     return probability[filled] / pixels[filled], frequency[filled] / pixels[filled]

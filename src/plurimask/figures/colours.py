@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,6 +27,9 @@ RATER_COLOUR, SAMPLE_COLOUR = PALETTE[0], PALETTE[1]
 
 INK, FAINT, GRID = "#222222", "#767676", "#DDDDDD"
 """Text and lines; secondary text; rules."""
+
+rgb = to_rgb
+""" "#E69F00" -> red, green and blue, 0 to 1."""
 
 _STRETCH = (0.5, 99.5)
 """The percentiles that become black and white."""
@@ -124,9 +128,3 @@ def over(below: Colours, paint: Colours) -> Colours:
 def peak(maps: Iterable[Array], least: float) -> float:
     """The top of a scale for these maps: their largest value that is not NaN, at least `least`."""
     return max([least, *(float(np.nanmax(np.asarray(one), initial=0.0)) for one in maps)])
-
-
-def rgb(colour: str) -> tuple[float, float, float]:
-    """ "#E69F00" -> red, green and blue, 0 to 1."""
-    red, green, blue = (int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5))
-    return red, green, blue

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from plurimask.figures.colours import (
 )
 from plurimask.figures.page import Classes, draw_map, draw_together, likely, show, show_share
 from plurimask.figures.rows import ImageRows, Sizes
+from plurimask.figures.samples import GridRow
 from plurimask.figures.style import chart, in_percent, legend_below, say
 
 _COLUMNS = ("image", "{raters}", "most likely map", "raters who disagree", "entropy", "mutual information")
@@ -43,21 +44,13 @@ _SHARE = LinearSegmentedColormap.from_list("wrong", ["white", _WRONG])
 
 
 @dataclass(frozen=True, eq=False)
-class ErrorRow:
-    """What is drawn of one image."""
+class ErrorRow(GridRow):
+    """What is drawn of one image that raters labelled."""
 
-    name: str
-    image: NDArray[Any]
-    """`(K, H, W)`, in any values."""
     raters: NDArray[Any]
-    """`(R, H, W)`, label maps; a map of IGNORE is a rater who gave none."""
-    mean: NDArray[Any]
-    """`(C, H, W)`, mean class probabilities."""
-    entropy: NDArray[Any]
+    mutual_information: NDArray[Any] = field(kw_only=True)
     """`(H, W)`, nats."""
-    mutual_information: NDArray[Any]
-    """`(H, W)`, nats."""
-    variance: NDArray[Any]
+    variance: NDArray[Any] = field(kw_only=True)
     """`(C, H, W)`, of each class's probability over the draws, 0 to 1/4."""
 
 
@@ -68,12 +61,7 @@ def error_maps(rows: Sequence[ErrorRow], class_names: Sequence[str], has_backgro
     """Images below each other, each with its raters, the most likely map, its errors, and two maps of uncertainty.
 
     An error is shown as the share of the raters who disagree with the most likely class of a pixel, grey where nobody
-    judged. With many classes the raters' panel shows what most of them say.
-
-    Args:
-        rows: at least one; images may differ in size, and in their numbers of raters.
-        class_names: of all classes, in the order of their indices.
-        has_background: whether class 0 is background.
+    judged. With many classes the raters' panel shows what most of them say. Arguments as for `samples_grid`.
     """
     classes = Classes(tuple(class_names), has_background)
     several = max((len(row.raters) for row in rows), default=0) > 1
@@ -111,12 +99,7 @@ def _draw_row(panels: Sequence[Axes], row: ErrorRow, classes: Classes, peaks: Se
 
 
 def disagreement(raters: NDArray[Any], prediction: NDArray[Any]) -> NDArray[np.float64]:
-    """The share of the raters who judged a pixel and call it otherwise, `(H, W)`, 0 to 1; NaN where nobody judged.
-
-    Args:
-        raters: label maps `(R, H, W)`.
-        prediction: the label map `(H, W)`.
-    """
+    """The share of the raters `(R, H, W)` who judged a pixel and call it otherwise, 0 to 1; NaN where nobody judged."""
     judged = raters != IGNORE
     wrong = judged & (raters != prediction)
     count = judged.sum(0)
@@ -141,11 +124,7 @@ def class_uncertainty(
     are where nobody judged. Uncertainty is the standard deviation of a class's probability over the draws: its mean
     over all classes, and that of one class. Of two classes both are the same, so that there is one map.
 
-    Args:
-        rows: at least one; images may differ in size, and in their numbers of raters.
-        class_names: of all C classes, in the order of their indices.
-        has_background: whether class 0 is background.
-        class_index: whose uncertainty is shown by itself.
+    Arguments as for `samples_grid`; `class_index`: whose uncertainty is shown by itself.
 
     Raises:
         ValueError: if there are no rows, or no such class.
@@ -191,11 +170,9 @@ def _draw_prediction(left: Axes, right: Axes, row: ErrorRow, classes: Classes) -
 
 
 def misclassified(raters: NDArray[Any], prediction: NDArray[Any]) -> Colours:
-    """RGBA `(H, W, 4)`, 0 to 1: red where raters disagree with the prediction, as opaque as the share of them.
+    """RGBA `(H, W, 4)`, 0 to 1: red where raters `(R, H, W)` disagree with the prediction `(H, W)`.
 
-    Args:
-        raters: label maps `(R, H, W)`. Pixels that nobody judged are in grey stripes.
-        prediction: the label map `(H, W)`.
+    As opaque as the share of them; pixels that nobody judged are in grey stripes.
     """
     share = disagreement(raters, prediction)
     colours = np.empty((*share.shape, 4))
@@ -239,7 +216,7 @@ def referral_curve(dice: Sequence[float], score: Sequence[float], score_name: st
         axes.plot(share, values, label=label, color=colour, linestyle=line, linewidth=2.0 if line == "-" else 1.3)
     axes.set_xlim(0, 1)
     in_percent(axes.xaxis)
-    legend_below(figure, axes.get_legend_handles_labels()[0])
+    legend_below(figure)
     return figure
 
 

@@ -6,12 +6,13 @@ import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import binary_erosion
 
 from plurimask.distribution import IGNORE
 from plurimask.figures.colours import RATER_COLOUR, SAMPLE_COLOUR, Colours, display_image, over, peak
@@ -51,8 +52,7 @@ class GalleryRow:
     """By the name of the method."""
 
 
-@dataclass(frozen=True, eq=False)
-class GalleryItem:
+class GalleryItem(NamedTuple):
     """A drawn image: a few kilobytes, where a row holds all its arrays."""
 
     name: str
@@ -64,7 +64,7 @@ class GalleryItem:
 
 def gallery_item(row: GalleryRow, classes: Classes, cell: tuple[int, int] = CELL) -> GalleryItem:
     """The strip of a row with its scores; arguments as for `gallery_strip`."""
-    scores = {method: dict(prediction.scores) for method, prediction in row.predictions.items()}
+    scores = {method: prediction.scores for method, prediction in row.predictions.items()}
     return GalleryItem(row.name, gallery_strip(row, classes, cell), scores)
 
 
@@ -81,15 +81,9 @@ def gallery_strip(row: GalleryRow, classes: Classes, cell: tuple[int, int] = CEL
     on the image, and its entropy, whose scale is the same for all methods: up to ln 2 for binary data, else up to the
     highest value in the row. Maps are thinned, never blended.
 
-    Args:
-        row: one image; it and its maps may be thinned, each by itself.
-        classes: their colours.
-        cell: width and height that each picture is fitted into, pixels; the same for all rows of a gallery.
-
-    Raises:
-        ValueError: a map's height over width is not the image's.
+    The image and its maps may be thinned, each by itself. Each picture is fitted into a `cell`, width and height in
+    pixels, the same for all rows of a gallery.
     """
-    _check(row)
     height, width = row.image.shape[-2:]
     scale = min(cell[0] / width, cell[1] / height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -105,24 +99,11 @@ def gallery_strip(row: GalleryRow, classes: Classes, cell: tuple[int, int] = CEL
         cells.append(over(below, _overlay(prediction.likely, classes, SAMPLE_COLOUR, size)))
         entropy = _resized(np.nan_to_num(np.asarray(prediction.entropy, np.float64)), size)
         cells.append(colormaps["magma"](np.clip(entropy / highest, 0, 1))[..., :3])
-    return _webp(np.concatenate([_framed(one, cell) for one in cells], axis=1))
-
-
-def _check(row: GalleryRow) -> None:
-    """Maps may be thinned, but not be of another image or lie on their side."""
-    expected = row.image.shape[-2] / row.image.shape[-1]
-    shapes = {"raters": row.image.shape[-2:] if row.raters is None else row.raters.shape[-2:]}
-    for method, prediction in row.predictions.items():
-        shapes |= {
-            f"the map of {method}": prediction.likely.shape,
-            f"the entropy of {method}": prediction.entropy.shape,
-        }
-    for what, (height, width) in shapes.items():
-        if not 0.9 < height / width / expected < 1.1:
-            raise ValueError(
-                f"{row.name}: {what}: {height} x {width}, the image: {row.image.shape[-2]} x {row.image.shape[-1]}; "
-                "give maps of the whole image"
-            )
+    strip = np.concatenate([_framed(one, cell) for one in cells], axis=1)
+    stream = io.BytesIO()
+    pixels = Image.fromarray(np.rint(255 * np.clip(strip, 0, 1)).astype(np.uint8))
+    pixels.save(stream, format="WEBP", quality=_QUALITY, method=4)
+    return stream.getvalue()
 
 
 def _raters(raters: NDArray[Any] | None, below: Colours, classes: Classes, size: tuple[int, int]) -> Colours:
@@ -143,21 +124,17 @@ def _overlay(labels: NDArray[Any], classes: Classes, own: str, size: tuple[int, 
     paint = classes.overlay(small, own, _OPACITY[classes.is_binary])
     if classes.is_binary:
         mask = small == 1
-        padded = np.pad(mask, 1, mode="edge")
-        inside = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+        inside = binary_erosion(mask, border_value=1)
         paint[mask & ~inside, 3] = 1
-        paint[mask & inside, 3] = 0.35
+        paint[inside, 3] = 0.35
     return paint
 
 
 def _resized(picture: Colours, size: tuple[int, int]) -> Colours:
     """`(H, W)` or `(H, W, 3)`, smoothly resized to `size`: width and height."""
-    planes = picture[..., None] if picture.ndim == 2 else picture
-    resized = [
-        np.asarray(Image.fromarray(plane.astype(np.float32)).resize(size, Image.Resampling.BOX), np.float64)
-        for plane in np.moveaxis(planes, -1, 0)
-    ]
-    return resized[0] if picture.ndim == 2 else np.stack(resized, axis=-1)
+    if picture.ndim == 3:
+        return np.stack([_resized(plane, size) for plane in np.moveaxis(picture, -1, 0)], axis=-1)
+    return np.asarray(Image.fromarray(picture.astype(np.float32)).resize(size, Image.Resampling.BOX), np.float64)
 
 
 def _framed(picture: Colours, cell: tuple[int, int]) -> Colours:
@@ -167,10 +144,3 @@ def _framed(picture: Colours, cell: tuple[int, int]) -> Colours:
     top, left = (cell[1] - height) // 2 + _BORDER, (cell[0] - width) // 2 + _BORDER
     framed[top : top + height, left : left + width] = picture
     return framed
-
-
-def _webp(picture: Colours) -> bytes:
-    stream = io.BytesIO()
-    pixels = Image.fromarray(np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8))
-    pixels.save(stream, format="WEBP", quality=_QUALITY, method=4)
-    return stream.getvalue()

@@ -17,7 +17,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from plurimask.figures.colours import INK, PALETTE, SAMPLE_COLOUR, Colours, display_image, over
-from plurimask.figures.page import Classes, around, outline
+from plurimask.figures.page import Classes, around, outline, patch
 from plurimask.figures.style import SMALL, canvas, legend_below, style
 
 _FARTHEST = 1.8
@@ -34,7 +34,7 @@ class LatentPlane:
     """`(G, G, H, W)`, label maps: `grid[row, column]` is decoded at `positions[column]` along the first axis and
     `positions[row]` along the second. Row 0 is drawn at the bottom."""
     positions: Sequence[float]
-    """G of them, evenly spaced and ascending, in sigmas of the prior from its mean: -2 ... 2."""
+    """G of them, at least 2, evenly spaced and ascending, in sigmas of the prior from its mean: -2 ... 2."""
     axis_names: tuple[str, str]
     prior: tuple[NDArray[Any], NDArray[Any]]
     """Mean and sigma of the two latents, each `(2,)`."""
@@ -52,13 +52,7 @@ def latent_walk(plane: LatentPlane) -> Figure:
     rater's posterior, its mean as a dot with the rater's number and its ellipse of one sigma. Without a background the
     area is that of pixels whose class differs from the map in the middle. Small things are enlarged: then all maps show
     the part of the image around them.
-
-    Raises:
-        ValueError: the grid is not `(G, G, H, W)` for G positions, 2 or more.
     """
-    num = len(plane.positions)
-    if num < 2 or plane.grid.ndim != 4 or plane.grid.shape[:2] != (num, num):
-        raise ValueError(f"a grid of shape {plane.grid.shape} for {num} positions: expected (G, G, H, W), G >= 2")
     classes = Classes(tuple(plane.class_names), plane.has_background)
     ratio = min(1.6, max(0.5, plane.image.shape[-2] / plane.image.shape[-1]))
     figure = canvas(9.4, 4.1 * ratio + 0.8)
@@ -78,7 +72,7 @@ def latent_walk(plane: LatentPlane) -> Figure:
         axes.set_box_aspect(ratio)
     if not classes.is_binary:
         present = [index for index in classes.counted if bool((plane.grid == index).any())]
-        legend_below(figure, classes.patches(present), columns=7)
+        legend_below(figure, [patch(classes.names[index], classes.colours[index]) for index in present], columns=7)
     return figure
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cbook import boxplot_stats
 from matplotlib.figure import Figure
@@ -62,29 +61,26 @@ def ged_against_samples(
     """
     figure, axes = chart((COLUMN, 2.5), "GED against number of samples", "samples of each image")
     axes.set_xscale("log", base=2)
-    handles: list[Artist] = []
     places: set[int] = set()
     for name, mark in method_marks(curves).items():
         numbers, values = _finite(curves[name])
         if len(numbers):
             label = f"{name}: {values[-1]:.3f} at {numbers[-1]}"
-            handles += axes.plot(
-                numbers, values, color=mark.colour, marker=mark.marker, markersize=4.5, linewidth=1.3, label=label
-            )
+            axes.plot(numbers, values, mark.marker + "-", color=mark.colour, markersize=4.5, linewidth=1.3, label=label)
             places.update(numbers.tolist())
     numbers, values = _finite(oracle or ())
     if len(numbers):
         label = f"raters themselves: {values[-1]:.3f} at {numbers[-1]}"
-        handles += axes.plot(numbers, values, color=FAINT, linewidth=1.2, linestyle="--", label=label)
+        axes.plot(numbers, values, color=FAINT, linewidth=1.2, linestyle="--", label=label)
         places.update(numbers.tolist())
-    if not handles:
+    if not axes.lines:
         say(axes, "there is no GED")
         return figure
     ticks = sorted(places) if len(places) <= _MAX_TICKS else [n for n in sorted(places) if n & (n - 1) == 0]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(lambda number, _: f"{number:.0f}")
     axes.xaxis.set_minor_locator(NullLocator())
-    legend_below(figure, handles)
+    legend_below(figure)
     return figure
 
 
@@ -108,13 +104,11 @@ def score_boxplots(
         lower_is_better: of this score.
         reference: what the raters themselves score; a dashed line.
     """
-    scored = {name: np.asarray(some, np.float64) for name, some in values.items()}
-    scored = {name: some[np.isfinite(some)] for name, some in scored.items()}
+    scored = {name: np.array([value for value in some if math.isfinite(value)]) for name, some in values.items()}
     sign = 1 if lower_is_better else -1
     order = sorted(scored, key=lambda name: sign * float(scored[name].mean()) if len(scored[name]) else math.inf)
     figure = canvas(COLUMN, 0.85 + _BOX_ROW * max(2, len(order)))
-    axes = figure.subplots()
-    better = "lower" if lower_is_better else "higher"
+    axes, better = figure.subplots(), "lower" if lower_is_better else "higher"
     style(axes, f"{score} of each image", f"{score}, {better} is better", rules="x")
     if not any(map(len, scored.values())):
         say(axes, "no image has a value")
@@ -125,9 +119,9 @@ def score_boxplots(
         _draw_box(axes, row, scored[name], marks[name].colour)
         _name_box(axes, row, name, scored[name])
     if reference is not None:
-        line = axes.axvline(reference, color=FAINT, linewidth=1.2, linestyle="--", zorder=1)
-        line.set_label(f"raters themselves: {reference:.3f}")
-        legend_below(figure, [line])
+        label = f"raters themselves: {reference:.3f}"
+        axes.axvline(reference, color=FAINT, linewidth=1.2, linestyle="--", zorder=1, label=label)
+        legend_below(figure)
     axes.set(yticks=[], ylim=(len(order) - 0.5, -0.62))
     return figure
 
@@ -168,20 +162,14 @@ def reliability_of_methods(bins: Mapping[str, CalibrationBins]) -> Figure:
     """
     title, along = "calibration (error in brackets)", "predicted probability"
     figure, axes = chart((COLUMN, 3.3), title, along, "share of raters who marked it")
-    handles: list[Artist] = [*axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--", label="perfect")]
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--", label="perfect")
     for name, mark in method_marks(bins).items():
-        pixels, probability, frequency = (np.asarray(part, np.float64).sum(0) for part in bins[name])
         error = bins[name].error()
-        handles += axes.plot(
-            *reliability_curve(pixels, probability, frequency),
-            color=mark.colour,
-            marker=mark.marker,
-            markersize=4,
-            linewidth=1.2,
-            label=f"{name} ({'no pixels' if math.isnan(error) else f'{error:.4f}'})",
-        )
+        label = f"{name} ({'no pixels' if math.isnan(error) else f'{error:.4f}'})"
+        curve = reliability_curve(bins[name])
+        axes.plot(*curve, mark.marker + "-", color=mark.colour, markersize=4, linewidth=1.2, label=label)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
-    legend_below(figure, handles)
+    legend_below(figure)
     return figure
 
 
@@ -193,17 +181,15 @@ def sparsification_of_methods(errors: Mapping[str, ErrorHistogram]) -> Figure:
     Args:
         errors: method -> right and wrong labels by an uncertainty, pooled over a data set. The legend says each AUSE.
     """
-    figure = canvas(COLUMN, 3.0)
-    axes = figure.subplots()
+    figure, axes = chart((COLUMN, 3.0), "", "")
     curves = {name: sparsification(histogram) for name, histogram in errors.items()}
     curves = {name: curve for name, curve in curves.items() if curve.error[0] > 0}
     step = math.ceil(style_sparsification(axes, list(curves.values())) * 100 / _MARKERS)
-    handles: list[Artist] = []
     marks = method_marks(errors)
     for number, (name, curve) in enumerate(curves.items()):
         mark = marks[name]
         axes.plot(curve.removed, curve.oracle, color=mark.colour, linewidth=0.9, linestyle="--")
-        handles += axes.plot(
+        axes.plot(
             curve.removed,
             curve.error,
             color=mark.colour,
@@ -213,10 +199,10 @@ def sparsification_of_methods(errors: Mapping[str, ErrorHistogram]) -> Figure:
             linewidth=1.3,
             label=f"{name} ({'zero everywhere' if errors[name].is_silent else f'{curve.ause():.3f}'})",
         )
-    if not handles:
+    if not curves:
         say(axes, "no label is wrong")
         return figure
     axes.set_ylim(bottom=0)
     oracle = Line2D([], [], color=FAINT, linewidth=0.9, linestyle="--", label="oracle: wrong first")
-    legend_below(figure, [*handles, oracle])
+    legend_below(figure, [*axes.get_legend_handles_labels()[0], oracle])
     return figure

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -57,12 +56,7 @@ class ModeStrip:
 
 
 def flipped_names(happens: Sequence[Sequence[bool]], names: Sequence[str]) -> list[str]:
-    """Which classes flip in each mode, in words: "none", "car, road".
-
-    Args:
-        happens: `(M, K)`, as `plurimask.flips.mode_table` gives it.
-        names: of the K classes.
-    """
+    """Which of K classes flip in each mode, in words: "none", "car, road"; `(M, K)` as of `flips.mode_table`."""
     return [", ".join(name for name, yes in zip(names, row, strict=True) if yes) or "none" for row in happens]
 
 
@@ -171,28 +165,23 @@ def flip_frequencies(true: Sequence[float], sampled: Mapping[str, Sequence[float
         true: the probability of each of K flips, 0 to 1.
         sampled: method -> the K frequencies, 0 to 1; NaN is left out.
         names: of the K classes.
-
-    Raises:
-        ValueError: the numbers of values differ.
     """
-    _check_lengths(len(names), {"true": true, **sampled}, f"{len(names)} classes")
     room = max(0.34, 0.09 * (len(sampled) + 1))
     figure = canvas(COLUMN, 0.7 + room * max(1, len(names)))
     axes = figure.subplots()
     style(axes, "how often a class flips", "frequency in samples", rules="x")
     rows = np.arange(len(names))
-    bars = axes.vlines(true, rows - 0.4, rows + 0.4, color="black", linewidth=2, label="true", zorder=1.5)
-    handles: list[Artist] = [bars]
+    axes.vlines(true, rows - 0.4, rows + 0.4, color="black", linewidth=2, label="true", zorder=1.5)
     spots = (np.arange(len(sampled)) - (len(sampled) - 1) / 2) * 0.8 / max(1, len(sampled))
     for spot, (name, mark) in zip(spots, method_marks(sampled).items(), strict=True):
-        handles += axes.plot(
+        axes.plot(
             sampled[name], rows + spot, mark.marker, color=mark.colour, markersize=5, mec="white", mew=0.5, label=name
         )
     axes.set_yticks(rows, labels=[name[:18] for name in names], parse_math=False)
     axes.set(xlim=(0, None), ylim=(len(names) - 0.45, -0.55))
     for row in rows[1:]:
         axes.axhline(row - 0.5, color=GRID, linewidth=0.6)
-    legend_below(figure, handles)
+    legend_below(figure)
     return figure
 
 
@@ -206,11 +195,7 @@ def mode_frequencies(true: Sequence[float], sampled: Mapping[str, Sequence[float
         true: the probability of each of the 2^K modes, as `plurimask.flips.mode_table` counts them.
         sampled: method -> the frequencies of the 2^K modes in its samples; a method with NaN is not drawn.
         names: of the K classes that can flip.
-
-    Raises:
-        ValueError: the numbers of values differ.
     """
-    _check_lengths(2 ** len(names), {"true": true, **sampled}, f"2^{len(names)} modes of {len(names)} classes")
     exact = np.asarray(true, np.float64)
     order = np.argsort(-exact, kind="stable")[:MOST_MODES]
     ranks, depth = np.arange(len(order)), 0.15 * len(names) + 0.08
@@ -218,23 +203,18 @@ def mode_frequencies(true: Sequence[float], sampled: Mapping[str, Sequence[float
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, depth))
     shown = "" if len(order) == len(exact) else f": {len(order)} of {len(exact)}"
     style(axes, f"frequency of each mode{shown}", "")
-    handles: list[Artist] = [
-        axes.bar(ranks, exact[order], width=0.85, facecolor="#D0D0D0", edgecolor="black", linewidth=0.6, label="true")[
-            0
-        ]
-    ]
-    handles[0].set_label("true")
+    bars = axes.bar(ranks, exact[order], width=0.85, facecolor="#D0D0D0", edgecolor="black", linewidth=0.6)
+    bars[0].set_label("true")
     for name, mark in method_marks(sampled).items():
         found = np.asarray(sampled[name], np.float64)
         if np.isfinite(found).all():
             label = f"{name} (distance {0.5 * np.abs(found - exact).sum():.3f})"
-            handles += axes.plot(
-                ranks, found[order], color=mark.colour, marker=mark.marker, markersize=3, linewidth=0.4, label=label
-            )
+            marks = mark.marker + "-"
+            axes.plot(ranks, found[order], marks, color=mark.colour, markersize=3, linewidth=0.4, label=label)
     axes.tick_params(bottom=False, labelbottom=False)
     axes.set_ylim(0, None)
     _draw_matrix(below, order, names)
-    legend_below(figure, handles)
+    legend_below(figure)
     return figure
 
 
@@ -252,9 +232,3 @@ def _draw_matrix(axes: Axes, order: NDArray[np.int64], names: Sequence[str]) -> 
     axes.tick_params(labelsize=SMALL, colors=INK, length=0)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("modes, the most probable first; dots: classes flipped", fontsize=SMALL, color=INK)
-
-
-def _check_lengths(expected: int, values: Mapping[str, Sequence[float]], what: str) -> None:
-    for name, some in values.items():
-        if len(some) != expected:
-            raise ValueError(f"{name}: {len(some)} values for {what}: give {expected}")

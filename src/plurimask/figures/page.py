@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -92,10 +92,6 @@ class Classes:
         if self.is_binary:
             return []
         return [*((self.names[index], self.colours[index]) for index in self.counted), ("not judged", NOT_JUDGED)]
-
-    def patches(self, indices: Iterable[int]) -> list[Patch]:
-        """Of some classes, for a legend."""
-        return [patch(self.names[index], self.colours[index]) for index in indices]
 
 
 class Page:

@@ -121,12 +121,7 @@ def overview(row: GridRow, class_names: Sequence[str], has_background: bool = Tr
     """One image: as it is, with the most likely map, with all samples' outlines, and the entropy in nats.
 
     With many classes, or without a background, the share of samples in which a boundary runs takes the place of
-    outlines. Raters, where there are any, have a panel of their own.
-
-    Args:
-        row: one image.
-        class_names: of all classes, in the order of their indices.
-        has_background: whether class 0 is background.
+    outlines. Raters, where there are any, have a panel of their own. Arguments as for `samples_grid`.
     """
     classes = Classes(tuple(class_names), has_background)
     picture, samples, mean = display_image(thinned(row.image)), thinned(row.samples), thinned(row.mean)

@@ -89,11 +89,13 @@ def legend_of_lines(axes: Axes, place: Literal["upper left", "upper right", "bes
     without_formulas(axes.legend(fontsize=SMALL, frameon=False, loc=place, bbox_to_anchor=corner))
 
 
-def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 0) -> None:
+def legend_below(figure: Figure, handles: Sequence[Artist] | None = None, columns: int = 0) -> None:
     """A legend under the axes of a `canvas`, which is made higher by as much as that needs.
 
-    Two columns where all labels are short, else one, unless `columns` are given.
+    Of all that has a label in the first axes, unless `handles` are given. Two columns where all labels are short, else
+    one, unless `columns` are given.
     """
+    handles = figure.axes[0].get_legend_handles_labels()[0] if handles is None else handles
     if not handles:
         return
     labels = [str(handle.get_label()) for handle in handles]
@@ -128,24 +130,21 @@ def series(rows: Rows, name: str) -> tuple[NDArray[np.float64], NDArray[np.float
     return steps, values
 
 
-def smoothed(steps: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Running means over a fortieth of the curve, where there are more than 60 points."""
-    width = max(1, len(values) // 40) if len(values) > _MANY_POINTS else 1
-    kernel = np.full(width, 1 / width)
-    return np.convolve(steps, kernel, "valid"), np.convolve(values, kernel, "valid")
-
-
 def draw_series(
     axes: Axes, rows: Rows, column: str, colour: str, width: float = 1.5, least: float = -math.inf
 ) -> Line2D | None:
-    """Running means over the values of a column, none below `least`; None where there are no values."""
+    """The values of a column, none below `least`; None where there are none.
+
+    Over more than 60 values, running means of a fortieth of the curve.
+    """
     steps, values = series(rows, column)
     if not len(values):
         return None
     if len(values) > _MANY_POINTS:
         axes.plot(steps, np.maximum(values, least), color=colour, linewidth=0.5, alpha=0.25)
-    along, means = smoothed(steps, values)
-    (line,) = axes.plot(along, np.maximum(means, least), color=colour, linewidth=width)
+        kernel = np.full(len(values) // 40, 1 / (len(values) // 40))
+        steps, values = np.convolve(steps, kernel, "valid"), np.convolve(values, kernel, "valid")
+    (line,) = axes.plot(steps, np.maximum(values, least), color=colour, linewidth=width)
     return line
 
 

@@ -17,11 +17,10 @@ from plurimask.evaluation.kept import KeptImages
 from plurimask.figures.errors import ErrorRow
 from plurimask.figures.latents import LatentPlane
 from plurimask.figures.modes import ModeStrip
-from plurimask.figures.samples import GridRow
 from plurimask.method import SegmentationMethod
 from plurimask.prediction.predict import Sampling
-from plurimask.report.drawn import drawn_row, latent_plane, strip_of_modes
-from plurimask.report.scales import Scales, draw_scales
+from plurimask.report.drawn import draw_latents, drawn_row, strip_of_modes
+from plurimask.report.scales import Scales
 from plurimask.runs.load import Run, find_split
 from plurimask.runs.record import RunRecord
 from plurimask.training.log import read_metrics
@@ -48,14 +47,12 @@ class ReportContent:
     evaluation: Evaluation
     history: list[dict[str, float]]
     """The rows of `metrics.csv`; empty if there are none."""
-    data: DataReport | None
+    data: DataReport
     """Of the evaluated split alone."""
-    spread: Sequence[GridRow]
+    spread: Sequence[ErrorRow]
     """Images evenly spread from the best GED to the worst."""
-    best: Sequence[GridRow] = ()
-    worst: Sequence[GridRow] = ()
-    errors: Sequence[ErrorRow] = ()
-    """The images of `spread`, for errors and uncertainty."""
+    best: Sequence[ErrorRow] = ()
+    worst: Sequence[ErrorRow] = ()
     plane: LatentPlane | None = None
     """Two latents of one image, where the method has latents."""
     scales: Scales | None = None
@@ -70,24 +67,14 @@ def collect_report(
     source: DataSource,
     split: str = "val",
     sampling: Sampling = DEFAULT_SAMPLING,
-    max_images: int | None = None,
 ) -> ReportContent:
-    """Evaluate a split and pick images by their GED.
-
-    Args:
-        run: trained.
-        source: the data.
-        split: what to evaluate.
-        sampling: samples per image and their seed.
-        max_images: evaluate at most so many, evenly spread over the split; all by default.
-    """
+    """Evaluate a split of the data and pick images by their GED."""
     examples, record = find_split(source, split), run.record
-    count = min(len(examples), max_images or len(examples))
-    indices = [number * len(examples) // count for number in range(count)]
-    view = ExampleView(examples, indices, record.preprocessing, record.data.counted_classes)
+    view = ExampleView(examples, range(len(examples)), record.preprocessing, record.data.counted_classes)
     kept = KeptImages(NUM_EXTREME, NUM_SPREAD)
     evaluation = evaluate(run.method, view, sampling, kept)
-    ranking = _ranking(evaluation.rows)
+    scored = [number for number, row in enumerate(evaluation.rows) if not math.isnan(row["ged"])]
+    ranking = sorted(scored, key=lambda number: float(evaluation.rows[number]["ged"]))
     extreme = min(NUM_EXTREME, len(ranking) // 2)
     best, worst = ranking[:extreme], ranking[::-1][:extreme]
     spread = evenly_spread([number for number in ranking if number in kept.images] or [*kept.images], NUM_SPREAD)
@@ -95,7 +82,7 @@ def collect_report(
         number: drawn_row(kept.images[number], view, number, _caption(evaluation.rows[number]), sampling.seed)
         for number in {*spread, *best, *worst}
     }
-    seen = Views(examples, record.preprocessing)
+    plane, scales = draw_latents(run, view, spread[len(spread) // 2], sampling.seed)
     return ReportContent(
         name=run.folder.name,
         record=record,
@@ -104,21 +91,14 @@ def collect_report(
         sampling=sampling,
         evaluation=evaluation,
         history=read_metrics(run.folder / "metrics.csv"),
-        data=check_data(DataSource(source.description, {split: seen}, source.drawn)),
-        spread=[drawn[number][0] for number in spread],
-        best=[drawn[number][0] for number in best],
-        worst=[drawn[number][0] for number in worst],
-        errors=[drawn[number][1] for number in spread],
-        plane=latent_plane(run, view, spread[len(spread) // 2], sampling.seed),
-        scales=draw_scales(run, view, spread[len(spread) // 2], sampling.seed),
+        data=check_data(DataSource(source.description, {split: Views(examples, record.preprocessing)}, source.drawn)),
+        spread=[drawn[number] for number in spread],
+        best=[drawn[number] for number in best],
+        worst=[drawn[number] for number in worst],
+        plane=plane,
+        scales=scales,
         modes=strip_of_modes(run, view, sampling.seed),
     )
-
-
-def _ranking(rows: Sequence[dict[str, Any]]) -> list[int]:
-    """The rows that have a GED, from best to worst."""
-    scored = [number for number, row in enumerate(rows) if not math.isnan(row["ged"])]
-    return sorted(scored, key=lambda number: float(rows[number]["ged"]))
 
 
 def evenly_spread(ranking: Sequence[int], count: int) -> list[int]:

@@ -6,20 +6,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plurimask.data.example import Example
+from plurimask.data.example import DataDescription, Example
 from plurimask.data.preprocessing import draw_labels
 from plurimask.distribution import most_likely
 from plurimask.evaluation.evaluate import EvaluatedImage, ExampleView
 from plurimask.figures.errors import ErrorRow
 from plurimask.figures.latents import LatentPlane
 from plurimask.figures.modes import ModeStrip, flipped_names
-from plurimask.figures.samples import GridRow
 from plurimask.flips import mode_table
-from plurimask.latent import LatentSegmentation
+from plurimask.latent import Gaussian, LatentSegmentation
 from plurimask.metrics.modes import sample_modes
 from plurimask.prediction.device import fast_precision
 from plurimask.prediction.predict import Sampling, predict_images
 from plurimask.prediction.seeds import generator_of
+from plurimask.report.scales import Scales, draw_scales
 from plurimask.runs.load import Run
 
 NUM_FLIPPED_RATERS = 16
@@ -32,18 +32,19 @@ STRIP_SAMPLES = 64
 """Samples among which modes are looked for."""
 
 
-def drawn_row(
-    image: EvaluatedImage, view: ExampleView, number: int, caption: str, seed: int
-) -> tuple[GridRow, ErrorRow]:
+def drawn_row(image: EvaluatedImage, view: ExampleView, number: int, caption: str, seed: int) -> ErrorRow:
     """An evaluated image, the one of this number in the view, with its values and raters as they are stored."""
     seen = view.preprocessing.view(view.examples[view.indices[number]])
-    name, values, raters = seen.name, seen.image.numpy(), shown_raters(seen, seed).numpy()
-    samples, mean, entropy, information, variance = (
-        maps.numpy() for maps in (image.samples, image.mean, image.entropy, image.mutual_information, image.variance)
-    )
-    return (
-        GridRow(name, values, raters, samples, mean, entropy, caption),
-        ErrorRow(name, values, raters, mean, entropy, information, variance),
+    return ErrorRow(
+        seen.name,
+        seen.image.numpy(),
+        shown_raters(seen, seed).numpy(),
+        image.samples.numpy(),
+        image.mean.numpy(),
+        image.entropy.numpy(),
+        caption,
+        mutual_information=image.mutual_information.numpy(),
+        variance=image.variance.numpy(),
     )
 
 
@@ -54,40 +55,47 @@ def shown_raters(example: Example, seed: int) -> Tensor:
     return draw_labels(example, NUM_FLIPPED_RATERS, generator_of(seed, "raters", example.name)).labels
 
 
-def latent_plane(run: Run, view: ExampleView, number: int, seed: int) -> LatentPlane | None:
-    """Label maps of one image decoded over the two latents of largest prior sigma, the others at the prior's mean.
+def draw_latents(run: Run, view: ExampleView, number: int, seed: int) -> tuple[LatentPlane | None, Scales | None]:
+    """One image of the view by the method's latents: a walk over a single vector, or what each of several scales does.
 
-    None where the method has fewer than two latents to one image.
+    None where the method has no such latents, or a vector of less than two.
     """
-    example = view.examples[view.indices[number]]
+    example, about = view.examples[view.indices[number]], run.record.data
     seen = view.preprocessing.view(example)
     device = next(run.method.parameters()).device
-    images = view.preprocessing.image(example.image)[None].to(device)
     with torch.inference_mode(), fast_precision(device):
-        prediction = run.method(images)
-        if not isinstance(prediction, LatentSegmentation) or prediction.prior is None:
-            return None
-        if prediction.prior.mean.shape[1] < 2:
-            return None
-        mean, sigma = (part[0].float().cpu() for part in (prediction.prior.mean, prediction.prior.log_sigma.exp()))
-        axes = sigma.argsort(descending=True, stable=True)[:2].sort().values
-        latents = mean.repeat(len(WALK), len(WALK), 1)  # [second axis, first axis]
-        latents[..., axes[0]] += sigma[axes[0]] * torch.tensor(WALK)
-        latents[..., axes[1]] += sigma[axes[1]] * torch.tensor(WALK)[:, None]
-        maps = [most_likely(prediction.decode([row[:, None].to(device)]))[:, 0].cpu() for row in latents]
-        raters = shown_raters(view.preprocessing.example(example), seed)[:NUM_POSTERIORS]
-        (posterior,) = prediction.posterior(raters[:, None])
-        pairs = zip(posterior.mean[:, 0].cpu(), posterior.log_sigma[:, 0].exp().cpu(), strict=True)
-        posteriors = [(middle[axes].numpy(), spread[axes].numpy()) for middle, spread in pairs]
+        prediction = run.method(view.preprocessing.image(example.image)[None].to(device))
+        if not isinstance(prediction, LatentSegmentation):
+            return None, None
+        raters = shown_raters(seen, seed)
+        if prediction.noise[0].kind == "places":
+            return None, draw_scales(prediction, seen.image, raters, about, seed)
+        if prediction.prior is None or prediction.prior.mean.shape[1] < 2:
+            return None, None
+        return _latent_plane(prediction, prediction.prior, seen.image, raters, about), None
+
+
+def _latent_plane(
+    prediction: LatentSegmentation, prior: Gaussian, image: Tensor, raters: Tensor, about: DataDescription
+) -> LatentPlane:
+    """Label maps decoded over the two latents of largest prior sigma, the others at the prior's mean."""
+    mean, sigma = (part[0].float().cpu() for part in (prior.mean, prior.log_sigma.exp()))
+    axes = sigma.argsort(descending=True, stable=True)[:2].sort().values
+    latents = mean.repeat(len(WALK), len(WALK), 1)  # [second axis, first axis]
+    latents[..., axes[0]] += sigma[axes[0]] * torch.tensor(WALK)
+    latents[..., axes[1]] += sigma[axes[1]] * torch.tensor(WALK)[:, None]
+    maps = [most_likely(prediction.decode([row[:, None].to(prior.mean)]))[:, 0].cpu() for row in latents]
+    (posterior,) = prediction.posterior(raters[:NUM_POSTERIORS, None])
+    pairs = zip(posterior.mean[:, 0].cpu(), posterior.log_sigma[:, 0].exp().cpu(), strict=True)
     return LatentPlane(
-        image=seen.image.numpy(),
+        image=image.numpy(),
         grid=torch.stack(maps).numpy(),
         positions=WALK,
         axis_names=(f"latent {int(axes[0]) + 1}", f"latent {int(axes[1]) + 1}"),
         prior=(mean[axes].numpy(), sigma[axes].numpy()),
-        posteriors=posteriors,
-        class_names=run.record.data.class_names,
-        has_background=run.record.data.has_background,
+        posteriors=[(middle[axes].numpy(), spread[axes].numpy()) for middle, spread in pairs],
+        class_names=about.class_names,
+        has_background=about.has_background,
     )
 
 

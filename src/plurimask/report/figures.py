@@ -9,13 +9,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from plurimask.evaluation.evaluate import flip_frequencies as frequencies_of
-from plurimask.figures.charts import (
-    agreement,
-    ged_per_image,
-    reliability_diagram,
-    sparsification_curves,
-    training_curve,
-)
+from plurimask.figures import charts
 from plurimask.figures.errors import class_uncertainty, error_maps, referral_curve, referral_score
 from plurimask.figures.latents import latent_walk
 from plurimask.figures.modes import flip_frequencies, mode_strip
@@ -23,6 +17,7 @@ from plurimask.figures.samples import samples_grid
 from plurimask.figures.scales.maps import coarse_to_fine, reconstruction_ladder, scale_samples
 from plurimask.figures.scales.training import hierarchy_training, level_columns
 from plurimask.report.content import ReportContent
+from plurimask.report.html import Named
 from plurimask.report.scales import Scales
 
 
@@ -39,90 +34,83 @@ def report_figures(content: ReportContent) -> dict[str, ReportFigure]:
     `class-uncertainty`, `reliability`, `sparsification`, `ged`, `referral`, `agreement`, `latents`, `scales`,
     `coarse-to-fine`, `reconstruction`, `levels`, `modes`, `flips`.
     """
-    return {**dict(_images(content)), **dict(_charts(content)), **dict(_of_the_method(content))}
+    named = (*_images(content), *_charts(content), *_of_the_method(content))
+    return {name: ReportFigure(title, text, figure) for name, title, text, figure in named}
 
 
-def _images(content: ReportContent) -> Iterator[tuple[str, ReportFigure]]:
-    about = content.record.data
-    for name, title, text, rows in (
-        ("spread", "From good to bad", "Images evenly spread over the ranking by GED, the best first.", content.spread),
-        ("best", "The best", "The images with the lowest GED, the very best first.", content.best),
-        (
-            "worst",
-            "The worst",
-            "The images with the highest GED, the very worst first: look here for what fails.",
-            content.worst,
-        ),
-    ):
-        if rows:
-            yield name, ReportFigure(title, text, samples_grid(rows, about.class_names, about.has_background))
-    if content.errors:
-        figure = error_maps(content.errors, about.class_names, about.has_background)
-        title = f"{len(content.errors)} images with raters, prediction, errors, and maps of uncertainty"
-        yield "errors", ReportFigure(title, "Uncertainty should lie where the errors are.", figure)
-    if any(row.variance.any() for row in content.errors):
-        figure = class_uncertainty(content.errors, about.class_names, about.has_background)
-        title = f"{len(content.errors)} images with prediction, errors, and how far the samples' probabilities spread"
-        yield "class-uncertainty", ReportFigure(title, "", figure)
+def _images(content: ReportContent) -> Iterator[Named]:
+    about, spread = content.record.data, content.spread
+    classes = about.class_names, about.has_background
+    if spread:
+        text = "Images evenly spread over the ranking by GED, the best first."
+        yield "spread", "From good to bad", text, samples_grid(spread, *classes)
+    if content.best:
+        text = "The images with the lowest GED, the very best first."
+        yield "best", "The best", text, samples_grid(content.best, *classes)
+    if content.worst:
+        text = "The images with the highest GED, the very worst first: look here for what fails."
+        yield "worst", "The worst", text, samples_grid(content.worst, *classes)
+    if spread:
+        title = f"{len(spread)} images with raters, prediction, errors, and maps of uncertainty"
+        yield "errors", title, "Uncertainty should lie where the errors are.", error_maps(spread, *classes)
+    if any(row.variance.any() for row in spread):
+        title = f"{len(spread)} images with prediction, errors, and how far the samples' probabilities spread"
+        yield "class-uncertainty", title, "", class_uncertainty(spread, *classes)
 
 
-def _charts(content: ReportContent) -> Iterator[tuple[str, ReportFigure]]:
+def _charts(content: ReportContent) -> Iterator[Named]:
     rows, about, totals = content.evaluation.rows, content.record.data, content.evaluation.totals
     if content.history:
         oracle = totals["ged_oracle"] if content.split == "val" else None
-        figure = training_curve(content.history, oracle if isinstance(oracle, float) else None)
-        yield "training", ReportFigure("Training: loss and its terms, and validation GED, against steps", "", figure)
+        figure = charts.training_curve(content.history, oracle if isinstance(oracle, float) else None)
+        yield "training", "Training: loss and its terms, and validation GED, against steps", "", figure
     names = [about.class_names[index] for index in about.counted_classes]
-    figure = reliability_diagram(content.evaluation.calibration, names if len(names) > 1 else ())
-    yield "reliability", ReportFigure("Reliability diagram", "", figure)
-    figure = sparsification_curves(content.evaluation.errors)
+    figure = charts.reliability_diagram(content.evaluation.calibration, names if len(names) > 1 else ())
+    yield "reliability", "Reliability diagram", "", figure
     title = "Share of wrong labels among those left, against the share of the most uncertain that is removed"
-    yield "sparsification", ReportFigure(title, "", figure)
-    figure = ged_per_image([row["ged"] for row in rows], [row["ged_oracle"] for row in rows])
-    yield "ged", ReportFigure("GED of each image, sorted", "", figure)
+    yield "sparsification", title, "", charts.sparsification_curves(content.evaluation.errors)
+    figure = charts.ged_per_image([row["ged"] for row in rows], [row["ged_oracle"] for row in rows])
+    yield "ged", "GED of each image, sorted", "", figure
     score, score_name, sentence = referral_score(rows)
     figure = referral_curve([row["dice"] for row in rows], score, score_name)
-    title = "Mean Dice of the images kept, against the share handed to a person"
-    yield "referral", ReportFigure(title, sentence, figure)
+    yield "referral", "Mean Dice of the images kept, against the share handed to a person", sentence, figure
     if totals["rater_diversity"] is not None:
-        figure = agreement([row["rater_diversity"] for row in rows], [row["diversity"] for row in rows])
-        title = "Diversity of samples against diversity of raters, each image a point"
-        yield "agreement", ReportFigure(title, "", figure)
+        figure = charts.agreement([row["rater_diversity"] for row in rows], [row["diversity"] for row in rows])
+        yield "agreement", "Diversity of samples against diversity of raters, each image a point", "", figure
 
 
-def _of_the_method(content: ReportContent) -> Iterator[tuple[str, ReportFigure]]:
+def _of_the_method(content: ReportContent) -> Iterator[Named]:
     about = content.record.data
     if content.plane is not None:
         text = (
             "What the method draws for one image as it walks over two of its latents, those in which the prior is "
             "widest. On the right the prior's ellipses of one and two sigmas, and the posterior of each rater's map."
         )
-        yield "latents", ReportFigure("A walk over the latent plane", text, latent_walk(content.plane))
+        yield "latents", "A walk over the latent plane", text, latent_walk(content.plane)
     if content.scales is not None:
         yield from _of_the_scales(content.scales, content)
     if content.modes is not None:
         text = "Samples of one image, one of each mode that was drawn, with the classes that flipped in it."
-        yield "modes", ReportFigure("Modes of one image", text, mode_strip(content.modes))
+        yield "modes", "Modes of one image", text, mode_strip(content.modes)
     flips = frequencies_of(content.evaluation, about)
     if flips:
         found = [flip["frequency"] for flip in flips.values()]
         sampled = {content.record.method: [math.nan if value is None else value for value in found]}
         figure = flip_frequencies([flip.probability for flip in about.flips], sampled, list(flips))
         text = "The share of the samples' pixels of a class that show its twin, against the true probability."
-        yield "flips", ReportFigure("Frequency of each flip", text, figure)
+        yield "flips", "Frequency of each flip", text, figure
 
 
-def _of_the_scales(scales: Scales, content: ReportContent) -> Iterator[tuple[str, ReportFigure]]:
+def _of_the_scales(scales: Scales, content: ReportContent) -> Iterator[Named]:
     text = "Samples with some scales of the latents drawn and the others at the mean of the prior."
-    yield "scales", ReportFigure("Global, local and full variation", text, scale_samples(scales.samples))
+    yield "scales", "Global, local and full variation", text, scale_samples(scales.samples)
     text = "Draws that grow from the mean of the prior, one scale after the other. Marked is what a scale changed."
-    yield "coarse-to-fine", ReportFigure("From coarse to fine", text, coarse_to_fine(scales.samples))
+    yield "coarse-to-fine", "From coarse to fine", text, coarse_to_fine(scales.samples)
     if scales.ladder is not None:
         text = "Each rater's map decoded from the means of its posterior at more and more scales."
-        figure = reconstruction_ladder(scales.ladder)
-        yield "reconstruction", ReportFigure("Reconstructions by scale", text, figure)
+        yield "reconstruction", "Reconstructions by scale", text, reconstruction_ladder(scales.ladder)
     if level_columns(content.history):
         kappa = content.record.config.get("kappa")
         figure = hierarchy_training(content.history, kappa, scales.samples.scale_names)
         text = "Reconstruction, the KL term of each scale, and the multiplier that weighs the first against the second."
-        yield "levels", ReportFigure("Training: the terms of each scale", text, figure)
+        yield "levels", "Training: the terms of each scale", text, figure

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 from importlib.resources import files
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jinja2
 from matplotlib.figure import Figure
 
 from plurimask.figures.style import figure_bytes
+
+Named: TypeAlias = tuple[str, str, str, Figure]
+"""File name, title, a paragraph, and the figure."""
 
 
 class Picture(NamedTuple):

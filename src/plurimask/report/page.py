@@ -11,18 +11,10 @@ from plurimask.data import DataSource
 from plurimask.files import replace_file
 from plurimask.metrics import CONVENTIONS
 from plurimask.prediction.predict import Sampling
+from plurimask.report import tables
 from plurimask.report.content import DEFAULT_SAMPLING, Extra, ReportContent, collect_report
 from plurimask.report.figures import report_figures
 from plurimask.report.html import picture, template
-from plurimask.report.tables import (
-    class_scores,
-    class_table,
-    metric_table,
-    rater_table,
-    run_facts,
-    settings_tables,
-    split_facts,
-)
 from plurimask.runs.load import Run
 
 DPI = 110
@@ -44,9 +36,7 @@ def write_report(
         run: trained.
         source: the data, read in the run's sense (`plurimask.runs.load.open_run_data`).
         path: the HTML file; it is written whole or not at all, and replaced if it is there.
-        split: what to evaluate.
-        sampling: samples per image and their seed.
-        extra: further sections, before the conventions.
+        extra: further sections.
 
     Returns:
         The totals of the evaluation.
@@ -62,20 +52,16 @@ def write_report(
 def build_report(content: ReportContent) -> str:
     """The page as one HTML text: style and pictures inside, nothing to load from elsewhere."""
     figures = {name: picture(*one, DPI) for name, one in report_figures(content).items()}
-    totals, split = content.evaluation.totals, None
-    if content.data is not None:
-        split = content.data.splits[content.split]
+    totals, about, split = content.evaluation.totals, content.record.data, content.data.splits[content.split]
     return template("report").render(
         content=content,
-        method=content.method,
-        facts=run_facts(content.record, content.history),
-        settings=settings_tables(content.record),
-        split_facts=[] if split is None else split_facts(content.record.data, split),
-        classes=None if split is None else class_table(content.record.data, split),
-        raters=None if split is None else rater_table(content.record.data, split),
-        warnings=() if content.data is None else content.data.warnings,
-        metrics=metric_table(totals),
-        class_scores=class_scores(totals, content.record.data.class_names),
+        facts=tables.run_facts(content.record, content.history),
+        settings=tables.settings_tables(content.record),
+        split_facts=tables.split_facts(about, split),
+        classes=tables.class_table(about, split),
+        raters=tables.rater_table(about, split),
+        metrics=tables.metric_table(totals),
+        class_scores=tables.class_scores(totals, about.class_names),
         totals=totals,
         curve=figures.pop("training", None),
         grids=[figures.pop(name) for name in ("spread", "best", "worst") if name in figures],

@@ -8,15 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from plurimask.data.example import DataDescription
 from plurimask.distribution import IGNORE, most_likely
-from plurimask.evaluation.evaluate import ExampleView
 from plurimask.figures.scales.maps import ReconstructionLadder, ScaleSamples
 from plurimask.latent import LatentSegmentation
 from plurimask.metrics.reconstruction import reconstruction_iou
-from plurimask.prediction.device import fast_precision
 from plurimask.prediction.seeds import generator_of
-from plurimask.report.drawn import shown_raters
-from plurimask.runs.load import Run
 
 NUM_SAMPLES, NUM_DRAWS, NUM_RATERS = 16, 6, 6
 """Of each kind; draws that grow from coarse to fine; raters whose maps are reconstructed, at most."""
@@ -31,47 +28,46 @@ class Scales:
     """None where nobody labelled the image."""
 
 
-def draw_scales(run: Run, view: ExampleView, number: int, seed: int) -> Scales | None:
-    """One image of the view by the scales of its latents; None where the method has none.
+def draw_scales(
+    prediction: LatentSegmentation, image: Tensor, raters: Tensor, about: DataDescription, seed: int
+) -> Scales:
+    """One image `(K, H, W)` with its raters `(R, H, W)` by the scales of its latents.
 
     The samples of different kinds, and the steps of a draw, share their noise: what is drawn at a scale is the same
     wherever it is drawn.
     """
-    example = view.examples[view.indices[number]]
-    seen, about = view.preprocessing.view(example), run.record.data
-    device = next(run.method.parameters()).device
-    images = view.preprocessing.image(example.image)[None].to(device)
-    with torch.inference_mode(), fast_precision(device):
-        prediction = run.method(images)
-        if not isinstance(prediction, LatentSegmentation) or prediction.noise[0].kind != "places":
-            return None
-        names = [" x ".join(str(length) for length in part.shape[1:]) for part in prediction.noise]
-        raters = shown_raters(view.preprocessing.example(example), seed)
-        present = raters[(raters != IGNORE).flatten(1).any(1)][:NUM_RATERS]
-        samples = ScaleSamples(
-            image=seen.image.numpy(),
-            raters=raters.numpy() if len(present) else None,
-            scale_names=names,
-            kinds={
-                name: prediction.sample(NUM_SAMPLES, generator_of(seed, "scales"), at_mean)[:, 0].cpu().numpy()
-                for name, at_mean in _kinds(names).items()
-            },
-            steps=_steps(prediction, len(names), seed).cpu().numpy(),
-            class_names=about.class_names,
-            has_background=about.has_background,
-        )
-        if not len(present):
-            return Scales(samples, None)
-        means = [level.mean for level in prediction.posterior(present[:, None])]
-        rebuilt = _ladder(prediction, means).cpu()
+    names = [" x ".join(str(length) for length in part.shape[1:]) for part in prediction.noise]
+    present = raters[(raters != IGNORE).flatten(1).any(1)][:NUM_RATERS]
+
+    def drawn(count: int, at_mean: range) -> Tensor:
+        return prediction.sample(count, generator_of(seed, "scales"), at_mean)[:, 0].cpu()
+
+    levels = range(len(names))
+    samples = ScaleSamples(
+        image=image.numpy(),
+        raters=raters.numpy() if len(present) else None,
+        scale_names=names,
+        kinds={name: drawn(NUM_SAMPLES, at_mean).numpy() for name, at_mean in _kinds(names).items()},
+        steps=torch.stack([drawn(NUM_DRAWS, levels[given:]) for given in range(len(names) + 1)]).numpy(),
+        class_names=about.class_names,
+        has_background=about.has_background,
+    )
+    if not len(present):
+        return Scales(samples, None)
+    means = [level.mean for level in prediction.posterior(present[:, None])]
+    rebuilt = [prediction.sample(len(present), at_mean=levels)[:, 0].cpu()]
+    rebuilt += [most_likely(prediction.decode(means[: given + 1]))[:, 0].cpu() for given in levels]
     iou = [
-        [_iou(own[None], rater[None], view.counted_classes) for own, rater in zip(row, present, strict=True)]
+        [
+            reconstruction_iou(own[None], rater[None], about.counted_classes).iou
+            for own, rater in zip(row, present, strict=True)
+        ]
         for row in rebuilt
     ]
     ladder = ReconstructionLadder(
         image=samples.image,
         raters=present.numpy(),
-        reconstructions=rebuilt.numpy(),
+        reconstructions=torch.stack(rebuilt).numpy(),
         iou=torch.tensor(iou).numpy(),
         scale_names=names,
         class_names=about.class_names,
@@ -90,20 +86,3 @@ def _kinds(names: Sequence[str]) -> dict[str, range]:
         f"local only ({', '.join(names[half:])})": range(half),
         "all scales": range(0),
     }
-
-
-def _steps(prediction: LatentSegmentation, num_levels: int, seed: int) -> Tensor:
-    """`(L + 1, M, H, W)`: M draws with the l coarsest levels drawn and the others at the prior's mean."""
-    held = (range(drawn, num_levels) for drawn in range(num_levels + 1))
-    return torch.stack([prediction.sample(NUM_DRAWS, generator_of(seed, "scales"), at_mean)[:, 0] for at_mean in held])
-
-
-def _ladder(prediction: LatentSegmentation, means: Sequence[Tensor]) -> Tensor:
-    """`(L + 1, R, H, W)`: decoded from the posterior means `(R, 1, d, *spatial)` of the l coarsest levels alone."""
-    maps = [prediction.sample(len(means[0]), at_mean=range(len(means)))[:, 0]]
-    maps += [most_likely(prediction.decode(means[:given]))[:, 0] for given in range(1, len(means) + 1)]
-    return torch.stack(maps)
-
-
-def _iou(reconstruction: Tensor, rater: Tensor, counted_classes: Sequence[int]) -> float:
-    return reconstruction_iou(reconstruction, rater, counted_classes).iou

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from plurimask.data import DataDescription
@@ -16,8 +15,7 @@ from plurimask.runs.record import RunRecord
 _FEW_SIZES = 4
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """Column titles, and rows of words or numbers."""
 
     columns: Sequence[str]
@@ -79,21 +77,19 @@ def run_facts(record: RunRecord, history: Sequence[dict[str, float]]) -> list[tu
     if history:
         last = history[-1]
         facts.append(("Trained", f"{last['step']:.0f} steps, {last.get('minutes', 0.0):.1f} minutes"))
+    size = record.preprocessing.resize
+    pairs = zip(record.preprocessing.mean, record.preprocessing.std, strict=True)
+    scales = [f"{mean:.4g} and {std:.4g}" for mean, std in pairs]
     budget = [f"{training.max_steps} steps"] if training.max_steps else []
     budget += [f"{training.max_minutes:g} minutes"] if training.max_minutes else []
     facts += [
         ("Budget", " or ".join(budget)),
         ("Batch", f"{training.batch_size} images, {training.raters_per_step} raters drawn for each"),
-        ("Images seen as", _window(record)),
+        ("Images seen as", _part(record) + (f", brought to {size[0]} x {size[1]} pixels" if size else "")),
         ("Channels", f"{len(about.channel_names)}: {', '.join(about.channel_names)}"),
-        ("Normalised by", _normalisation(record)),
+        ("Normalised by", f"mean and deviation of the training images: {', '.join(scales)}"),
     ]
     return [fact for fact in facts if fact[1]]
-
-
-def _window(record: RunRecord) -> str:
-    size = record.preprocessing.resize
-    return _part(record) + (f", brought to {size[0]} x {size[1]} pixels" if size else "")
 
 
 def _part(record: RunRecord) -> str:
@@ -102,11 +98,6 @@ def _part(record: RunRecord) -> str:
     if record.training.crop:
         return f"whole; training on random crops of {record.training.crop} x {record.training.crop} pixels"
     return "whole"
-
-
-def _normalisation(record: RunRecord) -> str:
-    pairs = zip(record.preprocessing.mean, record.preprocessing.std, strict=True)
-    return "mean and deviation of the training images: " + ", ".join(f"{mean:.4g} and {std:.4g}" for mean, std in pairs)
 
 
 def settings_tables(record: RunRecord) -> list[tuple[str, Table]]:
@@ -139,11 +130,9 @@ def split_facts(about: DataDescription, split: SplitReport) -> list[tuple[str, s
         facts.append(("Not judged", f"{split.ignored_share:.2%} of the pixels"))
     if len(split.num_raters) > 1:
         facts.append(("Raters", ", ".join(f"{count} on {images} images" for count, images in split.num_raters.items())))
-    if split.rater_distance is None:
-        facts.append(("Agreement", "- (it takes two raters)"))
-    else:
-        facts.append(("Agreement", f"mean distance (1 - IoU) between two raters {split.rater_distance:.4f}"))
-    return facts
+    distance = split.rater_distance
+    known = f"mean distance (1 - IoU) between two raters {distance:.4f}" if distance is not None else ""
+    return [*facts, ("Agreement", known or "- (it takes two raters)")]
 
 
 def class_table(about: DataDescription, split: SplitReport) -> Table:
@@ -154,10 +143,6 @@ def class_table(about: DataDescription, split: SplitReport) -> Table:
 
 def rater_table(about: DataDescription, split: SplitReport) -> Table:
     """Raters with the share of their maps that mark something."""
-    rows = zip(
-        about.rater_names,
-        map("{:.0%}".format, split.marked_share),
-        map("{:.0%}".format, split.absent_share),
-        strict=True,
-    )
+    shares = (map("{:.0%}".format, share) for share in (split.marked_share, split.absent_share))
+    rows = zip(about.rater_names, *shares, strict=True)
     return Table(("rater", "maps that mark something", "images without a map"), list(rows))

@@ -13,11 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.spatial import KDTree
 
 from plurimask.figures.colours import FAINT, INK, PALETTE, RATER_COLOUR, rgb
 from plurimask.figures.page import MARGIN, Page, draw_together, legend_height
-from plurimask.figures.scales.maps import ScaleSamples, check_samples, step_names
+from plurimask.figures.scales.maps import ScaleSamples, step_names
 from plurimask.figures.scales.view import View
 from plurimask.figures.style import SMALL
 from plurimask.files import replace_file
@@ -44,17 +43,9 @@ def coarse_to_fine_frames(content: ScaleSamples, size: int = 640) -> list[Frame]
     the finished sample. The strip below says which scales have been drawn, and which just now. Raters are outlined over
     the image where the classes can be outlined.
 
-    Args:
-        content: one image; its `kinds` are not used.
-        size: width of a frame in pixels, at least 320; the height follows from the image's shape.
-
     Returns:
-        M (L + 2) frames `(H', W', 3)`, 0 to 255.
-
-    Raises:
-        ValueError: an array has the wrong shape, or the size is too small.
+        M (L + 2) frames `(H', W', 3)`, 0 to 255, as wide as `size`, at least 320; a smaller one is a `ValueError`.
     """
-    check_samples(content)
     view = View(content.image, [content.raters, content.steps], content.classes)
     names, (last, num_draws) = list(content.scale_names), (len(content.steps) - 1, content.steps.shape[1])
     frames = []
@@ -76,17 +67,9 @@ def coarse_to_fine_frames(content: ScaleSamples, size: int = 640) -> list[Frame]
 def kind_frames(content: ScaleSamples, size: int = 840) -> list[Frame]:
     """The image, and beside it one sample of each kind, another one in each frame: what varies when which scales vary.
 
-    Args:
-        content: one image; its `steps` are not drawn.
-        size: width of a frame in pixels, at least 320; the height follows from the image's shape.
-
     Returns:
-        Frames `(H', W', 3)`, 0 to 255: as many as the kind with the fewest samples has.
-
-    Raises:
-        ValueError: an array has the wrong shape, there is no kind, or the size is too small.
+        Frames as of `coarse_to_fine_frames`: as many as the kind with the fewest samples has.
     """
-    check_samples(content, needs_kinds=True)
     view = View(content.image, [content.raters, *content.kinds.values()], content.classes)
     num = min(len(maps) for maps in content.kinds.values())
     frames = []
@@ -163,53 +146,27 @@ def save_animation(frames: Sequence[Frame], path: Path, seconds_per_frame: float
 
     Args:
         frames: at least one, `(H', W', 3)` uint8, all of one shape.
-        path: a name that ends in .gif.
-        seconds_per_frame: at least 0.02; GIF counts hundredths of a second.
-
-    Raises:
-        ValueError: there is nothing to write, frames differ in shape, the name has another ending, or the time is too
-            short.
+        path: a name that ends in .gif, else a `ValueError`.
+        seconds_per_frame: at least 0.02, else a `ValueError`; GIF counts hundredths of a second.
     """
     if path.suffix.lower() != ".gif":
         raise ValueError(f"{path.name}: animations are written as GIF: give a name that ends in .gif")
     if not seconds_per_frame >= _LEAST_SECONDS:
         raise ValueError(f"seconds_per_frame={seconds_per_frame}: give {_LEAST_SECONDS} or more")
-    if not frames:
-        raise ValueError("no frames to write: give at least one")
-    for number, frame in enumerate(frames):
-        if frame.shape != frames[0].shape or frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8:
-            raise ValueError(
-                f"frame {number} is {frame.dtype} of shape {frame.shape}, frame 0 of {frames[0].shape}: "
-                "expected (H, W, 3) uint8, the same for all"
-            )
     pictures = _with_one_palette(frames)
-    stream = io.BytesIO()
+    stream, duration = io.BytesIO(), 10 * round(100 * seconds_per_frame)
     pictures[0].save(
-        stream,
-        format="GIF",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=10 * round(100 * seconds_per_frame),
-        loop=0,
-        optimize=False,
+        stream, "GIF", save_all=True, append_images=pictures[1:], duration=duration, loop=0, optimize=False
     )
     replace_file(path, stream.getvalue())
 
 
 def _with_one_palette(frames: Sequence[Frame]) -> list[Image.Image]:
     """The frames in 256 colours: those that figures are drawn in, and the most common of what is in the frames."""
-    packed = [frame.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32) for frame in frames]
     common = np.concatenate([frame.reshape(-1, 3) for frame in frames[:: -(-len(frames) // _SEEN)]])
     common = common[:: -(-len(common) // _MOST_PIXELS)]
     fixed = np.round(255 * np.array([rgb(colour) for colour in (*PALETTE, "#FFFFFF", INK)])).astype(np.uint8)
     found = Image.fromarray(common[None]).quantize(256 - len(fixed), Image.Quantize.MEDIANCUT).getpalette() or []
-    colours = np.concatenate([fixed, np.array(found, np.uint8).reshape(-1, 3)])[:256]
-    present = np.unique(np.concatenate([np.unique(frame) for frame in packed]))
-    table = np.zeros(1 << 24, np.uint8)
-    table[present] = KDTree(colours).query(np.stack([present >> 16, present >> 8 & 255, present & 255], 1))[1]
-    pictures = []
-    for frame in packed:
-        picture = Image.fromarray(table[frame])
-        picture.putpalette(colours.tobytes())
-        pictures.append(picture)
-    return pictures
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(fixed.tobytes() + bytes(found))
+    return [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]

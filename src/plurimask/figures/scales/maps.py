@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from plurimask.distribution import IGNORE
 from plurimask.figures.colours import FAINT, INK, RATER_COLOUR, SAMPLE_COLOUR, peak
 from plurimask.figures.page import MARGIN, Classes, Page, counted, legend_height, outline, show, show_share
-from plurimask.figures.scales.view import View, check_shape, disagreement_of
+from plurimask.figures.scales.view import View, disagreement_of
 
 MAX_COLUMNS, MAX_DRAWS = 8, 6
 """Maps in a row of `scale_samples`, and draws in `coarse_to_fine`; of more, the first are shown."""
@@ -91,11 +91,7 @@ def scale_samples(content: ScaleSamples) -> Figure:
     At the end of a row, a map of where its maps disagree, those not shown included: the share of a pixel's maps that
     differ from the most frequent class. Where all that is marked lies in a small part of the image, only the first
     panel shows the whole, with a frame around the part that the others show.
-
-    Raises:
-        ValueError: an array has the wrong shape, or there is no kind.
     """
-    check_samples(content, needs_kinds=True)
     classes, rows = content.classes, [("raters", content.maps_of_raters), *content.kinds.items()]
     view = View(content.image, [maps for _, maps in rows], classes)
     columns = min(MAX_COLUMNS, max(len(maps) + (row == 0) for row, (_, maps) in enumerate(rows)))
@@ -141,11 +137,7 @@ def coarse_to_fine(content: ScaleSamples) -> Figure:
     against the row above, and their share of the image is given over the panel. Of binary data, pixels added and taken
     away have colours of their own; else what stayed is pale. At the left, the image and as many raters as there is room
     for.
-
-    Raises:
-        ValueError: an array has the wrong shape.
     """
-    check_samples(content)
     classes, steps = content.classes, content.steps[:, :MAX_DRAWS]
     raters = content.maps_of_raters[: len(steps) - 1]
     view = View(content.image, [steps, raters], classes)
@@ -186,26 +178,6 @@ def _percent(share: float) -> str:
     return f"{100 * share:.{0 if share == 0 or share >= 0.1 else 1 if share >= 0.001 else 2}f}%"
 
 
-def check_samples(content: ScaleSamples, needs_kinds: bool = False) -> None:
-    """Raise `ValueError` where an array does not fit the image or the number of scales, or kinds are missing."""
-    size, num_scales = _check_image(content)
-    if needs_kinds and not content.kinds:
-        raise ValueError("no kinds of samples: give at least one, such as kinds={'all scales': samples}")
-    if content.raters is not None:
-        check_shape("raters", content.raters, ("R", *size))
-    for name, maps in content.kinds.items():
-        check_shape(f"samples of kind {name!r}", maps, ("N", *size))
-    check_shape(f"steps through {num_scales} scales", content.steps, (num_scales + 1, "M", *size))
-
-
-def _check_image(content: ScaleSamples | ReconstructionLadder) -> tuple[tuple[int, ...], int]:
-    """Height and width of the image, and the number of scales."""
-    check_shape("image", content.image, ("K", "H", "W"))
-    if not content.scale_names:
-        raise ValueError("scale_names is empty: give the name of at least one scale")
-    return content.image.shape[1:], len(content.scale_names)
-
-
 # ---- what rebuilds a rater's map ----------------------------------------------------------------------------------
 
 
@@ -215,11 +187,7 @@ def reconstruction_ladder(content: ReconstructionLadder) -> Figure:
     A row for each rater, a column for each number of scales, with the mean IoU in its heading and the IoU of each map
     below it. Of binary data both outlines are drawn over the image; else the reconstruction is pale where it agrees
     with the rater, and vivid with a black edge where it does not.
-
-    Raises:
-        ValueError: an array has the wrong shape.
     """
-    _check_ladder(content)
     classes = Classes(tuple(content.class_names), content.has_background)
     view = View(content.image, [content.raters, content.reconstructions], classes)
     height, start = _PANEL * view.ratio, MARGIN + _PITCH + _GROUP_GAP
@@ -262,11 +230,3 @@ def _iou_words(iou: float, rater: NDArray[Any], rebuilt: NDArray[Any], classes: 
     if np.isin(rebuilt, classes.counted).any() or (rater == IGNORE).all():
         return words
     return f"{words}, empty" if np.isin(rater, classes.counted).any() else f"{words}, both empty"
-
-
-def _check_ladder(content: ReconstructionLadder) -> None:
-    size, num_scales = _check_image(content)
-    check_shape("raters", content.raters, ("R", *size))
-    expected = (num_scales + 1, len(content.raters))
-    check_shape(f"reconstructions from {num_scales} scales", content.reconstructions, (*expected, *size))
-    check_shape(f"iou of reconstructions from {num_scales} scales", content.iou, expected)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -19,16 +19,12 @@ ADDED_COLOUR, REMOVED_COLOUR = PALETTE[3], PALETTE[6]
 
 _MAX_SIDE = 400  # pixels that a panel shows
 _PALE, _VIVID = 0.3, 0.95  # opacity of what stayed and of what changed
-_WHITE = "#FFFFFF"
 
 
 class View:
-    """One image, and the part of it that panels show: the part around what is marked, if that is small.
+    """One image `(K, H, W)`, and the part of it that panels show: the part around what is marked, if that is small.
 
-    Args:
-        image: `(K, H, W)`, in any values.
-        maps: label maps `(..., H, W)`: all that will be drawn; None is skipped.
-        classes: their classes.
+    `maps` are all label maps `(..., H, W)` that will be drawn; None is skipped.
     """
 
     def __init__(self, image: NDArray[Any], maps: Iterable[NDArray[Any] | None], classes: Classes) -> None:
@@ -42,11 +38,6 @@ class View:
         self.picture: Colours = np.moveaxis(self.cut(np.moveaxis(self.whole, -1, 0)), 0, -1)
         self.ratio = aspect(image)
         """Height of a panel over its width."""
-
-    @property
-    def is_enlarged(self) -> bool:
-        """Whether only a part of the image is shown."""
-        return self.rows != slice(None)
 
     def cut(self, maps: NDArray[Any]) -> NDArray[Any]:
         """The part of `(..., H, W)` that is shown, in as many pixels as a panel has."""
@@ -85,7 +76,7 @@ class View:
         show(axes, 0.35 + 0.65 * grey)
         paint = self.classes.overlay(labels, SAMPLE_COLOUR, 1.0)
         if self.classes.has_background:
-            paint[changed & (labels == 0)] = (*rgb(_WHITE), 1.0)  # it took the place of a class: that is to be seen
+            paint[changed & (labels == 0)] = 1.0  # it took the place of a class: that is to be seen
         paint[..., 3] *= np.where(changed, _VIVID, _PALE)
         axes.imshow(paint, interpolation="nearest")
         outline(axes, changed, INK, 0.6)
@@ -98,22 +89,10 @@ class View:
 
 
 def disagreement_of(maps: NDArray[Any], num_classes: int) -> NDArray[np.float64]:
-    """The share of a pixel's label maps that differ from the most frequent class, `(H, W)`, 0 to (C - 1) / C.
+    """The share of a pixel's label maps `(N, H, W)` that differ from the most frequent class, 0 to (C - 1) / C.
 
-    Args:
-        maps: `(N, H, W)`; IGNORE is not counted. NaN where nothing else is.
-        num_classes: C.
+    IGNORE is not counted; NaN where nothing else is.
     """
     most = np.max([(maps == index).sum(0) for index in range(num_classes)], axis=0)
     judged = (maps != IGNORE).sum(0)
     return np.where(judged > 0, 1 - most / np.maximum(judged, 1), np.nan)
-
-
-def check_shape(what: str, array: NDArray[Any], expected: Sequence[int | str]) -> None:
-    """Raise `ValueError` unless the array has this shape; a letter stands for any number from 1."""
-    fits = array.ndim == len(expected) and all(
-        length == want if isinstance(want, int) else length >= 1
-        for length, want in zip(array.shape, expected, strict=True)
-    )
-    if not fits:
-        raise ValueError(f"{what} of shape {array.shape}: expected ({', '.join(str(want) for want in expected)})")
