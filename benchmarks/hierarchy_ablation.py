@@ -27,6 +27,7 @@ from plurimask.figures.scales.training import hierarchy_training, level_columns
 from plurimask.figures.style import save_figure
 from plurimask.prediction.predict import Sampling
 from plurimask.runs.plan import Plan
+from plurimask.runs.record import read_record
 from plurimask.training.log import read_metrics
 
 NAME = "hierarchical-probabilistic-unet"
@@ -82,8 +83,9 @@ def main() -> None:
     )
     folder = options.work / "figures"
     save_figure(level_kl_of_variants(histories), folder / "levels.png")
-    for run, (name, history) in zip(compared.runs, histories.items(), strict=True):
-        kappa = run.record.config["kappa"] if run.record.config["objective"] == "geco" else None
+    for one, (name, history) in zip(contenders, histories.items(), strict=True):
+        config = read_record(run_folder(one, options.work)).config
+        kappa = config["kappa"] if config["objective"] == "geco" else None
         save_figure(hierarchy_training(history, kappa), folder / f"training-{name}.png")
     config = {
         "preset": "small", **settings, "samples": options.samples, "seed": options.seed, "variants": VARIANTS,
