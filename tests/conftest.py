@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if capability := os.environ.get("ATEN_CPU_CAPABILITY"):  # torch would take what it compiled for another processor
+        cache = Path(tempfile.gettempdir()) / f"plurimask-compiled-{capability}"
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
     if hasattr(config, "workerinput"):  # one of several processes: each has one processor, those that it starts too
         torch.set_num_threads(1)
         os.environ["OMP_NUM_THREADS"] = "1"
