@@ -47,8 +47,8 @@ def read_globs(images: str, masks: Mapping[str, str], root: Path, declared: Data
             if key not in found:
                 raise InputError(
                     f"{path}: a mask of {rater} without an image: {masks[rater]!r} has {'/'.join(key)}, "
-                    f"{images!r} has {', '.join('/'.join(each) for each in list(found)[:3])}, ...: let the wildcards stand for "
-                    "the same parts of the names"
+                    f"{images!r} has {', '.join('/'.join(each) for each in list(found)[:3])}, ...: let the wildcards "
+                    "stand for the same parts of the names"
                 )
     items, without = [], []
     for key, path in found.items():
