@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from plurimask.data.example import DataDescription
-from plurimask.data.layouts.dataset_json import MAX_VALUE, DatasetFile
+from plurimask.data.layouts.dataset_json import FOREGROUND, MAX_VALUE, DatasetFile
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 
@@ -20,8 +20,6 @@ Values = Mapping[frozenset[int], str]
 
 BINARY_NAMES = ("background", "foreground")
 MAX_UNNAMED_CLASSES = 64
-FOREGROUND = "foreground"
-"""How masks are read, in dataset.json or as an option: every value but 0 is the foreground."""
 _MANY_OBJECTS = 5
 _LABELS_EXAMPLE = '"labels": {"background": 0, "cell": 1, "ignore": 255}'
 

@@ -13,8 +13,10 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
+from plurimask.data.example import DataDescription
 from plurimask.data.images.masks import MaskKind, StoredMask
 from plurimask.data.images.stored import Array
+from plurimask.data.layouts.dataset_json import FOREGROUND, DatasetFile
 from plurimask.errors import InputError
 
 FormKind = Literal["values", "gray", "colours", "stack"]
@@ -90,22 +92,26 @@ def values_in(mask: Array) -> frozenset[int]:
     return frozenset(np.unique(mask).tolist())
 
 
-def decide_form(summaries: Mapping[MaskSummary, str], by_colour: bool, num_classes: int | None) -> MaskForm:
+def decide_form(
+    summaries: Mapping[MaskSummary, str], declared: DatasetFile, expected: DataDescription | None
+) -> MaskForm:
     """How the masks of a data set are read.
 
     Args:
         summaries: each with the name of the first mask that has it.
-        by_colour: whether a table of colours is declared.
-        num_classes: of the run, where the data are read in its sense.
+        declared: what the data say of themselves.
+        expected: the description that a run was trained with, where the data are read in its sense.
 
     Raises:
         InputError: masks of kinds that do not go together.
     """
     kinds = {summary.kind: where for summary, where in summaries.items()}
     if "stack" in kinds:
-        return _stack(summaries, kinds, num_classes)
+        if FOREGROUND in (declared.masks, expected.masks if expected else None):
+            return MaskForm("stack", 1)  # one map per object, or per class
+        return _stack(summaries, kinds, expected.num_classes if expected else None)
     palettes = [summary for summary in summaries if summary.kind == "palette"]
-    if by_colour and ("colours" in kinds or palettes):
+    if declared.colours is not None and ("colours" in kinds or palettes):
         return MaskForm("colours")
     if "colours" not in kinds and not _indices_mislead(palettes, list(summaries)):
         return MaskForm()
@@ -125,7 +131,7 @@ def _stack(summaries: Mapping[MaskSummary, str], kinds: Mapping[MaskKind, str], 
         (first, one), (second, other) = list((counts if len(counts) > 1 else kinds).items())[:2]
         raise InputError(
             f"{one} holds {first} maps, {other} {second}: save all masks with one map per class, or all with one class "
-            "index per pixel"
+            "index per pixel (maps of single objects: --masks foreground)"
         )
     if num_classes is not None:
         return MaskForm("stack", 0 if next(iter(counts)) == num_classes else 1)

@@ -17,7 +17,7 @@ from plurimask.data.layouts.files import UNSPLIT, Found, open_layout
 from plurimask.data.layouts.folder import is_folder_layout, read_folder
 from plurimask.data.layouts.globs import read_globs
 from plurimask.data.layouts.lidc_crops import is_lidc_crops, read_lidc_crops
-from plurimask.data.layouts.listing import Unread, contents, find_images
+from plurimask.data.layouts.listing import Unread, contents, find_images, unreadable
 from plurimask.data.layouts.nnunet import is_nnunet, read_nnunet
 from plurimask.data.layouts.npz import open_arrays
 from plurimask.data.layouts.splits import SPLITS, by_split, note_others, split_folders
@@ -87,7 +87,10 @@ def open_data(
     place = path if isinstance(path, Place) else Place(Path(path))
     path = place.path
     stored = None if expected is None else without_flips(expected)
-    found = _find(place, stored)
+    try:
+        found = _find(place, stored)
+    except OSError as error:
+        raise unreadable(error) from error
     if expected is not None and found.description.channel_names != expected.channel_names:
         raise InputError(
             f"{path}: the channels are {', '.join(found.description.channel_names)}, the run was trained on "

@@ -12,7 +12,7 @@ from torch import Tensor
 from plurimask.data.images import SUFFIXES, image_numbers, read_image
 from plurimask.data.layouts.files import channel_shape, is_gray, join_channels
 from plurimask.data.layouts.folder import IMAGES, MASKS, find_channels
-from plurimask.data.layouts.listing import Unread, contents, ending, find_images, readable, refuse_repeated
+from plurimask.data.layouts.listing import Unread, contents, ending, find_images, readable, refuse_repeated, unreadable
 from plurimask.data.layouts.nnunet import group_channels, is_numbered
 from plurimask.data.layouts.npz import Array, check_numbers, default_names, load_npz
 from plurimask.data.layouts.splits import split_folders
@@ -95,7 +95,13 @@ def open_images(path: Path | str, channel_names: Sequence[str]) -> ImageSet:
     Raises:
         InputError: there are no images, or they have other channels.
     """
-    path = Path(path)
+    try:
+        return _open(Path(path), channel_names)
+    except OSError as error:
+        raise unreadable(error) from error
+
+
+def _open(path: Path, channel_names: Sequence[str]) -> ImageSet:
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder: check the path")
     if path.is_file():

@@ -24,7 +24,7 @@ def image_numbers(values: Array, where: str) -> npt.NDArray[np.float32]:
         what = "complex numbers" if values.dtype.kind == "c" else f"values of type {values.dtype}"
         raise InputError(f"{where}: {what}, expected real ones: save uint8, uint16 or float32")
     if values.dtype.kind == "f" and values.size:
-        low, high = values.min(), values.max()  # NaN if one value is
+        low, high = float(values.min()), float(values.max())  # NaN if one value is
         if not (low >= -LARGEST and high <= LARGEST):
             bad = ~np.isfinite(values)
             if bad.any():

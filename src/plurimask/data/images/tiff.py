@@ -39,12 +39,16 @@ class _Plan:
     page: Any
     channel_axis: int | None
     orientation: int
+    refusal: InputError | None
+    """Of planes that may only be the classes of a mask, one map for each."""
 
 
 def tiff_shape(path: Path) -> tuple[int, int, int]:
     """`(K, H, W)` of the image in `path`, from its header."""
     with tifffile.TiffFile(path) as file:
         plan = _plan(file, path)
+        if plan.refusal is not None:
+            raise plan.refusal
         shape, axis = list(plan.series.shape), plan.channel_axis
         channels = 3 if plan.page.photometric == _PALETTE else 1 if axis is None else shape.pop(axis)
         return (channels, *turned_size(shape[0], shape[1], plan.orientation))
@@ -59,6 +63,8 @@ def read_tiff(path: Path, is_mask: bool) -> Stored:
         plan = _plan(file, path)
         page, values = plan.page, np.asarray(plan.series.asarray())
         _refuse_masked(file, path)
+    if plan.refusal is not None and not (is_mask and (np.count_nonzero(values, axis=plan.channel_axis) <= 1).all()):
+        raise plan.refusal
     if is_mask and page.compression in _JPEG:
         raise InputError(f"{path}: JPEG compression changes the values of a mask: save masks with deflate or LZW")
     _refuse_nodata(page, values, path, is_mask)
@@ -103,7 +109,8 @@ def _plan(file: Any, path: Path) -> _Plan:
         raise InputError(f"{path}: colours of the kind {name} are not read: save it as gray or RGB")
     orientation = page.tags.valueof(_ORIENTATION, 1)
     orientation = int(orientation) if int(orientation) in range(1, 9) else 1
-    return _Plan(series, page, _channel_axis(series.shape, series.axes, path), orientation)
+    axis, refusal = _channel_axis(series.shape, series.axes, path)
+    return _Plan(series, page, axis, orientation, refusal)
 
 
 def _is_aside(series: Any) -> bool:
@@ -112,28 +119,31 @@ def _is_aside(series: Any) -> bool:
     return bool(kinds) and all(kind & 1 or kind & _TRANSPARENCY_MASK for kind in kinds)
 
 
-def _channel_axis(shape: tuple[int, ...], axes: str, path: Path) -> int | None:
-    """Which axis holds the channels; None if there is none.
+def _channel_axis(shape: tuple[int, ...], axes: str, path: Path) -> tuple[int | None, InputError | None]:
+    """Which axis holds the channels; None if there is none. With an error if nothing declares what its planes are.
 
     Raises:
-        InputError: there are planes that are no channels, or whose meaning is not declared.
+        InputError: there are planes that are no channels.
     """
     other = axes.replace("Y", "", 1).replace("X", "", 1)
     if "Y" not in axes or "X" not in axes:
         raise InputError(f"{path}: an array of shape {shape} with the axes {axes}, expected one image with Y and X")
     if not other:
-        return None
+        return None, None
     if len(other) == 1 and other in "SC":
-        return axes.index(other)
+        return axes.index(other), None
     if axes == "QYX" and shape[2] <= _MAX_TRAILING < min(shape[:2]):
-        return 2
+        return 2, None
     kind = next((letter for letter in other if letter not in "SC"), other[0])
     count = shape[axes.index(kind)]
     what = _PLANES.get(kind, f"planes along the axis {kind}")
-    raise InputError(
+    refusal = InputError(
         f"{path}: {count} {what} in one file (shape {shape}, axes {axes}), expected one image: save each plane as "
         "a file of its own (volumes are not read yet), or, if the planes are channels, with the axes CYX"
     )
+    if axes in ("QYX", "IYX"):
+        return 0, refusal
+    raise refusal
 
 
 def _black_is_zero(channels: Array, page: Any, path: Path, is_mask: bool) -> Array:

@@ -20,7 +20,9 @@ FILE_NAME, COLOURS_NAME = "dataset.json", "labelmap.txt"
 MAX_CLASSES = IGNORE
 """Class indices are 0..254: 255 is kept for unjudged pixels."""
 MAX_VALUE = 65535
-MASKS = ("values", "foreground")
+FOREGROUND = "foreground"
+"""How masks are read: every value but 0 is the foreground."""
+MASKS = ("values", FOREGROUND)
 
 
 @dataclass(frozen=True)

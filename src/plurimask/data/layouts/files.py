@@ -172,7 +172,7 @@ def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription
             f"{one.images[0]} has {first} channels, {other.images[0]} has {second}: "
             "save all images with the same channels (all gray, or all in colour)"
         )
-    form = decide_form(summaries, declared.colours is not None, expected.num_classes if expected else None)
+    form = decide_form(summaries, declared, expected)
     values: dict[frozenset[int], str] = {}
     for summary, where in summaries.items():
         values.setdefault(form.values_of(summary), where)

@@ -95,14 +95,17 @@ def readable(name: str) -> str:
     return unicodedata.normalize("NFC", latin)
 
 
+def unreadable(error: OSError) -> InputError:
+    """The error for a file or folder that the system does not give."""
+    reason = "permission denied" if isinstance(error, PermissionError) else error.strerror or str(error)
+    return InputError(
+        f"{error.filename}: cannot be read ({reason}): ask for the right to read it, or move it out of the data set"
+    )
+
+
 def _refuse(error: OSError) -> None:
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return  # no such folder: nothing is found in it
-    reason = "permission denied" if isinstance(error, PermissionError) else error.strerror
-    raise InputError(
-        f"{error.filename}: the folder cannot be read ({reason}): ask for the right to read it, or move it out of the "
-        "data set"
-    ) from error
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):  # in no such folder nothing is found
+        raise unreadable(error) from error
 
 
 def _leads_back(parent: str, name: str, here: str) -> bool:
