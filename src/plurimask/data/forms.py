@@ -44,6 +44,8 @@ class MaskForm:
     kind: FormKind = "values"
     first: int = 0
     """Of a stack: what the pixels of its first map are, 1 where there are pixels in no map, else 0."""
+    num_maps: int = 0
+    """Of a stack."""
 
     @property
     def sentence(self) -> str:
@@ -54,6 +56,11 @@ class MaskForm:
             "colours": "Masks are in colours. ",
             "stack": f"Masks hold one map per class, the first of class {self.first}. ",
         }[self.kind]
+
+    @property
+    def known_values(self) -> frozenset[int]:
+        """The values that a stack can have, also where a map is always empty."""
+        return frozenset(range(self.num_maps + self.first))
 
     def values(self, mask: StoredMask) -> Array:
         """The values of `mask`, `(H, W)`, unsigned integers; colours as 0xRRGGBB."""
@@ -108,7 +115,7 @@ def decide_form(
     kinds = {summary.kind: where for summary, where in summaries.items()}
     if "stack" in kinds:
         if FOREGROUND in (declared.masks, expected.masks if expected else None):
-            return MaskForm("stack", 1)  # one map per object, or per class
+            return MaskForm("stack", first=1)  # one map per object, or per class
         return _stack(summaries, kinds, expected.num_classes if expected else None)
     palettes = [summary for summary in summaries if summary.kind == "palette"]
     if declared.colours is not None and ("colours" in kinds or palettes):
@@ -133,9 +140,9 @@ def _stack(summaries: Mapping[MaskSummary, str], kinds: Mapping[MaskKind, str], 
             f"{one} holds {first} maps, {other} {second}: save all masks with one map per class, or all with one class "
             "index per pixel (maps of single objects: --masks foreground)"
         )
-    if num_classes is not None:
-        return MaskForm("stack", 0 if next(iter(counts)) == num_classes else 1)
-    return MaskForm("stack", int(any(0 in summary.values for summary in summaries)))
+    num_maps = next(iter(counts))
+    unmarked = any(0 in summary.values for summary in summaries) if num_classes is None else num_maps != num_classes
+    return MaskForm("stack", int(unmarked), num_maps)
 
 
 def _indices_mislead(palettes: list[MaskSummary], everything: list[MaskSummary]) -> bool:

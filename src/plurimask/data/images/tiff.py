@@ -60,9 +60,13 @@ def read_tiff(path: Path, is_mask: bool) -> Stored:
     Of an image that is stored as white = 0, as viewers show it: black = 0.
     """
     with tifffile.TiffFile(path) as file:
-        plan = _plan(file, path)
-        page, values = plan.page, np.asarray(plan.series.asarray())
-        _refuse_masked(file, path)
+        return _content(file, path, is_mask)
+
+
+def _content(file: Any, path: Path, is_mask: bool) -> Stored:
+    plan = _plan(file, path)
+    page, values = plan.page, np.asarray(plan.series.asarray())
+    _refuse_masked(file, path)
     if plan.refusal is not None and not (is_mask and (np.count_nonzero(values, axis=plan.channel_axis) <= 1).all()):
         raise plan.refusal
     if is_mask and page.compression in _JPEG:

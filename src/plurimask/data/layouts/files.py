@@ -176,6 +176,8 @@ def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription
     values: dict[frozenset[int], str] = {}
     for summary, where in summaries.items():
         values.setdefault(form.values_of(summary), where)
+    if form.known_values:
+        values.setdefault(form.known_values, next(iter(summaries.values())))
     encoding = decide_encoding(
         values, declared, expected, in_colour=form.kind == "colours", num_objects=most_objects(summaries)
     )
