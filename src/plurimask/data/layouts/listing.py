@@ -90,9 +90,9 @@ def ending(file: str) -> str:
 
 
 def readable(name: str) -> str:
-    """`name` in Unicode's composed form, whatever bytes the file's name is made of."""
+    """`name` in Unicode's composed form and without line breaks, whatever bytes the file's name is made of."""
     latin = re.sub("[\udc80-\udcff]", lambda byte: chr(ord(byte[0]) - 0xDC00), name)
-    return unicodedata.normalize("NFC", latin)
+    return unicodedata.normalize("NFC", re.sub(r"[\x00-\x1f\x7f]", "_", latin))
 
 
 def unreadable(error: OSError) -> InputError:
