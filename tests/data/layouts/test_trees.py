@@ -141,6 +141,15 @@ def test_a_folder_that_cannot_be_read_is_no_absent_rater(tmp_path: Path, monkeyp
         open_images(tmp_path / "masks", ["intensity"])
 
 
+def test_a_rater_whose_folder_holds_no_mask_is_named(tmp_path: Path) -> None:
+    for name in "abc":
+        put(tmp_path / "images" / f"{name}.png", gray())
+        put(tmp_path / "masks" / "anna" / f"{name}.png")
+    (tmp_path / "masks" / "ben").mkdir()
+    source = open_data(tmp_path)
+    assert source.description.rater_names == ("anna",) and "masks/ben holds no mask" in source.notes[0]
+
+
 def test_a_link_to_a_folder_above_is_not_followed(tmp_path: Path) -> None:
     write_folder(tmp_path, BINARY)
     (tmp_path / "images" / "again").symlink_to(tmp_path / "images")

@@ -11,15 +11,15 @@ A rater who has no file for an image is absent; an image for which nobody has on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from plurimask.data.layouts.dataset_json import DatasetFile
 from plurimask.data.layouts.files import UNSPLIT, FileItem, Layout
-from plurimask.data.layouts.listing import Unread, contents, find_images, natural_key, readable
+from plurimask.data.layouts.listing import Unread, contents, find_images, natural_key, readable, subfolders
 from plurimask.data.layouts.pairing import pair
-from plurimask.data.layouts.splits import SPLITS, note_others, parts_by_split, without_split
+from plurimask.data.layouts.splits import SPLITS, note_others, parts_by_split, split_of, without_split
 from plurimask.errors import InputError
 
 IMAGES, MASKS = "images", "masks"
@@ -66,6 +66,8 @@ def read_folder(splits: Mapping[str, Path], declared: DatasetFile) -> Layout:
             f"{files[one].folder / MASKS} holds masks, {files[other].folder / MASKS} a folder per rater: "
             "put the former into a rater's folder too"
         )
+    if raters != [SINGLE_RATER]:
+        notes += _empty_raters(splits.values(), raters)
     items = {split: _items(split, each, masks[split], raters, notes) for split, each in files.items()}
     return Layout("folder", items, tuple(raters), declared.channel_names, (*notes, *unread.notes()))
 
@@ -184,6 +186,17 @@ def _masks_by_rater(files: _Files, notes: list[str], unread: Unread) -> dict[str
                 _say_paired(paired, notes)
             raters[rater] = paired[""]
     return raters
+
+
+def _empty_raters(folders: Iterable[Path], raters: list[str]) -> list[str]:
+    """A note on each folder of a rater in which no mask was found."""
+    known = [each for folder in folders for each in subfolders(folder / MASKS)]
+    empty = [each for each in known if readable(each.name) not in raters and not split_of(each.name)]
+    return [f"{each} holds no mask that is read: {each.name} is absent there" for each in empty if not _holds(each)]
+
+
+def _holds(folder: Path) -> bool:
+    return bool(find_images(folder))
 
 
 def _say_paired(paired: Mapping[str, Mapping[str, Path]], notes: list[str]) -> None:
