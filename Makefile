@@ -1,19 +1,20 @@
 # Two commands on a fresh machine with Python (3.11 or newer), pip and make:
 #   make demo    train on a built-in world and leave demo/report.html
-#   make test    run the tests
+#   make test    run the tests, two at a time (PROCESSES=1: one; PYTEST="...": pytest's own arguments)
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PROCESSES ?= 2
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format docs clean
 
 demo: $(READY)
 	$(BIN)/plurimask demo --out demo --overwrite
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(PROCESSES) $(PYTEST)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -23,6 +24,12 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The pages and tables that are made from the code.
+docs: $(READY)
+	$(BIN)/python docs/make_architecture.py
+	$(BIN)/python docs/make_methods.py
+	$(BIN)/python docs/make_metrics.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

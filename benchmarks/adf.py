@@ -17,6 +17,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,8 @@ def measure(settings: dict[str, Any], images: Tensor, repeats: int) -> dict[str,
     for kind, compiled in kinds.items():
         method = built("lightweight-probabilistic", **settings, compiled=compiled)
         assert isinstance(method, LightweightProbabilistic)
-        functions.setdefault("deterministic", lambda network=method.network.network: network(images))
-        functions[kind] = lambda method=method: method.dirichlet(images)
+        functions.setdefault("deterministic", partial(method.network.network, images))
+        functions[kind] = partial(method.dirichlet, images)
     if "backbone" not in settings:
         functions["dropout_20"] = passes_of_dropout(images, settings["channels"])
     with torch.inference_mode():

@@ -45,7 +45,7 @@ def measure(preset: str, repeats: int, bf16: bool) -> dict[str, float]:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             total = method.loss(images, labels).total
         method.zero_grad()
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
 
     def prior_alone() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
@@ -54,7 +54,7 @@ def measure(preset: str, repeats: int, bf16: bool) -> dict[str, float]:
             )
             total = functional.cross_entropy(logits.float(), labels[:, 0].long(), reduction="sum")
         method.zero_grad()
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
 
     def in_inference(function: Callable[[], object]) -> Callable[[], object]:
         def run() -> object:

@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from compared import arguments
+from level_charts import level_kl_of_variants
 from record import data_folder, record, write
 from rich.console import Console
 
@@ -22,8 +23,8 @@ from plurimask import open_data
 from plurimask.commands.compare import Bars
 from plurimask.compare.contenders import Contender, evaluate_contenders, run_folder, table_rows, train_contenders
 from plurimask.compare.table import markdown_table
-from plurimask.figures.samples import save_figure
-from plurimask.figures.scales.training import hierarchy_training, level_columns, level_kl_of_variants
+from plurimask.figures.scales.training import hierarchy_training, level_columns
+from plurimask.figures.style import save_figure
 from plurimask.prediction.predict import Sampling
 from plurimask.runs.plan import Plan
 from plurimask.training.log import read_metrics

@@ -2,8 +2,8 @@
 
     python benchmarks/many_objects.py --minutes-per-method 10 --work cells --out benchmarks/results/many_objects.json
 
-The world is `plurimask.data.cells`: its law is known, so each held-out image's samples are held against the exact
-probability of every cell, against independence of the cells, and against the number of different combinations that as
+The world is `plurimask.data.worlds.cells`: its law is known, so each held-out image's samples are held against the
+exact probability of every cell, against independence of the cells, and against how many different combinations as
 many draws from the law contain. Figures go to WORK/figures. Exits with 1 if the hierarchical Probabilistic U-Net's
 frequencies err by more than 0.1 on average, if its mean absolute correlation between cells is above 0.1 or does not
 exist in some image, or if its samples show less than 0.8 of the combinations that draws from the law show. A cell that
@@ -25,6 +25,14 @@ import numpy as np
 import torch
 from compared import arguments
 from object_figures import ObjectSamples, SeenObjects, object_independence, object_samples
+from object_statistics import (
+    ObjectStatistics,
+    chance_correlation,
+    distinct_modes_curve,
+    expected_distinct_modes,
+    object_coverage,
+    object_statistics,
+)
 from record import record, write
 from rich.console import Console
 from torch import Tensor
@@ -33,16 +41,8 @@ from plurimask import load_run
 from plurimask.commands.compare import Bars
 from plurimask.compare.contenders import Contender, run_folder, train_contenders
 from plurimask.data.worlds.cells import CellWorld, cell_source
-from plurimask.figures.samples import save_figure
+from plurimask.figures.style import save_figure
 from plurimask.metrics import energy_distances
-from plurimask.metrics.objects import (
-    ObjectStatistics,
-    chance_correlation,
-    distinct_modes_curve,
-    expected_distinct_modes,
-    object_coverage,
-    object_statistics,
-)
 from plurimask.prediction.predict import Sampling, predict_images
 from plurimask.runs.load import Run
 from plurimask.runs.plan import Plan, settings_for
@@ -182,10 +182,10 @@ def _means(rows: Sequence[Sequence[float]]) -> list[float]:
     return [fmean(column) for column in zip(*rows, strict=True)]
 
 
-def misses(result: dict[str, float | int | None]) -> bool:
+def misses(result: dict[str, Any]) -> bool:
     """Whether a method's samples fall short of the law."""
     correlation = result["mean_absolute_correlation"]
-    return (
+    return bool(
         result["frequency_error"] > MAX_FREQUENCY_ERROR
         or correlation is None
         or result["images_without_correlation"] > 0

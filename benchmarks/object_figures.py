@@ -1,7 +1,7 @@
 """Figures of images with many objects, each there or not on its own: how often samples show them, and in what company.
 
-What the numbers mean is in `plurimask.metrics.objects`. Each function returns a matplotlib Figure. A method keeps its
-colour by its place in the mapping, as in `plurimask.comparison_figures`.
+What the numbers mean is in `object_statistics.py`. Each function returns a matplotlib Figure. A method keeps its
+colour by its place in the mapping, as in `plurimask.figures.methods`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from plurimask.figures.charts import SMALL, TEXT, say, style
 from plurimask.figures.colours import FAINT, INK, RATER_COLOUR, SAMPLE_COLOUR, display_image
 from plurimask.figures.methods import MethodMark, method_marks
 from plurimask.figures.page import MARGIN, Classes, Page, draw_map, outline, show
+from plurimask.figures.style import SMALL, TEXT, say, style
 
 _FIRST, _COLUMN, _SIDE, _CHART = 0.52, 1.78, 1.5, 2.4  # inches: left of all; widths of column, panel and chart
 _NAME_LINE, _NOTE, _AXIS, _LEGEND_LINE = 0.16, 0.2, 0.45, 0.17  # inches: heights

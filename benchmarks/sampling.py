@@ -18,6 +18,7 @@ import torch
 from record import median_seconds, record, write
 
 from plurimask import build_method
+from plurimask.prediction.device import channels_last
 
 WIDTHS, SIZE, NUM_SAMPLES = (16, 32, 64, 96), 128, 16
 
@@ -26,8 +27,8 @@ def ratios(precision: torch.dtype, repeats: int) -> dict[str, float]:
     """Medians of one run, in milliseconds, and the three ratios."""
     torch.manual_seed(0)
     layout = torch.channels_last
-    unet = build_method("unet", channels=WIDTHS).eval().to(memory_format=layout)
-    method = build_method("probabilistic-unet", channels=WIDTHS).eval().to(memory_format=layout)
+    unet = channels_last(build_method("unet", channels=WIDTHS).eval())
+    method = channels_last(build_method("probabilistic-unet", channels=WIDTHS).eval())
     image = torch.randn(1, 1, SIZE, SIZE).contiguous(memory_format=layout)
 
     def timed(function: Callable[[], object]) -> Callable[[], object]:

@@ -13,6 +13,7 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from record import data_folder, record, write
 
@@ -28,15 +29,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     source = open_data(data_folder() / "lidc")
-    settings = {"center_crop": 64, "max_steps": options.steps, "num_validations": 1}
-    rows = []
+    settings: dict[str, Any] = {"center_crop": 64, "max_steps": options.steps, "num_validations": 1}
+    rows: list[dict[str, float]] = []
     for seed in range(options.seeds):
         with tempfile.TemporaryDirectory() as folder:
             train_run(Plan(options.method, "small", settings, seed), source, Path(folder) / "run")
             history = read_metrics(Path(folder) / "run" / "metrics.csv")
         last = [row for row in history if "kl" in row][-1]
         validated = [row for row in history if "val_ged" in row][-1]
-        terms = {name: last[name] for name in ("kl", "reconstruction", "lambda") if name in last}
+        terms: dict[str, float] = {name: last[name] for name in ("kl", "reconstruction", "lambda") if name in last}
         rows.append({"seed": seed, **terms, **{k: validated[f"val_{k}"] for k in ("ged", "diversity")}})
         print(rows[-1], flush=True)
     config = {"method": options.method, "preset": "small", **settings, "data": "LIDC-IDRI, 64 x 64 centre crops"}

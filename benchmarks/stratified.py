@@ -31,8 +31,7 @@ Draw = Callable[[SegmentationDistribution, list[str]], Tensor]
 
 def own(prediction: SegmentationDistribution, names: list[str]) -> Tensor:
     """The noise that the method draws itself."""
-    noise = prediction.draw_noise(NUM_SAMPLES, generators_of(0, names))
-    assert isinstance(noise, Tensor)
+    (noise,) = prediction.draw_noise(NUM_SAMPLES, generators_of(0, names))
     return noise
 
 
@@ -49,7 +48,8 @@ def sobol(prediction: SegmentationDistribution, names: list[str]) -> Tensor:
     points = []
     for name in names:
         seed = int(generator_of("sobol", name).initial_seed() % 2**31)
-        uniform = torch.quasirandom.SobolEngine(latents, scramble=True, seed=seed).draw(NUM_SAMPLES)
+        engine = torch.quasirandom.SobolEngine(latents, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
+        uniform = engine.draw(NUM_SAMPLES)
         points.append(torch.erfinv(2 * uniform.clamp(1e-6, 1 - 1e-6) - 1) * 2**0.5)
     return torch.stack(points, dim=1)
 
@@ -64,7 +64,7 @@ def mean_ged(run: Run, draw: Draw) -> float:
         with torch.inference_mode(), fast_precision(torch.device("cpu")):
             prediction = run.method(torch.stack([example.image for example in seen]))
         with torch.inference_mode():
-            samples = most_likely(prediction.logits(draw(prediction, [example.name for example in batch])))
+            samples = most_likely(prediction.logits((draw(prediction, [example.name for example in batch]),)))
         total += float(energy_distances(samples, torch.stack([one.labels for one in seen]), (1,)).ged.sum())
     return total / len(examples)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ PUBLISHED_WORMS = {"dropout-unet": 0.905, "unet": 0.924}
 """Median Dice on the test wells."""
 
 
-def curve_table(methods: dict[str, Any], published: dict[str, tuple[float, ...]], oracle: dict[int, float]) -> str:
+def curve_table(methods: dict[str, Any], published: Mapping[str, tuple[float, ...]], oracle: dict[int, float]) -> str:
     """GED at n samples, ours and the published beside it."""
     lines = ["| method | " + " | ".join(f"n = {n} | paper" for n in NUMBERS) + " |", "|---|" + "---:|" * 8]
     for name, result in methods.items():

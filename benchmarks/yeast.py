@@ -2,7 +2,7 @@
 
     python benchmarks/yeast.py --work yeast --out benchmarks/results/yeast.json
 
-The world is `plurimask.data.traps`: background, trap and cell, one annotator, who errs where the image is ambiguous.
+The world is `plurimask.data.worlds.traps`: background, trap, cell, one annotator, who errs where an image is ambiguous.
 `unet` is deterministic with batch norm; `adf-unet` and `adf-deeplabv3plus` are `lightweight-probabilistic` with each
 backbone; `dropout-unet` draws T = 20 passes; `ensemble` has 5 U-Nets. Each network trains for 2,000 steps of 8 images,
 96 x 96; `--minutes-per-method` is a limit beside that. The figures in WORK/figures hold the reliability and

@@ -1,13 +1,53 @@
-"""Fixtures that several tests share."""
+"""What several tests share: precision, order, and a folder of data."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from plurimask.data.worlds.lesions import lesion_source, write_folder
+from plurimask.prediction import device
+
+PRECISIONS = ("float32", "bf16")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--precision", choices=PRECISIONS, help="of all methods; by default what is fast on the machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):  # one of several processes: each has one processor, those that it starts too
+        torch.set_num_threads(1)
+        os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests last: what is wrong is mostly known before they begin."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+def force(precision: str, patch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine has: without bf16 units, torch calculates in bf16 more slowly."""
+    patch.setattr(device, "has_fast_bf16", lambda _: precision == "bf16")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def precision_of_all(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.config.getoption("--precision"):
+            force(request.config.getoption("--precision"), patch)
+        yield
+
+
+@pytest.fixture(params=PRECISIONS)
+def precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Tests with this fixture hold in both precisions, on every processor."""
+    force(request.param, monkeypatch)
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -5,71 +5,28 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from make_architecture import DOCS, FILES, FLOORS, imports, page, picture, room
 
-import plurimask
-
-SOURCE = Path(plurimask.__file__).parent
-FILES = {path.relative_to(SOURCE).with_suffix("").as_posix().replace("/", "."): path for path in SOURCE.rglob("*.py")}
-
-ROOT = {"__init__", "__main__", "version", "errors", "distribution", "method", "flips", "files"}
-FLOORS = (
-    "errors",
-    "version",
-    "flips",
-    "files",
-    "distribution",
-    "method",
-    "nn",
-    "metrics",
-    "data",
-    "methods",
-    "prediction",
-    "evaluation",
-    "training",
-    "runs",
-    "figures",
-    "report",
-    "compare",
-    "commands",
-)
-"""From the bottom up: a room imports from lower ones, and from itself."""
+ROOT = {"__init__", "__main__", "version", "errors", "distribution", "method", "flips", "files", "noise", "latent"}
 KNOW_METHODS = {"runs", "commands"}
 """Everything else knows the interface of a method, and none by name."""
 
 
-def part(module: str) -> str:
-    return module.split(".")[0]
-
-
-def imports(path: Path) -> set[str]:
-    """The modules of plurimask that a file imports, relative to the package."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "plurimask":
-            base = node.module.removeprefix("plurimask").lstrip(".")
-            names = [f"{base}.{alias.name}".lstrip(".") for alias in node.names]
-            found |= {name if name in FILES else base for name in names}
-        if isinstance(node, ast.Import):
-            found |= {a.name.removeprefix("plurimask.") for a in node.names if a.name.startswith("plurimask.")}
-    return found - {""}
-
-
 def test_the_root_holds_what_everybody_may_use() -> None:
     assert {module for module in FILES if "." not in module} == ROOT
-    assert {part(module) for module in FILES} == ROOT | set(FLOORS)
+    assert {room(module) for module in FILES} == ROOT | set(FLOORS)
 
 
 @pytest.mark.parametrize("module", sorted(set(FILES) - {"__init__", "__main__"}))
 def test_imports_point_downwards(module: str) -> None:
-    room = part(module)
+    own = room(module)
     for imported in imports(FILES[module]):
-        other = part(imported)
-        assert FLOORS.index(other) <= FLOORS.index(room), f"{module} must not import {imported}: it is higher up"
-        assert other != "methods" or room in KNOW_METHODS | {"methods"}, f"{module} must not know the methods"
-        if room == "methods" and module != "methods.__init__":
+        other = room(imported)
+        assert FLOORS.index(other) <= FLOORS.index(own), f"{module} must not import {imported}: it is higher up"
+        assert other != "methods" or own in KNOW_METHODS | {"methods"}, f"{module} must not know the methods"
+        if own == "methods" and module != "methods.__init__":
             assert other != "methods", f"{module} must not import {imported}: methods never import methods"
 
 
@@ -117,3 +74,9 @@ def test_heavy_imports_wait_until_they_are_needed(statement: str, absent: tuple[
     code = f"{statement}\nimport sys\nprint('LOADED', [name for name in {absent!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "LOADED []"
+
+
+def test_the_page_of_the_architecture_is_what_the_imports_give() -> None:
+    text = (DOCS / "architecture.md").read_text()
+    assert page(text) == text, "run python docs/make_architecture.py"
+    assert (DOCS / "images" / "architecture.svg").read_text() == picture(), "run python docs/make_architecture.py"

@@ -60,17 +60,20 @@ def relu() -> Figure:
     for axes, mu, where in zip(columns, (-2.0, 0.0, 2.0), ("far below zero", "at zero", "above zero"), strict=True):
         draws = np.maximum(mu + np.random.default_rng(0).standard_normal(NUM_DRAWS), 0)
         zeros, inputs = float(np.mean(draws == 0)), torch.tensor([mu, 1.0]).double()
-        mean, variance = (float(part) for part in leaky_moments(*inputs, 0.0))
+        mean, variance = (float(part) for part in leaky_moments(inputs[0], inputs[1], 0.0))
         print(f"mu = {mu}: mean {mean:.4f}, variance {variance:.4f}; of {NUM_DRAWS} draws {draws.mean():.4f}, ", end="")
         print(f"{draws.var():.4f}; share of zeros {zeros:.4f}")
         axes.bar(-BIN / 2, zeros, BIN, color=BLUE, label="draws that become 0")
         positive = draws[draws > 0]
-        axes.hist(positive, edges, weights=np.full(len(positive), 1 / NUM_DRAWS), color=SKY, label="other draws")
-        for law, style, text in (
-            (norm(mu, 1), {"color": FAINT, "ls": ":", "lw": 1.3}, "before the ReLU"),
-            (norm(mean, math.sqrt(variance)), {"color": VERMILION, "lw": 1.5}, "the Gaussian that goes on"),
+        axes.hist(
+            positive, edges.tolist(), weights=np.full(len(positive), 1 / NUM_DRAWS), color=SKY, label="other draws"
+        )
+        for law, colour, line, width, text in (
+            (norm(mu, 1), FAINT, ":", 1.3, "before the ReLU"),
+            (norm(mean, math.sqrt(variance)), VERMILION, "-", 1.5, "the Gaussian that goes on"),
         ):
-            axes.plot(z, law.cdf(z + BIN / 2) - law.cdf(z - BIN / 2), label=text, **style)
+            probabilities = law.cdf(z + BIN / 2) - law.cdf(z - BIN / 2)
+            axes.plot(z, probabilities, label=text, color=colour, linestyle=line, linewidth=width)
         axes.set_xlim(-3, 5)
         axes.set_ylim(0)
         label(axes, f"{where}: $\\mu = {mu:g}$", "value")
@@ -125,12 +128,12 @@ def precision() -> Figure:
     variances = torch.full_like(means, VARIANCE)
     truth = exact(means)
     for name, (form, colour, marker) in FORMS.items():
-        shares = form(means, variances).double().numpy() / float(variances[0])
-        errors = np.abs(shares - truth)
+        found = form(means, variances).double().numpy() / float(variances[0])
+        errors = np.abs(found - truth)
         shown = np.maximum(errors, 1e-9)  # exact ones lie at the lower edge
         left.loglog(means, shown, marker, color=colour, markersize=2, markeredgewidth=0, label=name, clip_on=False)
         print(f"{name}: largest error / v {errors.max():.2g}; ", end="")
-        wrong = means[shares == 0]
+        wrong = means[found == 0]
         print(f"a variance of 0 from mu = {float(wrong.min()):.3g}" if len(wrong) else "never 0")
     left.axhline(1, color=INK, lw=0.8, ls="--")
     left.text(0.0105, 1.6, "as large as the variance itself", fontsize=6.5, color=INK)
@@ -184,7 +187,8 @@ def draw_triangle(axes: Axes, scale: float) -> None:
     steps = np.linspace(0.003, 0.994, 200)
     grid = np.array([(p, q, 1 - p - q) for p in steps for q in steps if 1 - p - q > 0.002])
     log_density = ((alpha - 1) * np.log(grid)).sum(1) + math.lgamma(alpha.sum()) - sum(map(math.lgamma, alpha))
-    axes.tricontourf(*(grid @ CORNERS).T, log_density, levels=np.linspace(-1.5, 6, 16), cmap=BLUES, extend="both")
+    x, y = (grid @ CORNERS).T
+    axes.tricontourf(x, y, log_density, levels=np.linspace(-1.5, 6, 16), cmap=BLUES, extend="both")
     draws = np.random.default_rng(0).dirichlet(alpha, 400)
     axes.plot(*(draws @ CORNERS).T, "o", color=ORANGE, markersize=2.2, markeredgecolor=INK, markeredgewidth=0.15)
     axes.plot(*(np.array(SHARES) @ CORNERS), "X", color="white", markersize=7, markeredgecolor=INK)

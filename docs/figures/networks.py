@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -81,7 +81,7 @@ class Panel(NamedTuple):
     notes: list[tuple[float, float, str]] = []
 
 
-def write(axes: Axes, at: Point, text: str, size: float = TEXT, colour: str = INK, **style: str) -> None:
+def write(axes: Axes, at: Point, text: str, size: float = TEXT, colour: str = INK, **style: Any) -> None:
     style = {"ha": "center", "va": "center", **style}
     axes.text(*at, text, fontsize=size, color=colour, linespacing=1.15, **style)
 
@@ -301,7 +301,7 @@ PAINTERS: dict[str, Callable[[Axes, Node], None]] = {
 
 def arrow(axes: Axes, points: list[Point], colour: str = INK, dashed: bool = False) -> None:
     """A line through points with a head at the last."""
-    line = {"color": colour, "linewidth": 0.9, "linestyle": (0, (3, 2)) if dashed else "-"}
+    line: dict[str, Any] = {"color": colour, "linewidth": 0.9, "linestyle": (0, (3, 2)) if dashed else "-"}
     axes.plot(*zip(*points[:-1], strict=True), **line, solid_capstyle="butt")
     style = {"arrowstyle": "-|>,head_width=0.16,head_length=0.34", "shrinkA": 0, "shrinkB": 0, **line}
     axes.annotate("", points[-1], points[-2], arrowprops=style)

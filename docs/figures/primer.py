@@ -11,7 +11,7 @@ import argparse
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ BLUES = LinearSegmentedColormap.from_list("blues", ["#FFFFFF", SKY, BLUE, "#0026
 
 def new_figure(width: float, height: float, columns: int = 1, **ratios: list[float]) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(width, height), facecolor="white", layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False, **ratios)[0]
+    axes = figure.subplots(1, columns, squeeze=False, gridspec_kw=dict(ratios))[0]
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)
         one.tick_params(labelsize=7, colors=INK, length=2.5)
@@ -106,7 +106,8 @@ def log_joint(x: Array, one: Class) -> Array:
 
 def posterior(x: Array, red: Class, blue: Class) -> Array:
     """p(R | x)."""
-    return expit(log_joint(x, red) - log_joint(x, blue))
+    red_share: Array = expit(log_joint(x, red) - log_joint(x, blue))
+    return red_share
 
 
 def draw_class(rng: np.random.Generator, one: Class, num_points: int) -> Array:
@@ -186,10 +187,10 @@ def classes() -> Figure:
         below = 100 * np.mean(values < PUBLISHED)
         print(f"{len(values)} refits to {num_points} points ({num_points // 50} red): {quantiles(values)}, ", end="")
         print(f"{below:.0f} % below {PUBLISHED}")
-        bins = np.linspace(-5, -0.5, 46)
+        bins = np.linspace(-5, -0.5, 46).tolist()
         text = f"{num_points} points, {num_points // 50} red"
         shares = np.ones(len(values)) / len(values)
-        style = {"histtype": "stepfilled", "alpha": 0.55, "weights": shares}
+        style: dict[str, Any] = {"histtype": "stepfilled", "alpha": 0.55, "weights": shares}
         histogram.hist(np.log10(values), bins, color=colour, label=text, **style)
     label(histogram, "p(R | (4, 3)) of refits", "", "share of the refits")
     truth = float(posterior(POINT, RED, BLUE_CLASS))
@@ -206,8 +207,8 @@ def draw_boundaries(axes: Axes, red: Array, blue: Array) -> None:
     grid = np.stack([across, along], axis=-1)
     density = np.logaddexp(log_joint(grid, RED), log_joint(grid, BLUE_CLASS))
     axes.contourf(across, along, density, levels=[-30, -14, -10, -7, -4.5, 0], cmap="Greys", alpha=0.35)
-    axes.scatter(*blue.T, s=2, color=BLUE, alpha=0.5, linewidths=0)
-    axes.scatter(*red.T, s=7, color=VERMILION, marker="s", linewidths=0)
+    axes.scatter(blue[:, 0], blue[:, 1], s=2, color=BLUE, alpha=0.5, linewidths=0)
+    axes.scatter(red[:, 0], red[:, 1], s=7, color=VERMILION, marker="s", linewidths=0)
     lda, svm = linear_discriminant(red, blue), linear_machine(red, blue)
     rules = {
         "Bayes": (log_joint(grid, RED) - log_joint(grid, BLUE_CLASS), INK, "-"),
@@ -386,11 +387,13 @@ MARKED, OF = 6, 6
 
 def log_likelihood(z: Array) -> Array:
     logit = 4 * z - 2
-    return MARKED * log_expit(logit) + (OF - MARKED) * log_expit(-logit)
+    found: Array = MARKED * log_expit(logit) + (OF - MARKED) * log_expit(-logit)
+    return found
 
 
 def log_likelihood_slope(z: Array) -> Array:
-    return 4 * (MARKED - OF * expit(4 * z - 2))
+    slope: Array = 4 * (MARKED - OF * expit(4 * z - 2))
+    return slope
 
 
 def bound_parts(mean: float, sigma: float) -> tuple[float, float, float]:
@@ -474,8 +477,8 @@ def gradient() -> Figure:
             )
             if sigma == 0.2:
                 text = f"{name}: standard deviation {values.std():.2f}"
-                style = {"histtype": "stepfilled", "alpha": 0.55, "density": True}
-                axes.hist(values[:200_000], np.linspace(-20, 80, 101), color=colour, label=text, **style)
+                style: dict[str, Any] = {"histtype": "stepfilled", "alpha": 0.55, "density": True}
+                axes.hist(values[:200_000], np.linspace(-20, 80, 101).tolist(), color=colour, label=text, **style)
                 axes.axvline(exact, color=INK, lw=0.8, ls="--", label=None)
     axes.set_yscale("log")
     axes.set_ylim(1e-5, 3)

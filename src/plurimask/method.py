@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -27,6 +28,18 @@ class Loss(NamedTuple):
 
     total: Tensor
     terms: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """Where a training stands: what the hooks of a method are told."""
+
+    index: int
+    """The number of this step, from 0."""
+    progress: float
+    """The share of the budget that was used before it, from 0 to 1."""
+    generator: torch.Generator
+    """The random numbers of this step: the same when a killed training makes it again."""
 
 
 class SegmentationMethod(nn.Module, abc.ABC):
@@ -76,12 +89,20 @@ class SegmentationMethod(nn.Module, abc.ABC):
         others = [p for p in parameters if p.ndim <= 1]
         return [{"params": weights, "lr": learning_rate}, {"params": others, "lr": learning_rate, "weight_decay": 0.0}]
 
-    def update(self, images: Tensor, labels: Tensor) -> Loss | None:
+    def update(self, images: Tensor, labels: Tensor, step: TrainingStep) -> Loss | None:
         """One step without an optimiser, its loss returned; None (the default) asks for `loss` and the optimiser."""
         return None
 
-    def after_step(self) -> None:
+    def after_step(self, step: TrainingStep) -> None:
         """Called after each training step: moving averages, statistics of weights."""
 
     def finish(self, batches: Iterable[Tensor]) -> None:
-        """Called once after training with batches of training images: batch-norm statistics."""
+        """Called once after training, in training mode, with batches of training images: batch-norm statistics."""
+
+    def training_state(self) -> dict[str, Any]:
+        """What the hooks need to continue a killed training, beside parameters and buffers, which are kept anyway: such
+        as the `state_dict()` of an optimiser of the method's own. Tensors, numbers, text; dicts and lists of them."""
+        return {}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        """Take up what `training_state` gave."""

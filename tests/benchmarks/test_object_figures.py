@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from object_figures import ObjectSamples, SeenObjects, object_independence, object_samples
 
-from plurimask.figures.samples import figure_bytes
+from plurimask.figures.style import figure_bytes
 
 HEIGHT, WIDTH = 24, 33
 LONG = "hierarchical-probabilistic-unet"

@@ -204,7 +204,8 @@ def test_settings_from_a_file_and_the_command_line(lesion_folder: Path, tmp_path
     (tmp_path / "settings.yaml").write_text(
         "channels: [5, 7]\nmax-steps: 3\nbatch_size: 2\naugmentation: {rotation: 0}\n"
     )
-    arguments = ["--method", "unet", "--config", str(tmp_path / "settings.yaml"), "--batch-size", "4"]
+    words = f"--method unet --config {tmp_path / 'settings.yaml'} --batch-size=4 --augmentation.flip_vertical 0.25"
+    arguments = words.split()
     assert (
         main(["train", str(lesion_folder), *arguments, "--num-validations", "1", "--out", str(tmp_path / "run")]) == 0
     )
@@ -214,6 +215,7 @@ def test_settings_from_a_file_and_the_command_line(lesion_folder: Path, tmp_path
     assert record["training"]["max_minutes"] is None
     assert record["training"]["batch_size"] == 4
     assert record["training"]["augmentation"]["rotation"] == 0
+    assert record["training"]["augmentation"]["flip_vertical"] == 0.25
 
 
 # ---- wrong turns --------------------------------------------------------------------------------------------------
@@ -299,8 +301,8 @@ def test_wrong_data_gets_one_line(
         (["train", "DATA", "--method", "probabilistic_unet", "--out", "x"], ["did you mean probabilistic-unet"]),
         (["train", "DATA", "--method", "unet", "--out", "x", "--learning-rat", "1"], ["--learning-rate"]),
         (["train", "DATA", "--method", "unet", "--out", "x", "--preset", "smal"], ["did you mean small"]),
-        (["train", "DATA", "--method", "unet", "--out", "x", "--max-steps", "many"], ["max-steps", "many"]),
-        (["train", "DATA", "--method", "unet", "--out", "x", "--batch-size", "0"], ["batch_size", "0"]),
+        (["train", "DATA", "--method", "unet", "--out", "x", "--max-steps", "many"], ["--max-steps many"]),
+        (["train", "DATA", "--method", "unet", "--out", "x", "--batch-size", "0"], ["--batch-size 0"]),
         (["train", "DATA", "--method", "unet", "--out", "RUN"], ["--overwrite"]),
         (["train", "DATA", "--method", "unet"], ["--out"]),
         (["train", "nowhere", "--method", "unet", "--out", "x"], ["nowhere"]),

@@ -19,6 +19,7 @@ from plurimask.runs.record import RunRecord
 from plurimask.training.config import TrainingConfig
 
 
+@pytest.mark.slow
 def test_demo_leaves_run_data_truth_and_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"NUM_TRAIN": 8, "NUM_VAL": 3, "NUM_TEST": 4, "NUM_SHOWN": 2, "TRUTH_SAMPLES": 5}
     for name, value in small.items():

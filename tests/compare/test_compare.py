@@ -63,6 +63,7 @@ def test_table_figures_and_page_are_written(done: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_same_command_again_trains_and_evaluates_nothing(
     done: Path, lesion_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +92,7 @@ def test_what_an_older_version_stored_is_measured_again(done: Path, lesion_folde
         np.testing.assert_array_equal(arrays["errors"], errors)
 
 
+@pytest.mark.slow
 def test_a_comparison_continues_where_it_stopped(
     done: Path, lesion_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

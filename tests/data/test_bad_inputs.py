@@ -150,7 +150,7 @@ def test_a_bad_input_is_read_or_refused_in_one_line(tmp_path: Path, seed: int) -
     before = state(data)
     images = next((path for path in (data / "images", data / "train" / "images") if path.is_dir()), data)
     for read in (
-        lambda: check_data(open_data(data), lambda labels, counted: 0.5).lines(),
+        lambda: check_data(open_data(data)).lines(),
         lambda: [image.shape for image in open_images(images, ["intensity"])],
     ):
         try:

@@ -19,8 +19,7 @@ from plurimask.data.worlds.streets import CLASSES, StreetWorld, street_source
 from plurimask.errors import InputError
 from plurimask.evaluation.check import check_data
 from plurimask.flips import Flip, apply_flips, mode_table
-from plurimask.metrics import joint_distances, rater_distance
-from plurimask.metrics.modes import mode_spread
+from plurimask.metrics import joint_distances
 from plurimask.prediction.seeds import generator_of
 from plurimask.training.batches import TrainingBatches, TrainingData
 from plurimask.training.config import TrainingConfig
@@ -200,7 +199,7 @@ def test_a_resumed_run_keeps_its_flips(source: DataSource) -> None:
 
 
 def test_check_reports_the_law_and_the_exact_distance(source: DataSource) -> None:
-    report = check_data(source, rater_distance, mode_spread)
+    report = check_data(source)
     mus, pixels = [], torch.zeros(256, dtype=torch.float64)
     examples = [source.splits["train"][index] for index in range(6)]
     happens, weights = mode_table(FLIPS)
@@ -219,14 +218,11 @@ def test_check_reports_the_law_and_the_exact_distance(source: DataSource) -> Non
     for words in ("road -> road_2 0.2353", "modes      8 of each image", f"{mu:.4f}", f"{mu / 16:.4f}"):
         assert words in text, text
     assert not any("_2" in warning for warning in report.warnings)
-    without = check_data(source, rater_distance).splits["train"]
-    assert without.rater_distance is None
-    assert without.oracle_ged is None
 
 
 def test_images_without_such_a_class_have_no_distance() -> None:
     source = with_flips(DataSource(street_source().description, {"val": StreetWorld(40, 2)}, False), {"person": 0.5})
-    split = check_data(source, rater_distance, mode_spread).splits["val"]
+    split = check_data(source).splits["val"]
     # With one class two modes agree (d = 0) or not (d = 1), half of the time each.
     assert split.rater_distance == pytest.approx(0.5)
     assert sum(bool((source.splits["val"][index].labels == 6).any()) for index in range(40)) < 40

@@ -10,7 +10,6 @@ import pytest
 
 from plurimask.data import DataSource, open_data, open_images
 from plurimask.evaluation.check import DataReport, check_data
-from plurimask.metrics.distance import rater_distance
 
 DATA = Path(os.environ.get("PLURIMASK_DATA") or Path(__file__).parents[3] / "shared" / "data")
 
@@ -23,7 +22,7 @@ def opened(name: str, group: str | None = None) -> DataSource:
 
 def report_on(source: DataSource, split: str) -> DataReport:
     part = DataSource(source.description, {split: source.splits[split]}, source.drawn)
-    return check_data(part, rater_distance)
+    return check_data(part)
 
 
 def test_lidc() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -39,18 +38,6 @@ def description(num_raters: int, **changes: object) -> DataDescription:
     return DataDescription.model_validate(values | changes)
 
 
-def distance(labels: Tensor, counted: Sequence[int]) -> float | None:
-    """Naive 1 - IoU, mean over classes (1 where neither marks), over pairs."""
-    values = []
-    for one, other in itertools.combinations(labels, 2):
-        ious = []
-        for index in counted:
-            both, either = ((one == index) & (other == index)).sum(), ((one == index) | (other == index)).sum()
-            ious.append(float(both / either) if either else 1.0)
-        values.append(1 - sum(ious) / len(ious))
-    return sum(values) / len(values) if values else None
-
-
 def example(name: str, labels: Tensor) -> Example:
     image = torch.arange(2 * labels[0].numel(), dtype=torch.float32).view(2, *labels.shape[1:])
     return Example(name, image, labels.to(torch.uint8))
@@ -70,7 +57,7 @@ SECOND = labels_of([[1, 1, 1]], [[IGNORE] * 3], [[0, 0, 0]])
 
 
 def test_counts() -> None:
-    report = check_data(source(train=Listed([example("a", FIRST), example("b", SECOND)], ["p", "p"])), distance)
+    report = check_data(source(train=Listed([example("a", FIRST), example("b", SECOND)], ["p", "p"])))
     split = report.splits["train"]
     assert split.num_images == 2 and split.num_groups == 1 and split.sizes == {"1x3": 1, "2x3": 1}
     assert split.value_range == ((0, 5), (3, 11)) and split.num_constant == 0
@@ -93,7 +80,7 @@ def test_an_absent_rater_is_not_one_who_never_marks() -> None:
     maps = labels_of([[0, 1, 1]], [[IGNORE] * 3], [[0, 0, 0]])
     often = [example(str(index), maps) for index in range(300)]
     often.append(example("last", labels_of([[0, 1, 1]], [[0, 1, 0]], [[0, 0, 0]])))
-    report = check_data(source(val=Listed(often[:-1]), train=Listed(often)), distance)
+    report = check_data(source(val=Listed(often[:-1]), train=Listed(often)))
     assert [warning for warning in report.warnings if "mark" in warning] == [
         "val: rater 2 never marks anything",
         "train: rater 2 never marks anything",
@@ -111,20 +98,20 @@ def test_a_comment_says_which_methods_can_help() -> None:
     other[:, 8:12, 8:12] = 0
     border, hole = torch.cat([square, wider]), torch.cat([square, other])
     alone = torch.cat([square, torch.full_like(square, IGNORE)])
-    assert "one rater" in check_data(source(val=Listed([example("a", square)])), distance).comments[0]
-    assert "border" in check_data(source(val=Listed([example("a", border)])), distance).comments[0]
-    assert not check_data(source(val=Listed([example("a", border), example("b", hole)])), distance).comments
-    report = check_data(source(val=Listed([example("a", alone)])), distance)
+    assert "one rater" in check_data(source(val=Listed([example("a", square)]))).comments[0]
+    assert "border" in check_data(source(val=Listed([example("a", border)]))).comments[0]
+    assert not check_data(source(val=Listed([example("a", border), example("b", hole)]))).comments
+    report = check_data(source(val=Listed([example("a", alone)])))
     assert "no image has two raters" in report.comments[0] and any("comment: " in line for line in report.lines())
 
 
 def test_notes_of_the_data_are_passed_on() -> None:
     noted = replace(source(val=Listed([example("a", FIRST)])), notes=("3 files were not read",))
-    assert "note: 3 files were not read" in check_data(noted, distance).lines()
+    assert "note: 3 files were not read" in check_data(noted).lines()
 
 
 def test_one_rater_has_no_agreement() -> None:
-    report = check_data(source(val=Listed([example("a", FIRST[:1])])), distance)
+    report = check_data(source(val=Listed([example("a", FIRST[:1])])))
     assert report.splits["val"].rater_distance is None and report.splits["val"].oracle_ged is None
     assert not report.warnings and "agreement" not in "\n".join(report.lines())
 
@@ -143,10 +130,10 @@ def test_one_rater_has_no_agreement() -> None:
     ],
 )
 def test_warnings(splits: Mapping[str, ExampleSet], words: str) -> None:
-    assert any(words in warning for warning in check_data(source(**splits), distance).warnings)
+    assert any(words in warning for warning in check_data(source(**splits)).warnings)
 
 
 def test_unused_class() -> None:
     about = description(1, class_names=("a", "b", "c"), class_values=(0, 1, 2), has_background=False)
-    report = check_data(DataSource(about, {"train": Listed([example("a", FIRST[:1])])}, drawn=False), distance)
+    report = check_data(DataSource(about, {"train": Listed([example("a", FIRST[:1])])}, drawn=False))
     assert report.warnings == ("train: no pixel of c",)

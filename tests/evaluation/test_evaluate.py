@@ -23,6 +23,8 @@ from plurimask.prediction.files import readings
 from plurimask.prediction.predict import Sampling, predict_images, reconstruct_images
 from plurimask.prediction.seeds import generators_of
 
+pytestmark = pytest.mark.usefixtures("precision")
+
 
 @pytest.fixture
 def view() -> ExampleView:

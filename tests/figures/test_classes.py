@@ -9,10 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from plurimask.figures.classes import class_uncertainty, misclassified
 from plurimask.figures.colours import stripes
-from plurimask.figures.errors import ErrorRow
-from plurimask.figures.samples import figure_bytes
+from plurimask.figures.errors import ErrorRow, class_uncertainty, misclassified
+from plurimask.figures.style import figure_bytes
 
 HEIGHT, WIDTH = 22, 34
 
@@ -87,7 +86,7 @@ def test_a_method_whose_draws_are_equal_has_flat_maps() -> None:
 
 @pytest.mark.parametrize("class_index", [-1, 3])
 def test_mistakes_are_named(class_index: int) -> None:
-    with pytest.raises(ValueError, match="at least one ErrorRow"):
+    with pytest.raises(ValueError, match="at least one row"):
         class_uncertainty([], ["a", "b", "c"])
     with pytest.raises(ValueError, match=f"class_index {class_index} must be an index of the 3 classes"):
         class_uncertainty([make_row(3, 1)], ["a", "b", "c"], class_index=class_index)

@@ -18,7 +18,7 @@ from plurimask.figures.errors import (
     referral_gain,
     referral_score,
 )
-from plurimask.figures.samples import figure_bytes
+from plurimask.figures.style import figure_bytes
 
 HEIGHT, WIDTH = 22, 34
 NAN = math.nan
@@ -61,7 +61,7 @@ def test_raters_who_saw_nothing_or_gave_nothing(value: int) -> None:
 
 
 def test_error_maps_need_a_row() -> None:
-    with pytest.raises(ValueError, match="at least one ErrorRow"):
+    with pytest.raises(ValueError, match="at least one row"):
         error_maps([], ["background", "lesion"])
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
 from plurimask.figures.latents import LatentPlane, latent_walk
-from plurimask.figures.samples import figure_bytes
+from plurimask.figures.style import figure_bytes
 
 HEIGHT, WIDTH, NUM = 30, 44, 3
 PRIOR = np.array([1.0, -2.0]), np.array([0.5, 2.0])

@@ -18,7 +18,7 @@ from plurimask.figures.methods import (
     score_boxplots,
     sparsification_of_methods,
 )
-from plurimask.figures.samples import figure_bytes
+from plurimask.figures.style import figure_bytes
 from plurimask.metrics import CalibrationBins, ErrorHistogram, sparsification
 
 TEN = tuple(f"method-{number}" for number in range(10))

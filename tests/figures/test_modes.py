@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from plurimask.figures.colours import rgb
 from plurimask.figures.modes import MAX_MODES, ModeStrip, flip_frequencies, flipped_names, mode_frequencies, mode_strip
-from plurimask.figures.samples import figure_bytes
+from plurimask.figures.style import figure_bytes
 from plurimask.flips import Flip, apply_flips, mode_table
 
 HEIGHT, WIDTH = 40, 62
@@ -36,7 +36,7 @@ def is_drawn(figure: Figure) -> bool:
 
 
 def legend(figure: Figure) -> list[str]:
-    return [text.get_text() for found in figure.legends for text in found.get_texts()]
+    return [text.get_text().strip() for found in figure.legends for text in found.get_texts()]
 
 
 def test_modes_are_named_by_what_flips() -> None:

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from plurimask.figures.colours import RATER_COLOUR, SAMPLE_COLOUR, rgb
-from plurimask.figures.samples import figure_bytes
 from plurimask.figures.scales.animation import coarse_to_fine_frames, kind_frames, save_animation
 from plurimask.figures.scales.maps import (
     ReconstructionLadder,
@@ -23,8 +22,9 @@ from plurimask.figures.scales.maps import (
     reconstruction_ladder,
     scale_samples,
 )
-from plurimask.figures.scales.training import LEAST_KL, hierarchy_training, level_columns, level_kl_of_variants
+from plurimask.figures.scales.training import LEAST_KL, hierarchy_training, level_columns
 from plurimask.figures.scales.view import ADDED_COLOUR, REMOVED_COLOUR, View, disagreement_of
+from plurimask.figures.style import figure_bytes
 
 HEIGHT, WIDTH = 20, 30
 SCALES = ("1 x 1", "$2 x 2")
@@ -342,22 +342,6 @@ def test_long_trainings_are_smoothed_and_none_is_said() -> None:
     assert said == ["no reconstruction term was recorded", "no KL of levels was recorded"] and is_drawn(figure)
 
 
-def test_variants_share_one_scale() -> None:
-    variants = {"res $blocks": make_rows(1), "plain": make_rows(3), "none": [], "b": make_rows(2), "c": make_rows(5)}
-    figure = level_kl_of_variants(variants, ("1 x 1",))
-    assert [axes.get_title("left") for axes in figure.axes] == [*variants]
-    assert [len(axes.lines) for axes in figure.axes] == [1, 3, 0, 2, 5]
-    assert len({axes.get_ylim() for axes in figure.axes}) == 1 and figure.axes[0].get_ylim()[0] < LEAST_KL
-    said = [axes.texts[0].get_text() for axes in figure.axes]
-    assert said == [
-        "30 nats at the end",
-        "30 nats at the end",
-        "no KL of levels was recorded",
-        *["30 nats at the end"] * 2,
-    ]
-    assert legend(figure) == ["1 x 1", "level 1", "level 2", "level 3", "level 4"] and is_drawn(figure)
-
-
 def test_levels_are_in_order_and_only_levels() -> None:
     rows = [{"step": 1.0, "kl_10": 1.0, "kl_2": 1.0, "kl_mean": 1.0, "kl": 3.0, "kl_3": math.nan}]
     assert level_columns(rows) == ["kl_2", "kl_10"]
@@ -389,8 +373,6 @@ def test_nothing_to_draw_is_refused() -> None:
     for draw in (coarse_to_fine_frames, kind_frames):
         with pytest.raises(ValueError, match="size=100: frames are 320 pixels wide or more"):
             draw(make_samples(), 100)
-    with pytest.raises(ValueError, match="no variants"):
-        level_kl_of_variants({})
     ladder = make_ladder()
     with pytest.raises(
         ValueError, match=r"reconstructions from 2 scales of shape \(2, 2, 20, 30\): expected \(3, 2, 20"

@@ -76,7 +76,7 @@ def test_each_head_comes_once_before_any_repeats(images: Tensor) -> None:
     method = heads(3).eval()
     with torch.no_grad():
         prediction = method(images)
-        assert sorted(prediction.draw_noise(6, seeded()).tolist()) == [0, 0, 1, 1, 2, 2]
+        assert sorted(prediction.draw_noise(6, seeded())[0].tolist()) == [0, 0, 1, 1, 2, 2]
         mixture = prediction.freeze(16)
         assert isinstance(mixture, MixtureSegmentation)
         assert mixture.num_components == 3
@@ -93,15 +93,15 @@ def vae() -> Image2ImageVAE:
 def test_the_prior_of_the_image2image_vae_is_standard_normal_whatever_the_image(images: Tensor) -> None:
     prediction = vae()(images)
     assert bool((prediction.prior.mean == 0).all()) and bool((prediction.prior.log_sigma == 0).all())
-    noise = prediction.draw_noise(7, seeded())
+    (noise,) = prediction.draw_noise(7, seeded())
     assert noise.shape == (7, B, 3)
-    assert torch.equal(prediction.latents(noise), noise)
+    assert torch.equal(prediction.latents((noise,))[0], noise)
 
 
 def test_its_latents_are_tiled_at_the_input(images: Tensor) -> None:
     method = vae()
     z = torch.randn(4, B, 3, generator=seeded())
-    got = method(images).decode(z)
+    got = method(images).decode([z])
     for number in range(4):
         for image in range(B):
             tiled = z[number, image].view(1, 3, 1, 1).expand(1, 3, H, W)

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from plurimask.data.worlds.lesions import lesion_source
 from plurimask.distribution import IGNORE
+from plurimask.method import TrainingStep
 from plurimask.methods import build_method
 from plurimask.methods.hierarchical_probabilistic_unet import HierarchicalProbabilisticUNet
 from plurimask.methods.presets import PRESETS
 from plurimask.nn.latent import Gaussian
 from plurimask.runs.plan import Plan
 from plurimask.runs.train import train_run
-from plurimask.training import keeper
+from plurimask.training import fit
 
 NAME = "hierarchical-probabilistic-unet"
 N, B, R, K, C, H, W = 5, 2, 3, 2, 4, 26, 19
@@ -82,7 +83,9 @@ def test_has_the_published_number_of_parameters_less_what_is_never_used() -> Non
     assert weights == released - after_last == 20_584_302
     used = [*method.prior_core.parameters(), *method.stitching_decoder.parameters()]
     assert sum(p.numel() for p in used) == 11_184_166  # to predict
-    assert method.latent_shapes((128, 128)) == [(1, 1, 1), (1, 2, 2), (1, 4, 4), (1, 8, 8)]
+    places = method.latent_places((128, 128))
+    assert [shape for shape, _ in places] == [(1, 1, 1), (1, 2, 2), (1, 4, 4), (1, 8, 8)]
+    assert [stride for _, stride in places] == [(128, 128), (64, 64), (32, 32), (16, 16)]
 
 
 def test_a_step_passes_each_core_once_whatever_the_number_of_raters(images: Tensor, labels: Tensor) -> None:
@@ -181,7 +184,7 @@ def test_latents_at_any_set_of_scales(dims: tuple[int, ...], blocks: str, images
     method = small(latent_dims=dims, blocks=blocks)
     prediction = method(images)
     sizes = [(4, 3), (7, 5), (13, 10), (26, 19)]
-    assert prediction.latent_shapes == [(d, *size) for d, size in zip(dims, sizes, strict=False) if d]
+    assert [part.shape for part in prediction.noise] == [(d, *size) for d, size in zip(dims, sizes, strict=False) if d]
     assert prediction.sample(N).shape == (N, B, H, W)
     method.loss(images, labels, seeded()).total.backward()
     unused = [key for key, p in method.named_parameters() if p.grad is None or not bool((p.grad != 0).any())]
@@ -196,7 +199,7 @@ def test_latents_of_noise_decode_to_what_the_noise_does(images: Tensor) -> None:
         prediction = small().eval()(images)
         noise = prediction.draw_noise(N, seeded())
         latents = prediction.latents(noise)
-        assert [tuple(z.shape) for z in latents] == [(N, B, *shape) for shape in prediction.latent_shapes]
+        assert [tuple(z.shape) for z in latents] == [(N, B, *part.shape) for part in prediction.noise]
         torch.testing.assert_close(prediction.decode(latents), prediction.logits(noise))
 
 
@@ -206,10 +209,10 @@ def test_levels_that_are_not_given_are_drawn_given_the_others(images: Tensor) ->
         noise = prediction.draw_noise(N, seeded(5))
         latents = prediction.latents(noise)
         for given in ([latents[0]], [latents[0], None, None], [None, latents[1]], [None, None, latents[2]]):
-            first, second = (prediction.decode(given, seeded(seed)) for seed in (5, 6))
+            first, second = (prediction.decode(given, prediction.draw_noise(N, seeded(seed))) for seed in (5, 6))
             assert not torch.equal(first, second)
         # the same noise at the other levels: given what it leads to anyway, nothing changes
-        torch.testing.assert_close(prediction.decode([latents[0]], seeded(5)), prediction.logits(noise))
+        torch.testing.assert_close(prediction.decode([latents[0]], noise), prediction.logits(noise))
         with pytest.raises(ValueError, match="at least one of them given"):
             prediction.decode([None, None])
         with pytest.raises(ValueError, match="same number of samples"):
@@ -242,7 +245,7 @@ def test_levels_held_at_the_prior_mean_do_not_vary(images: Tensor) -> None:
             assert float(latents[level].std(0).min()) > 0
             before = range(level)
             assert all(float(latents[k].std(0).max()) == 0 for k in before)
-        with pytest.raises(ValueError, match="levels"):
+        with pytest.raises(ValueError, match="normal parts"):
             prediction.sample(N, at_mean=(3,))
 
 
@@ -280,19 +283,20 @@ TRAINING: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_a_stopped_run_continues_lambda_and_its_average_to_the_digit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "CHECKPOINT_SECONDS", -1.0)  # a checkpoint after every step
+    monkeypatch.setattr(fit, "CHECKPOINT_SECONDS", -1.0)  # a checkpoint after every step
     source, plan = lesion_source(num_train=11, num_val=4, seed=1, size=36), Plan(NAME, settings=TRAINING, seed=2)
     train_run(plan, source, tmp_path / "whole")
     original, calls = HierarchicalProbabilisticUNet.after_step, []
 
-    def die(self: HierarchicalProbabilisticUNet) -> None:
+    def die(self: HierarchicalProbabilisticUNet, step: TrainingStep) -> None:
         calls.append(1)
         if len(calls) == 24:
             raise RuntimeError("power cut")
-        original(self)
+        original(self, step)
 
     monkeypatch.setattr(HierarchicalProbabilisticUNet, "after_step", die)
     with pytest.raises(RuntimeError, match="power cut"):

@@ -70,7 +70,7 @@ def dirichlet() -> Dirichlet:
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_every_backbone_learns_and_predicts(backbone: str, images: Tensor) -> None:
+def test_every_backbone_learns_and_predicts(backbone: str, images: Tensor, precision: str) -> None:
     method = built(**BACKBONES[backbone])
     labels = (images[:, :1] > 0).to(torch.uint8) * 3
     optimizer = torch.optim.Adam(method.parameter_groups(3e-3), lr=3e-3)
@@ -199,7 +199,7 @@ def test_statistics_are_asked_without_draws(images: Tensor) -> None:
 
 
 @pytest.mark.parametrize("backbone", ["unet", "deeplabv3plus"])
-def test_a_run_on_trapped_yeast(backbone: str, tmp_path: Path) -> None:
+def test_a_run_on_trapped_yeast(backbone: str, tmp_path: Path, precision: str) -> None:
     source = trap_source(6, 3, size=64)
     settings = {"channels": (4, 6), "backbone": backbone, "max_steps": 10, "batch_size": 2, "num_validations": 2}
     train_run(Plan(NAME, "small", settings, 0), source, tmp_path / "run")

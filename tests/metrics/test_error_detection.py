@@ -5,8 +5,9 @@ import pytest
 import torch
 from scipy import stats
 
-from plurimask.distribution import IGNORE, MixtureSegmentation, entropy
+from plurimask.distribution import IGNORE, entropy
 from plurimask.errors import InputError
+from plurimask.methods.m_heads import MultipleHypotheses
 from plurimask.metrics import (
     ErrorHistogram,
     ErrorHistograms,
@@ -68,7 +69,7 @@ def test_auroc_equals_that_by_ranks(spatial):
     bound = together / 2 / (len(right) * len(wrong))
     assert bound < 0.01
     assert abs(histogram.auroc() - exact) <= bound + 1e-12
-    row = evaluate_image(labels[:2], mean, labels, [1, 2]).errors
+    row = evaluate_image(labels[:2], mean, labels, [1, 2]).sums.errors
     assert torch.equal(row.entropy.right, histogram.right) and torch.equal(row.entropy.wrong, histogram.wrong)
     assert float(row.mutual_information.right.sum() + row.spread.wrong.sum()) == 0  # not given
 
@@ -97,9 +98,8 @@ def test_histograms_pool_and_take_probabilities_for_votes():
     votes = rater_votes(labels, 3)
     whole = error_histogram(mean, votes)
     parts = [error_histogram(mean[:, rows], votes[:, rows]) for rows in (slice(0, 4), slice(4, 9))]
-    pooled = parts[0].pooled(parts[1])
-    assert isinstance(pooled, ErrorHistogram)
-    assert torch.equal(pooled.right, whole.right) and torch.equal(pooled.wrong, whole.wrong)
+    assert torch.equal(parts[0].right + parts[1].right, whole.right)
+    assert torch.equal(parts[0].wrong + parts[1].wrong, whole.wrong)
     shares = error_histogram(mean, votes.double() / 4)
     torch.testing.assert_close(shares.wrong * 4, whole.wrong)
     assert shares.auroc() == pytest.approx(whole.auroc(), abs=1e-12)
@@ -108,7 +108,7 @@ def test_histograms_pool_and_take_probabilities_for_votes():
 def test_each_uncertainty_has_a_histogram_of_the_same_pairs():
     mean, labels, maps = random_mean(3, (9, 11)), random_maps(4, 3, (9, 11)), random_uncertainty((9, 11))
     labels[1, :4], labels[2] = IGNORE, IGNORE
-    found = evaluate_image(labels[:2], mean, labels, [1, 2], uncertainty=maps).errors
+    found = evaluate_image(labels[:2], mean, labels, [1, 2], uncertainty=maps).sums.errors
     best = mean.argmax(0)
     right = ((labels == best) & (labels != IGNORE)).sum(0)
     wrong = ((labels != best) & (labels != IGNORE)).sum(0)
@@ -127,7 +127,7 @@ def test_a_batch_is_its_images():
     for number, one in enumerate(together):
         own = PixelUncertainty(maps.mutual_information[number], maps.spread[number])
         alone = evaluate_image(labels[number], mean[number], labels[number], [1, 2], uncertainty=own)
-        assert torch.equal(one.errors.stacked(), alone.errors.stacked())
+        assert torch.equal(one.sums.errors.stacked(), alone.sums.errors.stacked())
 
 
 def test_histograms_are_one_tensor_and_back():
@@ -135,7 +135,7 @@ def test_histograms_are_one_tensor_and_back():
     found = error_histograms(torch.rand(6, 7), random_uncertainty((6, 7)), right, wrong)
     assert found.stacked().shape == (3, 2, NUM_ENTROPY_BINS)
     again = ErrorHistograms.from_stacked(found.stacked())
-    assert torch.equal(again.pooled(found).stacked(), 2 * found.stacked())
+    assert torch.equal(again.stacked(), found.stacked())
     assert torch.equal(again.spread.wrong, found.spread.wrong) and isinstance(again.entropy, ErrorHistogram)
 
 
@@ -147,27 +147,15 @@ def test_what_is_zero_everywhere_is_silent():
 
 
 def test_spread_is_the_mean_deviation_over_the_classes():
-    class Logits(MixtureSegmentation):
-        """Draws that are given."""
-
-        def __init__(self, scores):
-            self.scores = scores
-
-        logits_shape = property(lambda self: self.scores.shape[1:])
-        draw_elements = property(lambda self: self.scores[0].numel())
-
-        def logits(self, noise):
-            return self.scores[noise]
-
     scores = torch.randn(5, 2, 3, 4, 6, generator=torch.Generator().manual_seed(0))
-    mixture = MixtureSegmentation(Logits(scores), torch.arange(5))
+    mixture = MultipleHypotheses(scores).freeze(1)
     draws = scores.softmax(2).double()
     expected = sum(draws[:, :, k].std(0, correction=0) for k in range(3)) / 3
     found = class_spread(mixture.variance(), dim=1)
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-6)
     halves = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # the largest there is
     assert float(class_spread(halves.var(0, correction=0)[:, None], dim=0)) == 0.5
-    alone = MixtureSegmentation(Logits(scores[:1]), torch.arange(1))
+    alone = MultipleHypotheses(scores[:1]).freeze(1)
     assert not class_spread(alone.variance(), dim=1).any() and not alone.mutual_information().any()
 
 

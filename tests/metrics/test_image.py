@@ -97,8 +97,8 @@ def test_errors_say_what_is_wrong():
         evaluate_images(samples, probabilities, labels, [1], labels[:2])
     with pytest.raises(InputError, match="spatial shapes"):
         evaluate_images(samples, probabilities[..., :5], labels, [1])
-    with pytest.raises(InputError, match="uint8"):
-        evaluate_images(samples.long(), probabilities, labels, [1])
+    with pytest.raises(InputError, match="labels must be bool or class indices"):
+        evaluate_images(samples, probabilities, labels.float(), [1])
     with pytest.raises(InputError, match="labels hold class 4, but there are probabilities of 4"):
         evaluate_images(samples.clamp(max=3), probabilities[:, :4], labels, [1])
     with pytest.raises(InputError, match="counted_classes"):

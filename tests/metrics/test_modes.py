@@ -20,7 +20,7 @@ from plurimask.metrics import (
     overlap,
 )
 from plurimask.metrics.error_detection import bin_errors, error_histogram
-from plurimask.metrics.image_with_flips import evaluate_flipped_image
+from plurimask.metrics.image_with_modes import image_with_modes
 from plurimask.metrics.modes import (
     ModeDistances,
     flip_counts,
@@ -30,11 +30,16 @@ from plurimask.metrics.modes import (
     weighted_energy_distance,
     weighted_hungarian_iou,
 )
+from plurimask.metrics.scores import evaluated
 from plurimask.metrics.uncertainty import expected_dice, mean_entropy
 
 FLIPS = (Flip(3, 6, 8 / 17), Flip(0, 7, 4 / 17), Flip(4, 9, 0.35), Flip(1, 8, 0.6))
 NUM_CLASSES = 10  # of which 2 and 5 do not flip
 COUNTED = switchable_classes(FLIPS)
+
+
+def evaluate_flipped_image(*arguments, **given):
+    return evaluated(image_with_modes(*arguments, **given))
 
 
 def image(seed=0, spatial=(7, 9), present=(0, 1, 2, 3, 4, 5), num_samples=5):
@@ -167,7 +172,7 @@ def test_a_row_equals_the_enumeration(present):
     # The share of the modes, by weight, that call a pixel a class: what raters' votes are elsewhere.
     votes = torch.stack([((modes == c) * weights.view(-1, 1, 1)).sum(0) for c in range(NUM_CLASSES)])
     bins = calibration_bins(mean, votes, COUNTED)
-    for found, expected in zip(evaluation.calibration, bins, strict=True):
+    for found, expected in zip(evaluation.sums.calibration, bins, strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
     assert scores["ece"] == pytest.approx(bins.error(), abs=1e-8)
     log_p = [[-math.log(float(mean[value][p])) for value in range(NUM_CLASSES)] for p in np.ndindex(label.shape)]
@@ -177,13 +182,13 @@ def test_a_row_equals_the_enumeration(present):
         for number, p in enumerate(np.ndindex(label.shape))
         if int(mode[p]) != IGNORE
     )
-    assert evaluation.likelihood.total == pytest.approx(total, rel=1e-6)
-    assert evaluation.likelihood.num_labels == label.numel() - 4
+    assert evaluation.sums.likelihood.total == pytest.approx(total, rel=1e-6)
+    assert evaluation.sums.likelihood.num_labels == label.numel() - 4
     assert scores["nll"] == pytest.approx(total / (label.numel() - 4), rel=1e-6)
     histogram = error_histogram(mean, votes)
-    torch.testing.assert_close(evaluation.errors.entropy.right, histogram.right, rtol=0, atol=1e-5)
-    torch.testing.assert_close(evaluation.errors.entropy.wrong, histogram.wrong, rtol=0, atol=1e-5)
-    assert_counts_of_classes(evaluation.classes, single, modes, weights)
+    torch.testing.assert_close(evaluation.sums.errors.entropy.right, histogram.right, rtol=0, atol=1e-5)
+    torch.testing.assert_close(evaluation.sums.errors.entropy.wrong, histogram.wrong, rtol=0, atol=1e-5)
+    assert_counts_of_classes(evaluation.sums.classes, single, modes, weights)
     assert scores["expected_dice"] == expected_dice(samples, COUNTED, label != IGNORE)
     assert scores["mean_entropy"] == mean_entropy(entropy(mean, dim=0), label != IGNORE)
     assert scores["num_raters"] == 1
@@ -197,7 +202,7 @@ def test_errors_are_counted_by_each_uncertainty():
     samples, label, generator = image(seed=7)
     mean = torch.randn(NUM_CLASSES, *label.shape, generator=generator).mul(2).softmax(0)
     uncertainty = PixelUncertainty(*torch.rand(2, *label.shape, generator=generator))
-    found = evaluate_flipped_image(samples, mean, label, FLIPS, uncertainty=uncertainty).errors
+    found = evaluate_flipped_image(samples, mean, label, FLIPS, uncertainty=uncertainty).sums.errors
     modes, weights = every_mode(label)
     votes = torch.stack([((modes == c) * weights.view(-1, 1, 1)).sum(0) for c in range(NUM_CLASSES)])
     right = votes.gather(0, mean.argmax(0)[None])[0]
@@ -226,7 +231,7 @@ def test_images_without_such_a_class_are_left_out():
     assert totals["nll"] == pytest.approx(counted.scores["nll"])
     assert totals["ece"] == pytest.approx(counted.scores["ece"])
     assert totals["ged"] == pytest.approx(counted.scores["ged"])
-    expected = [None if math.isnan(value) else value for value in counted.classes.iou().tolist()]
+    expected = [None if math.isnan(value) else value for value in counted.sums.classes.iou().tolist()]
     assert totals["class_iou"] == expected
     unjudged = torch.full_like(label, IGNORE)
     assert math.isnan(evaluate_flipped_image(samples, mean, unjudged, FLIPS).scores["ged"])
@@ -273,8 +278,8 @@ def test_errors_say_what_is_wrong():
         evaluate_flipped_image(samples, mean[:, 1:], label, FLIPS)
     with pytest.raises(InputError, match="one map of the same size for each rater"):
         evaluate_flipped_image(samples, mean, label, FLIPS, label[1:])
-    with pytest.raises(InputError, match="uint8"):
-        sample_modes(samples.long(), label, FLIPS)
+    with pytest.raises(InputError, match="samples must be bool or class indices"):
+        sample_modes(samples.float(), label, FLIPS)
     with pytest.raises(InputError, match="class 9, the twin of class 4"):
         mode_distances(samples, torch.full_like(label, 9), FLIPS)
     with pytest.raises(InputError, match="no class flips"):

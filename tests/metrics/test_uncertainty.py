@@ -129,7 +129,7 @@ def test_objects_of_a_volume_and_of_nothing():
 
 def test_errors_say_what_is_wrong():
     mean = random_mean(3, (6, 7))
-    with pytest.raises(InputError, match="uint8"):
+    with pytest.raises(InputError, match="samples must be bool or class indices"):
         expected_dice(torch.zeros(2, 6, 7), [1])
     with pytest.raises(InputError, match="spatial shapes"):
         image_uncertainty(random_maps(2, 3, (6, 8)), mean, [1])

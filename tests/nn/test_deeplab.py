@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 
 from plurimask.nn.deeplab import DeepLabSettings, DeepLabV3Plus, Layers, Normalisation, StridedBlock, StridedEncoder
 from plurimask.nn.initialisation import initialise
+from plurimask.nn.moments import moment_network
 
 SMALL = DeepLabSettings((4, 6, 8, 10), rates=(1, 2), aspp_channels=12, low_level_channels=5, normalisation="batch")
 PLAIN = SMALL._replace(normalisation="none")
@@ -149,6 +151,53 @@ def test_residual_is_added_to_what_came_in() -> None:
     expected = (before + second(first(before).relu())).relu()
     torch.testing.assert_close(block(x), expected)
     torch.testing.assert_close(x, before, atol=0, rtol=0)
+
+
+def pointwise(module: nn.Module) -> list[nn.Conv2d]:
+    return [part for part in module.modules() if isinstance(part, nn.Conv2d) and part.kernel_size == (1, 1)]
+
+
+def test_no_pointwise_convolution_is_strided() -> None:
+    """Its backward pass writes outside its memory on processors without AVX-512 (torch 2.13)."""
+    network = DeepLabV3Plus(1, 2, SMALL._replace(separable=True, output_stride=8))
+    assert pointwise(network)
+    assert {conv.stride for conv in pointwise(network)} == {(1, 1)}
+
+
+@pytest.mark.parametrize("normalisation", ["none", "batch", "group"])
+def test_a_shortcut_is_the_strided_convolution(normalisation: Normalisation) -> None:
+    """In values, gradients and names: 8 channels, for which torch's strided one is sound, and odd sizes."""
+    torch.manual_seed(0)
+    ours = StridedBlock(8, 10, 2, (1, 1), Layers(normalisation, False, 2)).double()
+    strided = copy.deepcopy(ours)
+    (convolution,) = pointwise(strided.shortcut)
+    convolution.stride, strided.strides = (2, 2), (1, 1)
+    assert ours.state_dict().keys() == strided.state_dict().keys()
+    results = []
+    for block in (ours, strided):
+        x = torch.randn(2, 8, 17, 22, generator=torch.manual_seed(1)).double().requires_grad_()
+        out = block(x)
+        out.square().sum().backward()
+        assert x.grad is not None
+        results.append([out, x.grad, *[parameter.grad for parameter in block.parameters()], *block.buffers()])
+    for got, want in zip(*results, strict=True):
+        torch.testing.assert_close(got, want)
+    moments = [moment_network(block)(x.detach(), x.detach().square()) for block in (ours, strided)]
+    torch.testing.assert_close(*moments)
+
+
+@pytest.mark.parametrize("channels", [2, 4, 6])
+def test_a_narrow_block_trains_in_channels_last(channels: int) -> None:
+    """Many times: where memory is overwritten, one of them aborts."""
+    block = StridedBlock(channels, channels + 1, 2, (1, 1), Layers("none", False, 2)).to(
+        memory_format=torch.channels_last
+    )
+    for _ in range(20):
+        x = torch.randn(2, channels, 32, 32).contiguous(memory_format=torch.channels_last).requires_grad_()
+        block(x).square().sum().backward()
+        others = [torch.ones(size) for size in range(1, 400, 7)]
+        assert all(bool((one == 1).all()) for one in others)
+    assert all(parameter.grad is not None and bool(parameter.grad.isfinite().all()) for parameter in block.parameters())
 
 
 @pytest.mark.parametrize("normalisation", ["none", "batch", "group"])

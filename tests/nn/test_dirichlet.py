@@ -11,7 +11,8 @@ from scipy import special, stats
 from torch import Tensor
 
 from plurimask.distribution import IGNORE
-from plurimask.nn.dirichlet import Dirichlet, dirichlet_of, expected_log_share, log_gamma_draws, smoothed_targets
+from plurimask.nn.dirichlet import Dirichlet, dirichlet_of, expected_log_share, gamma_numbers, smoothed_targets
+from plurimask.nn.dirichlet import log_gamma_draws as draws_of
 from plurimask.nn.moments import Moments
 
 SHAPE = (2, 4, 3, 5)  # B, C, *spatial
@@ -20,6 +21,10 @@ TOTALS = [0.03, 0.7, 4.0, 300.0]
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def log_gamma_draws(log_shape: Tensor, generator: torch.Generator) -> Tensor:
+    return draws_of(log_shape, gamma_numbers(log_shape.shape, generator))
 
 
 def dirichlet(total: float, dtype: torch.dtype = torch.float64) -> Dirichlet:

@@ -65,7 +65,8 @@ def test_many_passes_give_what_single_passes_give(
         prediction = method(images)
         noise = prediction.draw_noise(N, seeded())
         together = prediction.logits(noise)
-        drawn = prediction.masks(noise)
+        drawn = prediction.expand(noise)
+        assert torch.equal(prediction.logits(drawn), together)
         assert [mask.shape[2:] for mask in drawn] == [tuple(s) for s in method.mask_shapes(torch.Size(size))]
         for number in range(N):
             masks = [mask[number].expand(B, -1, -1, -1) for mask in drawn]
@@ -99,7 +100,7 @@ def test_the_preset_bbbc010_has_the_published_number_of_parameters(name: str) ->
 def test_a_seed_keeps_the_masks_across_images_of_one_size() -> None:
     method = build_method("dropout-unet", image_channels=1, num_classes=2, channels=(4, 5, 6)).eval()
     first, second = (method(torch.randn(count, 1, 24, 40)) for count in (1, 3))
-    pairs = zip(first.masks(first.draw_noise(4, seeded(7))), second.masks(second.draw_noise(4, seeded(7))), strict=True)
+    pairs = zip(*(one.expand(one.draw_noise(4, seeded(7))) for one in (first, second)), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
-    masks = first.masks(first.draw_noise(4, seeded(8)))
+    masks = first.expand(first.draw_noise(4, seeded(8)))
     assert not torch.equal(masks[0][0], masks[0][1])

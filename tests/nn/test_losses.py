@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from plurimask.distribution import IGNORE
-from plurimask.nn.losses import judgements, maps_of_raters, one_hot, summed_cross_entropy
+from plurimask.nn.losses import judgements, maps_of_raters, one_hot, summed_cross_entropy, with_labels
 
 B, R, C, H, W = 3, 4, 5, 6, 7
 
@@ -59,3 +59,10 @@ def test_summed_cross_entropy_counts_judged_pixels_once() -> None:
 def test_one_hot_is_zero_where_ignored() -> None:
     labels = torch.tensor([[0, 2, IGNORE]], dtype=torch.uint8)
     assert one_hot(labels, 3)[0].T.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
+
+
+def test_a_posterior_is_given_halves_of_both_signs_and_zeros_where_nobody_judged() -> None:
+    images, labels = torch.randn(1, 2, 1, 3), torch.tensor([[[0, 2, IGNORE]]], dtype=torch.uint8)
+    given = with_labels(images, labels, 3)
+    assert torch.equal(given[:, :2], images)
+    assert given[0, 2:, 0].T.tolist() == [[0.5, -0.5, -0.5], [-0.5, -0.5, 0.5], [0, 0, 0]]

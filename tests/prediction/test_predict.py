@@ -21,6 +21,8 @@ from plurimask.methods import build_method
 from plurimask.prediction.files import predict, write_predictions
 from plurimask.prediction.predict import Sampling
 
+pytestmark = pytest.mark.usefixtures("precision")
+
 HEIGHT, WIDTH = 28, 36
 MAPS = ("mean", "entropy", "mutual_information", "variance")
 

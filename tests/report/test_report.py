@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from plurimask.data.preprocessing import Preprocessing
 from plurimask.errors import InputError
 from plurimask.flips import Flip
 from plurimask.methods import build_method
+from plurimask.metrics.table import row_of
 from plurimask.prediction.predict import Sampling
 from plurimask.report.content import collect_report, evenly_spread
 from plurimask.report.figures import report_figures
@@ -26,7 +28,7 @@ from plurimask.runs.record import RunRecord
 from plurimask.training.config import TrainingConfig
 
 HEIGHT, WIDTH, NUM_IMAGES = 32, 40, 5
-SAMPLING = Sampling(num_samples=3, seed=1, batch_size=2)  # samples of some image differ
+SAMPLING = Sampling(num_samples=3, seed=1, batch_size=2)
 METRICS = "step,minutes,learning_rate,loss,kl,val_ged\n10,0.5,0.001,9.5,1.5,\n20,1.25,0.001,7.5,1.25,0.75\n"
 
 
@@ -69,6 +71,9 @@ def make_run(
     method = build_method(
         method_name, channels=(4, 6), convs_per_scale=1, image_channels=2, num_classes=about.num_classes
     )
+    with torch.no_grad():  # larger weights: with initial ones, samples hardly differ
+        for parameter in method.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape))
     record = RunRecord(
         method=method_name,
         preset="small",
@@ -124,7 +129,7 @@ def test_the_report_holds_the_figures_of_the_evaluation(tmp_path: Path) -> None:
         "reconstruction_iou",
         "reconstruction_iou_marked",
     ):
-        assert f">{totals[name]:.4f}<" in page, name
+        assert f">{totals[name]:.{row_of(name).digits}f}<" in page, name
     assert f">{totals['subset_b']['ged']:.4f}<" in page and "Subset B" in page
     assert "Kohl et al." in page and "20 steps, 1.2 minutes" in page and "my-run" in page
     assert f"<td>{totals['class_iou'][0]:.4f}</td>" in page
@@ -154,7 +159,7 @@ def test_one_rater_has_no_oracle_and_a_run_may_have_no_metrics(tmp_path: Path) -
     assert page.count("data:image/png") == 10
 
 
-def test_the_samples_shown_are_those_evaluated(tmp_path: Path) -> None:
+def test_the_samples_shown_are_those_evaluated(tmp_path: Path, precision: str) -> None:
     source = make_source()
     run = make_run(tmp_path / "run", source)
     content = collect_report(run, source, sampling=SAMPLING)
@@ -171,6 +176,24 @@ def test_the_samples_shown_are_those_evaluated(tmp_path: Path) -> None:
     assert (twin.samples == row.samples).mean() > 0.999
 
 
+def test_each_image_enters_the_network_once(tmp_path: Path) -> None:
+    source = make_source()
+    run = make_run(tmp_path / "run", source)
+    entered: Counter[str] = Counter()
+    names = {bytes(example.image.numpy()): example.name for example in map(source.splits["val"].__getitem__, range(5))}
+
+    def count(_: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        entered.update(names[bytes(image.contiguous().numpy())] for image in arguments[0])
+
+    run.method.register_forward_pre_hook(count)
+    content = collect_report(run, source, sampling=SAMPLING)
+    report_figures(content)
+    assert len(content.errors) == NUM_IMAGES and content.plane is not None
+    assert sorted(entered.values())[:-1] == [1] * (NUM_IMAGES - 1)
+    ((walked, times),) = entered.most_common(1)
+    assert walked == content.spread[NUM_IMAGES // 2].name and times <= 3  # once more for its latents, and for scales
+
+
 def test_fewer_images_and_further_sections(tmp_path: Path) -> None:
     source = make_source()
     run = make_run(tmp_path / "run", source)
@@ -182,7 +205,7 @@ def test_fewer_images_and_further_sections(tmp_path: Path) -> None:
     assert "Known &lt;truth&gt;" in page and "None drawn." in page
 
 
-def test_uncertainty_is_shown_beside_the_errors(tmp_path: Path) -> None:
+def test_uncertainty_is_shown_beside_the_errors(tmp_path: Path, precision: str) -> None:
     source = make_source()
     content = collect_report(make_run(tmp_path / "run", source), source, sampling=SAMPLING)
     assert [row.name for row in content.errors] == [row.name for row in content.spread]
@@ -193,6 +216,7 @@ def test_uncertainty_is_shown_beside_the_errors(tmp_path: Path) -> None:
     assert (row.mutual_information <= row.entropy + 1e-6).all()
     page = build_report(content)
     assert f"<b>{content.evaluation.totals['error_auroc']:.3f}</b>" in page
+    assert len({row["expected_dice"] for row in content.evaluation.rows}) > 1
     assert "ordered by their expected Dice" in page
     assert "standard deviation of a class's probability over the samples: the same for both classes." in page
     assert {"class-uncertainty", "sparsification"} <= report_figures(content).keys()

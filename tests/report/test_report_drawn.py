@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from street_tree import write_cityscapes
 
 from plurimask import Plan, load_run, open_data, train_run
-from plurimask.data.worlds.streets import street_source, write_cityscapes
+from plurimask.data.worlds.streets import street_source
 from plurimask.distribution import most_likely
 from plurimask.evaluation.evaluate import ExampleView
 from plurimask.flips import mode_table
@@ -42,7 +43,7 @@ def test_the_plane_is_decoded_around_the_middle_of_the_prior(method: str, lesion
     images = view.preprocessing.image(example.image)[None]
     with torch.inference_mode(), fast_precision(images.device):
         prediction = run.method(images)
-        middle = most_likely(prediction.decode(prediction.prior.mean[None]))[0, 0]
+        middle = most_likely(prediction.decode([prediction.prior.mean[None]]))[0, 0]
         posterior = run.method.posterior(images, example.labels[2:3])
     assert (plane.grid[4, 4] == middle.numpy()).mean() > 0.99
     sigma = prediction.prior.log_sigma.exp()[0].float()
@@ -54,7 +55,7 @@ def test_the_plane_is_decoded_around_the_middle_of_the_prior(method: str, lesion
     corner[axes[0]] += WALK[-1] * sigma[axes[0]]
     corner[axes[1]] += WALK[0] * sigma[axes[1]]
     with torch.inference_mode(), fast_precision(images.device):
-        decoded = most_likely(prediction.decode(corner[None, None]))[0, 0]
+        decoded = most_likely(prediction.decode([corner[None, None]]))[0, 0]
     assert (plane.grid[0, 8] == decoded.numpy()).mean() > 0.99
 
 

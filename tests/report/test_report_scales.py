@@ -78,6 +78,7 @@ def test_other_methods_have_no_scales(lesion_folder: Path, tmp_path: Path) -> No
     assert draw_scales(run, view, 0, seed=0) is None
 
 
+@pytest.mark.slow
 def test_figures_and_animations_are_written(
     lesion_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,14 +11,15 @@ import torch
 from plurimask import Plan, load_run, open_data, train_run
 from plurimask.commands.main import main
 from plurimask.data.preprocessing import Preprocessing
-from plurimask.distribution import Generators, MixtureSegmentation
+from plurimask.distribution import MixtureSegmentation
 from plurimask.errors import InputError
 from plurimask.method import SegmentationMethod
 from plurimask.methods import build_method
+from plurimask.noise import Generators
 from plurimask.runs.combine import combine_runs
 from plurimask.training.batches import TrainingBatches, TrainingData
+from plurimask.training.checkpoint import TrainingJob
 from plurimask.training.config import TrainingConfig
-from plurimask.training.keeper import TrainingJob
 from plurimask.training.log import read_metrics
 from plurimask.training.members import fit_parts, shared_budget
 
@@ -94,7 +95,7 @@ def test_an_ensemble_of_deterministic_members_is_a_mixture_with_exact_weights() 
     with torch.no_grad():
         prediction = method(images)
         mixture = prediction.freeze(16)
-        parts = [member(images).mean() for member in method.parts()]
+        parts = [member(images).freeze(1).mean() for member in method.parts()]
         assert isinstance(mixture, MixtureSegmentation)
         assert mixture.num_components == 4
         torch.testing.assert_close(mixture.weights, torch.tensor([1 / 2, 1 / 6, 1 / 6, 1 / 6]))
@@ -113,7 +114,7 @@ def test_stochastic_members_take_turns_and_draw_anew() -> None:
         noise = prediction.draw_noise(9, source)
         assert sorted(noise[0].tolist()) == sorted([0, 1, 2] * 3)
         logits = prediction.logits(noise)
-        unet = method.parts()[0](images).logits(torch.zeros(1, 1))[0]
+        unet = method.parts()[0](images).freeze(1).base.table
         for number, who in enumerate(noise[0].tolist()):
             same = torch.equal(logits[number], unet)
             assert same == (who == 0)
@@ -124,7 +125,10 @@ def test_runs_join_to_their_ensemble(folder: Path, lesion_folder: Path, tmp_path
     run = load_run(tmp_path / "e")
     images = torch.randn(2, 1, 36, 36)
     with torch.no_grad():
-        joined, alone = run.method.parts()[1](images).mean(), load_run(folder / "b").method(images).mean()
+        joined, alone = (
+            run.method.parts()[1](images).freeze(1).mean(),
+            load_run(folder / "b").method(images).freeze(1).mean(),
+        )
     assert torch.equal(joined, alone)
     combine_runs([tmp_path / "e", folder / "a"], tmp_path / "more")
     assert len(load_run(tmp_path / "more").method.parts()) == 4

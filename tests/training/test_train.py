@@ -17,14 +17,15 @@ from safetensors.torch import load_file
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.data.worlds.lesions import lesion_source
 from plurimask.errors import InputError
+from plurimask.method import TrainingStep
 from plurimask.methods.probabilistic_unet import ProbabilisticUNet
 from plurimask.runs.load import load_run
 from plurimask.runs.plan import Plan
 from plurimask.runs.record import read_record
 from plurimask.runs.train import train_run
-from plurimask.training import keeper
-from plurimask.training.adapter import moving_average
+from plurimask.training import fit
 from plurimask.training.batches import TrainingBatches, TrainingData
+from plurimask.training.checkpoint import TrainingJob
 from plurimask.training.config import TrainingConfig
 
 TINY: dict[str, Any] = {
@@ -47,7 +48,7 @@ def metrics(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_a_run_holds_what_is_needed_to_use_it(source: Any, tmp_path: Path) -> None:
+def test_a_run_holds_what_is_needed_to_use_it(source: Any, tmp_path: Path, precision: str) -> None:
     outcome = train_run(Plan("probabilistic-unet", settings=TINY, seed=4), source, tmp_path / "run")
     assert outcome["steps"] == 12
     assert not outcome["stopped"]
@@ -70,14 +71,14 @@ def test_a_run_holds_what_is_needed_to_use_it(source: Any, tmp_path: Path) -> No
 def test_a_killed_run_continues_as_if_nothing_had_happened(
     source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ema_decay: float | None
 ) -> None:
-    monkeypatch.setattr(keeper, "CHECKPOINT_SECONDS", -1.0)  # a checkpoint after every step
+    monkeypatch.setattr(fit, "CHECKPOINT_SECONDS", -1.0)  # a checkpoint after every step
     plan = Plan("probabilistic-unet", settings={**TINY, "ema_decay": ema_decay}, seed=2)
     train_run(plan, source, tmp_path / "whole")
 
     original = ProbabilisticUNet.after_step
     calls = []
 
-    def die(self: ProbabilisticUNet) -> None:
+    def die(self: ProbabilisticUNet, step: TrainingStep) -> None:
         calls.append(1)
         if len(calls) == 8:
             raise RuntimeError("power cut")
@@ -168,9 +169,7 @@ def test_early_stopping_ends_a_training_that_does_not_improve(
 
 def test_minutes_end_a_training_and_lead_the_learning_rate(source: Any, tmp_path: Path) -> None:
     settings = {**TINY, "max_steps": None, "max_minutes": 0.03, "num_validations": 1}
-    start = time.monotonic()
     outcome = train_run(Plan("unet", settings=settings), source, tmp_path / "run")
-    assert time.monotonic() - start < 30
     assert outcome["minutes"] >= 0.03
     rates = [float(row["learning_rate"]) for row in metrics(tmp_path / "run")]
     assert rates[-1] < 0.1 * max(rates)
@@ -183,15 +182,33 @@ def test_training_without_validation_images_keeps_the_last_weights(source: Any, 
     assert load_run(tmp_path / "run").method(torch.zeros(1, 1, 20, 14)).sample(2).shape == (2, 1, 20, 14)
 
 
-def test_the_moving_average_forgets_the_first_weights() -> None:
-    averaged = [torch.zeros(2), torch.tensor(0)]
-    for step in range(1, 40):
-        moving_average(0.9)(averaged, [torch.ones(2), torch.tensor(step)], step)
-    memory = 1.0
-    for step in range(1, 40):
-        memory *= min(0.9, (1 + step) / (10 + step))
-    torch.testing.assert_close(averaged[0], torch.full((2,), 1 - memory))
-    assert int(averaged[1]) == 39
+def test_the_moving_average_forgets_the_first_weights(source: Any, tmp_path: Path) -> None:
+    """Against the weights after each step, averaged by hand; counters are the last."""
+    weights: list[dict[str, torch.Tensor]] = []
+
+    class Watched(ProbabilisticUNet):
+        def __init__(self, config: ProbabilisticUNet.Config) -> None:
+            super().__init__(config)
+            self.register_buffer("num_steps", torch.tensor(0))
+
+        def after_step(self, step: TrainingStep) -> None:
+            self.num_steps += 1
+            weights.append({name: value.clone() for name, value in self.state_dict().items()})
+
+    method = Watched(ProbabilisticUNet.Config(channels=(4, 5)))
+    data = TrainingData(source.splits["train"], None, Preprocessing(mean=(0.0,), std=(1.0,)), (1,))
+    settings: dict[str, Any] = {"schedule": "piecewise", "drops": ((0.99, 0.5),), "warmup_steps": 0}  # a constant rate
+    config = TrainingConfig(max_steps=30, batch_size=2, ema_decay=0.7, num_validations=1, **settings)
+    fit.fit(method, data, config, TrainingJob(tmp_path))
+    mean = weights[0]
+    for step, now in enumerate(weights[1:], start=1):
+        decay = min(0.7, (1 + step) / (10 + step))
+        mean = {name: decay * mean[name] + (1 - decay) * value for name, value in now.items()}
+    kept = load_file(tmp_path / "weights.safetensors")
+    assert int(kept.pop("num_steps")) == 30
+    for name, value in kept.items():
+        torch.testing.assert_close(value, mean[name], msg=name)
+    assert any(float((value - weights[-1][name]).abs().max()) > 1e-3 for name, value in kept.items())
 
 
 def test_learning_rate_schedules() -> None:
@@ -218,7 +235,7 @@ def test_an_epoch_is_a_permutation_shared_out_among_processes(source: Any) -> No
     assert seen[:11] != seen[11:22]
 
 
-COMMAND = [sys.executable, "-m", "plurimask.commands.main", "train"]
+COMMAND = [sys.executable, "-m", "plurimask", "train"]
 LONG = "--method unet --channels 6 8 --batch-size 3 --max-steps 400 --num-validations 200 --validation-images 2"
 
 
@@ -227,14 +244,13 @@ def started(folder: Path, out: Path) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [*COMMAND, str(folder), *LONG.split(), "--out", str(out)], stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 120
     while not (out / "checkpoints" / "last.ckpt").exists():
         assert process.poll() is None, process.stderr.read() if process.stderr else ""
-        assert time.monotonic() < deadline
         time.sleep(0.05)
     return process
 
 
+@pytest.mark.slow
 def test_sigkill_and_resume(lesion_folder: Path, tmp_path: Path) -> None:
     process = started(lesion_folder, tmp_path / "run")
     process.kill()
@@ -255,10 +271,11 @@ def test_sigkill_and_resume(lesion_folder: Path, tmp_path: Path) -> None:
     assert sum(row["val_ged"] != "" for row in metrics(tmp_path / "run")) == 200
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_says_where(lesion_folder: Path, tmp_path: Path) -> None:
     process = started(lesion_folder, tmp_path / "run")
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate()
     assert process.returncode == 130
     assert "saved in" in errors
     assert "--resume" in errors
@@ -266,6 +283,7 @@ def test_ctrl_c_saves_and_says_where(lesion_folder: Path, tmp_path: Path) -> Non
     assert torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["step"] < 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "own"),
     [("probabilistic-unet", "--channels 6 8"), ("hierarchical-probabilistic-unet", "--channels 6 8 --latent-dims 1")],
@@ -273,10 +291,46 @@ def test_ctrl_c_saves_and_says_where(lesion_folder: Path, tmp_path: Path) -> Non
 def test_two_processes_train_one_model(lesion_folder: Path, tmp_path: Path, method: str, own: str) -> None:
     arguments = f"--method {method} {own} --batch-size 2 --max-steps 6 --num-validations 2"
     more = ["--devices", "2", "--accelerator", "cpu", "--out", str(tmp_path / "run")]
-    done = subprocess.run(
-        [*COMMAND, str(lesion_folder), *arguments.split(), *more], capture_output=True, text=True, timeout=200
-    )
+    done = subprocess.run([*COMMAND, str(lesion_folder), *arguments.split(), *more], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert read_record(tmp_path / "run").method == method
     assert sum(row["val_ged"] != "" for row in metrics(tmp_path / "run")) == 2
     assert load_run(tmp_path / "run").method(torch.zeros(1, 1, 20, 14)).sample(2).shape == (2, 1, 20, 14)
+
+
+TWO = """
+import sys
+from pathlib import Path
+
+import torch
+
+from plurimask import Hardware, Plan, open_data, train_run
+from plurimask.methods.probabilistic_unet import ProbabilisticUNet
+
+folder, out = map(Path, sys.argv[1:])
+
+
+def after_step(self, step):
+    rank = torch.distributed.get_rank()
+    torch.save({"weights": self.state_dict(), "draw": step.generator.get_state()}, out / f"{rank}-{step.index}.pt")
+
+
+ProbabilisticUNet.after_step = after_step
+settings = {"channels": (4, 6), "batch_size": 2, "max_steps": 3, "num_validations": 1, "warmup_steps": 0}
+train_run(Plan("probabilistic-unet", settings=settings), open_data(folder), out / "run", hardware=Hardware("cpu", 2))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_draw_differently_and_make_the_same_step(lesion_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "two.py").write_text(TWO)
+    command = [sys.executable, str(tmp_path / "two.py"), str(lesion_folder), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for step in range(3):
+        one, other = (torch.load(tmp_path / f"{rank}-{step}.pt") for rank in range(2))
+        assert not torch.equal(one["draw"], other["draw"])
+        for name, value in one["weights"].items():
+            assert torch.equal(value, other["weights"][name]), name
+    first, last = (torch.load(tmp_path / f"0-{step}.pt")["weights"] for step in (0, 2))
+    assert any(not torch.equal(first[name], last[name]) for name in first)

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
+from pydantic import Field
 
-from plurimask.commands.parsing import console, parse
-
-DESCRIPTION = "Join runs that were trained apart to one run, their ensemble: of one method or of several."
+from plurimask.commands.parsing import POSITIONAL, Options, console, parse
 
 
-@dataclass(frozen=True)
-class CombineOptions:
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Run folders, at least two, trained on the same data."""
-    out: Path
-    """The run folder to write; it needs the others no more."""
-    overwrite: bool = False
-    """Replace the run in --out."""
+class CombineOptions(Options):
+    """Join runs that were trained apart to one run, their ensemble: of one method or of several."""
+
+    runs: Annotated[tuple[Path, ...], POSITIONAL] = Field(description="run folders, at least two, of the same data")
+    out: Path = Field(description="the run folder to write; it needs the others no more")
+    overwrite: bool = Field(False, description="replace the run in --out")
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(CombineOptions, arguments, "combine", DESCRIPTION)
+    options = parse(CombineOptions, arguments, "combine")
 
     from plurimask.runs.combine import combine_runs
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import tyro
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import Field
 from rich.console import Console
 from rich.progress import Progress
 
-from plurimask.commands.parsing import console, parse
-from plurimask.commands.settings import given_settings, read_settings
+from plurimask.commands.parsing import Data, Flips, Group, Options, PatientGroup, Split, console, read
+from plurimask.commands.settings import read_settings
 from plurimask.errors import InputError, unknown_name
 from plurimask.files import clear, refuse_existing
 from plurimask.methods.presets import DEFAULT_PRESET
@@ -22,19 +21,14 @@ if TYPE_CHECKING:
     from plurimask.compare.contenders import Contender
     from plurimask.data import DataSource
 
-DESCRIPTION = (
-    "Train several methods on DATA with one budget each, or take runs that are there, evaluate all on the same images "
-    "with the same seed, and write a table, figures and a page with every image. Interrupted, the same command "
-    "continues. The settings of the training follow the general options."
-)
 
+class CompareOptions(Options):
+    """Train several methods on DATA with one budget each, or take runs that are there, evaluate all on the same
+    images with the same seed, and write a table, figures and a page with every image. Interrupted, the same
+    command continues. The settings of the training follow the general options.
+    """
 
-class CompareOptions(BaseModel):
-    """The options that are not settings of the training."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    data: Annotated[Path, tyro.conf.Positional] = Field(description="folder of images and masks, or .npz")
+    data: Data
     out: Path = Field(description="the folder to write; what an interrupted call left there is continued")
     methods: tuple[str, ...] = Field((), description="what to train; `plurimask methods` lists them")
     runs: tuple[Path, ...] = Field((), description="run folders to compare beside them")
@@ -42,25 +36,20 @@ class CompareOptions(BaseModel):
     config: Path | None = Field(
         None, description="YAML file of settings for all, and by the name of a method for that one"
     )
-    split: str = Field("val", description="which part of the data is evaluated")
+    split: Split = "val"
     samples: int = Field(16, ge=2, description="samples per image")
     seed: int = Field(0, ge=0, description="of the trainings and of the samples")
-    group: str | None = Field(None, description="regular expression for the patient in a name, for drawing the split")
-    flips: tuple[str, ...] | None = Field(
-        None, description="classes that turn into a twin at random: CLASS=PROBABILITY ..., street or none"
-    )
+    group: PatientGroup = None
+    flips: Flips = None
     overwrite: bool = Field(False, description="replace the comparison in --out")
 
 
 def main(arguments: Sequence[str]) -> int:
-    definitions: dict[str, Any] = {
-        name: (field.annotation, Field(field.default, description=field.description))
-        for name, field in TrainingConfig.model_fields.items()
-    }
-    parsed = parse(create_model("Options", __base__=CompareOptions, **definitions), arguments, "compare", DESCRIPTION)
-    settings = given_settings({name: getattr(parsed, name) for name in TrainingConfig.model_fields}, arguments)
-    options = CompareOptions(**{name: getattr(parsed, name) for name in CompareOptions.model_fields})
-    return _compare(options, settings)
+    general, training = CompareOptions.model_fields, TrainingConfig.model_fields
+    group = Group("settings of the training", training, dict.fromkeys(training, "the preset's"))
+    given = read(CompareOptions, [group], arguments, "compare")
+    options = CompareOptions(**{name: given.pop(name) for name in general if name in given})
+    return _compare(options, given)
 
 
 def _compare(options: CompareOptions, settings: dict[str, Any]) -> int:
@@ -97,28 +86,31 @@ def _compare(options: CompareOptions, settings: dict[str, Any]) -> int:
 
 def _contenders(options: CompareOptions, settings: dict[str, Any]) -> list[Contender]:
     from plurimask.compare.contenders import Contender
-    from plurimask.methods import METHODS, find_method
-    from plurimask.runs.plan import Plan, resolve, settings_for
+    from plurimask.methods import METHODS, find_method, method_names
+    from plurimask.runs.plan import Plan, merged, resolve, settings_for
 
     if not options.methods and not options.runs:
         raise InputError("nothing to compare: name --methods to train, or --runs that are there")
     file = read_settings(options.config) if options.config else {}
-    methods = {name.replace("_", "-"): value for name, value in file.items() if name.replace("_", "-") in METHODS}
-    common = {name: value for name, value in file.items() if name.replace("_", "-") not in METHODS}
-    everything = set(TrainingConfig.model_fields).union(*(find_method(m).Config.model_fields for m in METHODS))
-    for name in common:
-        if name not in everything:
-            raise unknown_name(f"setting or method in {options.config}", name, everything | set(METHODS))
+    names = {name.replace("-", "_"): name for name in (*method_names(), *options.methods)}
+    methods = {names[key]: value for key, value in file.items() if key in names}
+    common = {key: value for key, value in file.items() if key not in names}
+    known = set(TrainingConfig.model_fields)
+    for name in (*METHODS, *options.methods, *common.get("members", ())):
+        known |= set(find_method(name).Config.model_fields)
+    for key in common:
+        if key not in known:
+            raise unknown_name(f"setting or method in {options.config}", key, {*known, *names.values()})
     contenders = []
     for method in dict.fromkeys(options.methods):
-        own = {**settings_for(method, common), **methods.get(method, {}), **settings}
+        own = merged(merged(settings_for(method, common), methods.get(method, {})), settings)
         plan = Plan(method, options.preset, own, options.seed, options.group)
         resolve(plan)
-        contenders.append(Contender(method, plan))
+        contenders.append(Contender(method.rpartition(":")[2], plan))
     contenders += [Contender(run.name, run=run) for run in options.runs]
-    names = [contender.name for contender in contenders]
-    for name in names:
-        if names.count(name) > 1:
+    called = [contender.name for contender in contenders]
+    for name in called:
+        if called.count(name) > 1:
             raise InputError(f"two of the compared are called {name!r}: rename a run's folder")
     return contenders
 
@@ -141,7 +133,7 @@ def _open(options: CompareOptions) -> DataSource:
 
 
 class Bars:
-    """A line for each stage, and a bar where the number of images is known. Follows `plurimask.compare.Watcher`."""
+    """A line for each stage, and a bar where the number of images is known. Follows `contenders.Watcher`."""
 
     def __init__(self, say: Console) -> None:
         self.say, self.progress = say, Progress(console=say, transient=True)

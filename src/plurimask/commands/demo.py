@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from plurimask.commands.parsing import console, parse
+from pydantic import Field
+
+from plurimask.commands.parsing import Options, console, parse
 from plurimask.errors import InputError
 from plurimask.files import clear, refuse_existing
 
-DESCRIPTION = "Train on a built-in world whose truth is known, and show how the samples compare with it."
 LEFT_BEHIND = ("data", "run", "report.html", "truth.json")
 
 
-@dataclass(frozen=True)
-class DemoOptions:
-    out: Path
-    """Folder to write."""
-    minutes: float = 3.5
-    """Minutes of training."""
-    seed: int = 0
-    """Of the world and of the training."""
-    overwrite: bool = False
-    """Replace an earlier demo in --out."""
+class DemoOptions(Options):
+    """Train on a built-in world whose truth is known, and show how the samples compare with it."""
+
+    out: Path = Field(description="folder to write")
+    minutes: float = Field(3.5, description="minutes of training")
+    seed: int = Field(0, description="of the world and of the training")
+    overwrite: bool = Field(False, description="replace an earlier demo in --out")
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(DemoOptions, arguments, "demo", DESCRIPTION)
+    options = parse(DemoOptions, arguments, "demo")
     refuse_existing(options.out, "files", options.overwrite)
 
     from plurimask.commands.demo_world import demo, is_demo

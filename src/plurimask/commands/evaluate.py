@@ -3,48 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
+from pydantic import Field
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from plurimask.commands.parsing import parse
+from plurimask.commands.parsing import Data, Options, RunFolder, Split, parse
 from plurimask.errors import InputError
 from plurimask.files import refuse_existing
 from plurimask.version import __version__
 
-DESCRIPTION = "Draw samples for every image of a split of DATA and compare them with its raters."
 
-_OF_CLASSES = {"class_dice": "Dice", "class_iou": "IoU"}
+class EvaluateOptions(Options):
+    """Draw samples for every image of a split of DATA and compare them with its raters."""
 
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run folder that `plurimask train` wrote."""
-    data: Annotated[Path, tyro.conf.Positional]
-    """Folder of images and masks, or .npz."""
-    split: str = "val"
-    """Which part of the data."""
-    samples: int = 16
-    """Samples per image. Scores at different numbers of samples must not be compared."""
-    seed: int = 0
-    """Of the samples."""
-    batch_size: int = 16
-    """Images at once; the result does not depend on it."""
-    out: Path | None = None
-    """JSON file to write; a CSV with a row per image goes beside it."""
-    overwrite: bool = False
-    """Replace the files of --out."""
+    run: RunFolder
+    data: Data
+    split: Split = "val"
+    samples: int = Field(
+        16, description="samples per image; scores at different numbers of samples must not be compared"
+    )
+    seed: int = Field(0, description="of the samples")
+    batch_size: int = Field(16, description="images at once; the result does not depend on it")
+    out: Path | None = Field(None, description="JSON file to write; a CSV with a row per image goes beside it")
+    overwrite: bool = Field(False, description="replace the files of --out")
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(EvaluateOptions, arguments, "evaluate", DESCRIPTION)
+    options = parse(EvaluateOptions, arguments, "evaluate")
     if options.out is not None:
         if options.out.suffix.lower() != ".json":
             raise InputError(f"--out {options.out}: expected a name that ends with .json")
@@ -104,28 +94,34 @@ def _evaluate(options: EvaluateOptions) -> None:
 
 
 def _table(totals: dict[str, Any], num_samples: int) -> Table:
-    subset = totals.get("subset_b")
+    from plurimask.metrics.table import TABLE
+
+    subset, digits = totals.get("subset_b"), {row.key: row.digits for row in TABLE}
     table = Table(title=f"{totals['num_images']} images, {num_samples} samples each", title_justify="left")
     table.add_column("figure")
     table.add_column("all images", justify="right")
     if subset:
         table.add_column(f"all raters marked something ({subset['num_images']})", justify="right")
     for name, value in totals.items():
-        if name in ("num_images", "subset_b", *_OF_CLASSES) or (name == "num_undefined" and not value):
+        if isinstance(value, list | dict) or name == "num_images" or (name == "num_undefined" and not value):
             continue
-        table.add_row(name, _number(value), *([_number(subset[name])] if subset else []))
+        shown = [value, subset[name]] if subset else [value]
+        table.add_row(name, *(_number(one, digits.get(name, 4)) for one in shown))
     return table
 
 
 def _class_table(totals: dict[str, Any], class_names: Sequence[str]) -> Table:
+    from plurimask.metrics.table import TABLE
+
     table = Table(title="of each class, pooled", title_justify="left")
     table.add_column("class")
-    for title in _OF_CLASSES.values():
-        table.add_column(title, justify="right")
-    for name, *values in zip(class_names, *(totals[key] for key in _OF_CLASSES), strict=True):
+    of_classes = [row for row in TABLE if row.over == "classes"]
+    for row in of_classes:
+        table.add_column(row.title, justify="right")
+    for name, *values in zip(class_names, *(totals[row.key] for row in of_classes), strict=True):
         table.add_row(Text(name), *map(_number, values))
     return table
 
 
-def _number(value: Any) -> str:
-    return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+def _number(value: Any, digits: int = 4) -> str:
+    return "-" if value is None else f"{value:.{digits}f}" if isinstance(value, float) else str(value)

@@ -3,49 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
+from pydantic import Field
 
-from plurimask.commands.parsing import console, parse
+from plurimask.commands.parsing import Data, Options, RunFolder, Split, console, parse
 from plurimask.files import refuse_existing
-
-DESCRIPTION = (
-    "Write the figures of a run's report as files: samples, latents, modes, errors, calibration, referral, training."
-)
 
 SECONDS_PER_FRAME = 0.7
 """Of an animation."""
 
 
-@dataclass(frozen=True)
-class FiguresOptions:
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run folder that `plurimask train` wrote."""
-    data: Annotated[Path, tyro.conf.Positional]
-    """Folder of images and masks, or .npz."""
-    out: Path
-    """Folder to write."""
-    split: str = "val"
-    """Which part of the data."""
-    samples: int = 16
-    """Samples per image."""
-    seed: int = 0
-    """Of the samples."""
-    format: Literal["png", "pdf", "svg"] = "png"
-    """Of the files."""
-    overwrite: bool = False
-    """Write into --out even if it holds files already."""
+class FiguresOptions(Options):
+    """Write the figures of a run's report as files: samples, latents, modes, errors, calibration, referral,
+    training.
+    """
+
+    run: RunFolder
+    data: Data
+    out: Path = Field(description="folder to write")
+    split: Split = "val"
+    samples: int = Field(16, description="samples per image")
+    seed: int = Field(0, description="of the samples")
+    format: Literal["png", "pdf", "svg"] = Field("png", description="of the files")
+    overwrite: bool = Field(False, description="write into --out even if it holds files already")
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(FiguresOptions, arguments, "figures", DESCRIPTION)
+    options = parse(FiguresOptions, arguments, "figures")
     refuse_existing(options.out, "files", options.overwrite)
 
-    from plurimask.figures.samples import save_figure
     from plurimask.figures.scales.animation import coarse_to_fine_frames, kind_frames, save_animation
+    from plurimask.figures.style import save_figure
     from plurimask.prediction.predict import Sampling
     from plurimask.report.content import collect_report
     from plurimask.report.figures import report_figures

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from textwrap import dedent
 
 from plurimask.errors import InputError, unknown_name
 from plurimask.version import __version__
@@ -23,18 +22,18 @@ COMMANDS = {
 }
 
 USAGE = """\
-    plurimask {version}: probabilistic segmentation of ambiguous images
+plurimask {version}: probabilistic segmentation of ambiguous images
 
-    usage: plurimask COMMAND ...        (plurimask COMMAND --help tells more)
+usage: plurimask COMMAND ...        (plurimask COMMAND --help tells more)
 
-    {commands}
+{commands}
 
-    Start here:
+Start here:
 
-      plurimask demo --out demo
-      plurimask check DATA
-      plurimask train DATA --method probabilistic-unet --out RUN
-      plurimask report RUN DATA --out report.html
+  plurimask demo --out demo
+  plurimask check DATA
+  plurimask train DATA --method probabilistic-unet --out RUN
+  plurimask report RUN DATA --out report.html
 """
 
 
@@ -42,7 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0, 2 for input that a person can mend, 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_usage())
+        width = max(map(len, COMMANDS))
+        lines = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
+        print(USAGE.format(version=__version__, commands="\n".join(lines)))
         return 0
     if arguments[0] in ("-V", "--version"):
         print(__version__)
@@ -63,9 +64,3 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("plurimask: interrupted", file=sys.stderr)
         return 130
-
-
-def _usage() -> str:
-    width = max(map(len, COMMANDS))
-    lines = "\n".join(f"      {name:<{width}}  {summary}" for name, summary in COMMANDS.items())
-    return dedent(USAGE).format(version=__version__, commands=dedent(lines).replace("\n", "\n  ").join(["  ", ""]))

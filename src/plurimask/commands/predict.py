@@ -3,43 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
+from pydantic import Field
 from rich.progress import Progress
 
-from plurimask.commands.parsing import console, parse
+from plurimask.commands.parsing import POSITIONAL, Options, RunFolder, console, parse
 from plurimask.files import refuse_existing
 
-DESCRIPTION = "Draw plausible masks for images, with their mean, and how sure they are of each pixel, object and image."
 
+class PredictOptions(Options):
+    """Draw plausible masks for images, with their mean, and how sure they are of each pixel, object and image."""
 
-@dataclass(frozen=True)
-class PredictOptions:
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run folder that `plurimask train` wrote."""
-    images: Annotated[Path, tyro.conf.Positional]
-    """An image, a folder of images (or of one folder per channel), or .npz."""
-    out: Path
-    """Folder to write: for each image a folder of its name, and uncertainty.csv with a row per image."""
-    samples: int = 16
-    """Masks to draw for each image."""
-    seed: int = 0
-    """Of the draws; an image's masks depend on the run, the seed and its name alone."""
-    batch_size: int = 16
-    """Images of one size at once; the result does not depend on it."""
-    overwrite: bool = False
-    """Write into --out even if it holds files already."""
+    run: RunFolder
+    images: Annotated[Path, POSITIONAL] = Field(
+        description="an image, a folder of images (or of one folder per channel), or .npz"
+    )
+    out: Path = Field(
+        description="folder to write: for each image a folder of its name, and uncertainty.csv with a row per image"
+    )
+    samples: int = Field(16, description="masks to draw for each image")
+    seed: int = Field(0, description="of the draws; an image's masks depend on the run, the seed and its name alone")
+    batch_size: int = Field(16, description="images of one size at once; the result does not depend on it")
+    overwrite: bool = Field(False, description="write into --out even if it holds files already")
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(PredictOptions, arguments, "predict", DESCRIPTION)
+    options = parse(PredictOptions, arguments, "predict")
     refuse_existing(options.out, "files", options.overwrite)
 
     from plurimask.data import open_images
-    from plurimask.figures.samples import GridRow, overview, save_figure
+    from plurimask.figures.samples import GridRow, overview
+    from plurimask.figures.style import save_figure
     from plurimask.prediction.files import Predicted, predict, write_predictions
     from plurimask.prediction.predict import Sampling
     from plurimask.runs.load import load_run

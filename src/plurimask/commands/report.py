@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
+from pydantic import Field
 
-from plurimask.commands.parsing import console, parse
+from plurimask.commands.parsing import Data, Options, RunFolder, Split, console, parse
 from plurimask.errors import InputError
 from plurimask.files import refuse_existing
 
-DESCRIPTION = "Write one self-contained HTML page: the data, the training, samples beside the raters, and the metrics."
 
+class ReportOptions(Options):
+    """Write one self-contained HTML page: the data, the training, samples beside the raters, and the metrics."""
 
-@dataclass(frozen=True)
-class ReportOptions:
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run folder that `plurimask train` wrote."""
-    data: Annotated[Path, tyro.conf.Positional]
-    """Folder of images and masks, or .npz."""
-    out: Path
-    """HTML file to write."""
-    split: str = "val"
-    """Which part of the data."""
-    samples: int = 16
-    """Samples per image."""
-    seed: int = 0
-    """Of the samples."""
-    overwrite: bool = False
-    """Replace --out."""
+    run: RunFolder
+    data: Data
+    out: Path = Field(description="HTML file to write")
+    split: Split = "val"
+    samples: int = Field(16, description="samples per image")
+    seed: int = Field(0, description="of the samples")
+    overwrite: bool = Field(False, description="replace --out")
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(ReportOptions, arguments, "report", DESCRIPTION)
+    options = parse(ReportOptions, arguments, "report")
     if options.out.is_dir():
         raise InputError(
             f"--out {options.out}: a folder; give the name of a file, such as {options.out / 'report.html'}"

@@ -1,35 +1,13 @@
-"""Settings of methods and trainings, from the command line and from files."""
+"""Settings of methods and trainings, from files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any
 
 import yaml
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
-from plurimask.commands.parsing import is_given
 from plurimask.errors import InputError
-
-
-def is_parsed(field: FieldInfo) -> bool:
-    """Whether a setting can be an option: tables of settings (of an ensemble's members) come by --config alone."""
-    return get_origin(field.annotation) is not dict
-
-
-def given_settings(content: dict[str, Any], arguments: Sequence[str], prefix: str = "") -> dict[str, Any]:
-    """The settings that are among the arguments; of nested ones, only what is given."""
-    given: dict[str, Any] = {}
-    for name, value in content.items():
-        if isinstance(value, BaseModel):
-            nested = {inner: getattr(value, inner) for inner in type(value).model_fields}
-            if inside := given_settings(nested, arguments, f"{prefix}{name}."):
-                given[name] = inside
-        elif is_given(arguments, prefix + name):
-            given[name] = value
-    return given
 
 
 def read_settings(path: Path) -> dict[str, Any]:

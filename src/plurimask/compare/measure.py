@@ -6,18 +6,17 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from plurimask.data.example import Example, ExampleSet
+from plurimask.data.example import ExampleSet
 from plurimask.evaluation.evaluate import (
     EvaluatedImage,
     ExampleView,
@@ -42,7 +41,19 @@ THUMBNAIL = 96
 """Pixels: the longer side of what the gallery shows of an image."""
 NUM_SHOWN = 3
 """Images whose samples are kept, for a figure."""
+_PLAIN = ("facts", "totals", "rows", "curve", "flips", "mode_shares")  # of a result: what JSON can hold
 TIMED_IMAGES, TIMED_REPEATS = 4, 3
+
+
+class ShownImage(NamedTuple):
+    """What one method predicts for an image that a figure shows."""
+
+    samples: NDArray[np.uint8]
+    """`(N, H, W)`, label maps."""
+    mean: NDArray[np.float32]
+    """`(C, H, W)`, class probabilities."""
+    entropy: NDArray[np.float32]
+    """`(H, W)`, nats."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +76,8 @@ class MethodResult:
     maps: list[NDArray[np.uint8]] = field(default_factory=list)
     """Of each image, the most likely map `(h, w)`, thinned to `THUMBNAIL`."""
     entropies: list[NDArray[np.float16]] = field(default_factory=list)
-    shown: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
-    """By the number of the image: samples `(N, H, W)`."""
+    shown: dict[int, ShownImage] = field(default_factory=dict)
+    """By the number of the image."""
 
 
 def numbers_of_samples(num_samples: int) -> list[int]:
@@ -83,59 +94,50 @@ def shown_images(count: int) -> list[int]:
 class _Collector:
     """Takes each evaluated image in turn."""
 
-    def __init__(self, num_samples: int, num_images: int, on_image: Callable[[], None]) -> None:
-        self.numbers, self.on_image = numbers_of_samples(num_samples), on_image
-        self.kept = shown_images(num_images)
-        self.curve_sum, self.curve_count = torch.zeros(len(self.numbers), dtype=torch.float64), 0
-        self.modes: Tensor | None = None
+    def __init__(self, view: ExampleView, num_samples: int, on_image: Callable[[], None]) -> None:
+        self.counted_classes, self.numbers = view.counted_classes, numbers_of_samples(num_samples)
+        self.on_image, self.kept = on_image, shown_images(len(view.indices))
+        self.curves: list[list[float]] = []
+        self.modes = torch.zeros(0)
         self.maps: list[NDArray[np.uint8]] = []
         self.entropies: list[NDArray[np.float16]] = []
-        self.shown: dict[int, NDArray[np.uint8]] = {}
+        self.shown: dict[int, ShownImage] = {}
 
     def __call__(self, image: EvaluatedImage) -> None:
-        number = len(self.maps)
+        number, example = len(self.maps), image.example
         self.maps.append(thinned(image.mean.argmax(0).to(torch.uint8).numpy(), THUMBNAIL))
         self.entropies.append(thinned(image.entropy.float().numpy(), THUMBNAIL).astype(np.float16))
         if number in self.kept:
-            self.shown[number] = image.samples.numpy()
-        if image.example.flips:
-            self._count_modes(image.example, image.samples)
+            mean, entropy = image.mean.float().clone(), image.entropy.float().clone()
+            self.shown[number] = ShownImage(image.samples.clone().numpy(), mean.numpy(), entropy.numpy())
+        if not np.isnan(image.row["ged"]):
+            self.curves.append(self._curve(image))
+        if example.flips:
+            modes, present = sample_modes(image.samples, example.labels[0], example.flips)
+            if bool(present.all()):
+                counts = torch.bincount(modes, minlength=len(mode_table(example.flips)[1]))
+                self.modes = counts if not len(self.modes) else self.modes + counts
         self.on_image()
 
-    def add_curve(self, image: EvaluatedImage, counted_classes: Sequence[int]) -> None:
+    def _curve(self, image: EvaluatedImage) -> list[float]:
         """The image's GED with fewer samples."""
-        if np.isnan(image.row["ged"]):
-            return
-        if image.example.flips:
-            known = mode_distances(image.samples, image.example.labels[0], image.example.flips)
+        example = image.example
+        if example.flips:
+            known = mode_distances(image.samples, example.labels[0], example.flips)
             crossed, raters = known.crossed @ known.weights, float(known.weights @ known.modes @ known.weights)
-            values = ged_of_fewer(known.samples, crossed, raters, self.numbers)
-        else:
-            between = image_distances(image.samples, image.example.labels, counted_classes)
-            values = ged_of_fewer(between.samples, between.crossed.mean(1), float(between.raters.mean()), self.numbers)
-        self.curve_sum += torch.tensor(values, dtype=torch.float64)
-        self.curve_count += 1
-
-    def _count_modes(self, example: Example, samples: Tensor) -> None:
-        modes, present = sample_modes(samples, example.labels[0], example.flips)
-        if bool(present.all()):
-            counts = torch.bincount(modes, minlength=len(mode_table(example.flips)[1]))
-            self.modes = counts if self.modes is None else self.modes + counts
+            return list(ged_of_fewer(known.samples, crossed, raters, self.numbers))
+        between = image_distances(image.samples, example.labels, self.counted_classes)
+        crossed, raters = between.crossed.mean(1), float(between.raters.mean())
+        return list(ged_of_fewer(between.samples, crossed, raters, self.numbers))
 
 
 def measure(
     name: str, run: Run, view: ExampleView, sampling: Sampling, on_image: Callable[[], None] = lambda: None
 ) -> MethodResult:
     """Evaluate one run on a view of the data and collect what a comparison shows of it."""
-    collector = _Collector(sampling.num_samples, len(view.indices), on_image)
-
-    def collect(image: EvaluatedImage) -> None:
-        collector.add_curve(image, view.counted_classes)
-        collector(image)
-
-    evaluation = evaluate(run.method, view, sampling, collect)
-    means = (collector.curve_sum / max(1, collector.curve_count)).tolist()
-    shares = [] if collector.modes is None else (collector.modes / collector.modes.sum()).tolist()
+    collector = _Collector(view, sampling.num_samples, on_image)
+    evaluation = evaluate(run.method, view, sampling, collector)
+    curve = np.mean(collector.curves, axis=0).tolist() if collector.curves else []
     facts = {
         "method": run.record.method,
         "parameters": sum(parameter.numel() for parameter in run.method.parameters()),
@@ -149,9 +151,9 @@ def measure(
         rows=evaluation.rows,
         calibration=evaluation.calibration,
         errors=evaluation.errors,
-        curve=list(zip(collector.numbers, means, strict=True)) if collector.curve_count else [],
+        curve=list(zip(collector.numbers, curve, strict=False)),
         flips=flip_frequencies(evaluation, run.record.data),
-        mode_shares=shares,
+        mode_shares=(collector.modes / collector.modes.sum()).tolist(),
         maps=collector.maps,
         entropies=collector.entropies,
         shown=collector.shown,
@@ -204,22 +206,14 @@ def store(result: MethodResult, key: str, folder: Path, facts: dict[str, Any]) -
     """`NAME.json` and `NAME.csv` for people, `NAME.npz` to continue from."""
     facts = {**facts, **result.facts, "flips": result.flips}
     write_evaluation(result.totals, result.rows, folder / f"{result.name}.json", facts)
-    plain = {
-        "key": key,
-        "facts": result.facts,
-        "totals": result.totals,
-        "rows": result.rows,
-        "curve": result.curve,
-        "flips": result.flips,
-        "mode_shares": result.mode_shares,
-    }
+    plain = {"key": key} | {name: getattr(result, name) for name in _PLAIN}
     arrays: dict[str, NDArray[Any]] = {"plain": np.frombuffer(json.dumps(plain).encode(), dtype=np.uint8)}
     arrays["calibration"] = torch.stack(list(result.calibration)).numpy()
     arrays["errors"] = result.errors.stacked().numpy()
     for number, (one, entropy) in enumerate(zip(result.maps, result.entropies, strict=True)):
         arrays[f"map-{number}"], arrays[f"entropy-{number}"] = one, entropy
-    for number, samples in result.shown.items():
-        arrays[f"samples-{number}"] = samples
+    for number, image in result.shown.items():
+        arrays |= {f"shown-{number}-{name}": maps for name, maps in image._asdict().items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     replace_file(folder / f"{result.name}.npz", buffer.getvalue())
@@ -241,7 +235,6 @@ def _read(name: str, key: str, path: Path) -> MethodResult | None:
         plain = json.loads(arrays["plain"].tobytes())
         if plain.pop("key") != key:
             return None
-        shown = {int(part.split("-")[1]): arrays[part] for part in arrays.files if part.startswith("samples-")}
         count = len(plain["rows"])
         return MethodResult(
             name=name,
@@ -250,5 +243,8 @@ def _read(name: str, key: str, path: Path) -> MethodResult | None:
             errors=ErrorHistograms.from_stacked(torch.from_numpy(arrays["errors"])),
             maps=[arrays[f"map-{number}"] for number in range(count)],
             entropies=[arrays[f"entropy-{number}"] for number in range(count)],
-            shown=shown,
+            shown={
+                number: ShownImage(*(arrays[f"shown-{number}-{part}"] for part in ShownImage._fields))
+                for number in shown_images(count)
+            },
         )

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import NamedTuple
 
-import jinja2
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
@@ -18,7 +15,7 @@ from PIL import Image
 from plurimask.compare.table import COLUMNS, Column, Score, table_cells, table_columns
 from plurimask.figures.gallery import GalleryItem
 from plurimask.figures.page import Classes
-from plurimask.figures.samples import figure_bytes
+from plurimask.report.html import data_uri, picture, template
 
 DPI = 130
 PAGE_ROWS = 50
@@ -54,16 +51,12 @@ def build_comparison_page(content: ComparisonContent) -> str:
     Raises:
         ValueError: the pictures of the gallery do not fit each other or the names of the channels.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(files("plurimask.compare").joinpath("page.html").read_text(encoding="utf-8"))
     columns = list(content.columns) or table_columns(content.rows)
-    return template.render(
+    return template("compare").render(
         content=content,
         columns=columns,
         table=table_cells(content.rows, columns),
-        figures=[_figure(*one) for one in content.figures],
+        figures=[picture(*one, DPI) for one in content.figures],
         gallery=_gallery(content) if content.gallery else None,
         legend=[] if content.classes is None else [(name, to_hex(shade)) for name, shade in content.classes.legend()],
         page_rows=PAGE_ROWS,
@@ -71,20 +64,6 @@ def build_comparison_page(content: ComparisonContent) -> str:
 
 
 # ---- pictures -----------------------------------------------------------------------------------------------------
-
-
-class _Picture(NamedTuple):
-    title: str
-    text: str
-    address: str
-    """A data URI."""
-    width: int
-    """CSS pixels at its natural size."""
-
-
-def _figure(title: str, text: str, figure: Figure) -> _Picture:
-    address = f"data:image/png;base64,{base64.b64encode(figure_bytes(figure, DPI)).decode()}"
-    return _Picture(title, text, address, round(figure.get_figwidth() * 96))
 
 
 class _Row(NamedTuple):
@@ -131,7 +110,7 @@ def _gallery(content: ComparisonContent) -> _Gallery:
         rows.append(
             _Row(
                 item.name,
-                f"data:image/webp;base64,{base64.b64encode(item.picture).decode()}",
+                data_uri(item.picture, "webp"),
                 [_caption(item.scores[method]) for method in methods],
                 [float(f"{value:.5g}") if math.isfinite(value) else None for value in values],
             )
@@ -144,10 +123,8 @@ _TITLES = {column.key: column.title for column in COLUMNS}
 
 
 def _caption(scores: Mapping[str, float]) -> str:
-    return ", ".join(
-        f"{_TITLES.get(key, key)} {value:.3f}" if math.isfinite(value) else f"{_TITLES.get(key, key)} -"
-        for key, value in scores.items()
-    )
+    words = {key: f"{value:.3f}" if math.isfinite(value) else "-" for key, value in scores.items()}
+    return ", ".join(f"{_TITLES.get(key, key)} {value}" for key, value in words.items())
 
 
 def _size(picture: bytes) -> tuple[int, int]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
+from plurimask.metrics.table import TABLE, Table, compared_rows
+
 Score: TypeAlias = float | int | str | None
 
 
@@ -23,32 +25,21 @@ class Column:
     """Behind the point, of a float."""
 
 
-COLUMNS = (
-    Column("method", "method"),
-    Column("ged", "GED", "lower"),
-    Column("ged_unbiased", "GED, unbiased", "lower"),
-    Column("hungarian_iou", "Hungarian IoU", "higher"),
-    Column("diversity", "diversity"),
-    Column("dice", "Dice", "higher"),
-    Column("median_dice", "median Dice", "higher"),
-    Column("iou", "IoU", "higher"),
-    Column("mean_class_dice", "mean class Dice", "higher"),
-    Column("mean_class_iou", "mean class IoU", "higher"),
-    Column("ece", "calibration error", "lower"),
-    Column("nll", "negative log-likelihood", "lower"),
-    Column("error_auroc", "AUROC of entropy for errors", "higher", 3),
-    Column("error_auroc_information", "AUROC of mutual information", "higher", 3),
-    Column("error_auroc_spread", "AUROC of spread", "higher", 3),
-    Column("ause", "AUSE", "lower", 3),
-    Column("reconstruction_iou", "IoU of reconstructions", "higher"),
-    Column("reconstruction_iou_marked", "IoU of reconstructions, marked", "higher"),
-    Column("flip_error", "error of flip frequencies", "lower", 3),
-    Column("parameters", "parameters"),
-    Column("steps", "steps"),
-    Column("minutes", "minutes", digits=1),
-    Column("seconds_per_image", "seconds per image", digits=3),
-)
-"""What a comparison measures of each method. Other keys of a row become columns behind these, without a best value."""
+def known_columns(table: Table = TABLE) -> tuple[Column, ...]:
+    """What a comparison measures of each method: the figures of a table, and what training and prediction take."""
+    return (
+        Column("method", "method"),
+        *(Column(row.key, row.title, row.better, row.digits) for row in compared_rows(table)),
+        Column("flip_error", "error of flip frequencies", "lower", 3),
+        Column("parameters", "parameters"),
+        Column("steps", "steps"),
+        Column("minutes", "minutes", digits=1),
+        Column("seconds_per_image", "seconds per image", digits=3),
+    )
+
+
+COLUMNS = known_columns()
+"""Other keys of a row become columns behind these, without a best value."""
 
 CLASS_IOU = "IoU of "
 """Keys that begin so are of one class, whose name follows: their columns are behind that of the mean."""
@@ -62,12 +53,12 @@ class Cell(NamedTuple):
     is_best: bool
 
 
-def table_columns(rows: Sequence[Mapping[str, Score]]) -> list[Column]:
+def table_columns(rows: Sequence[Mapping[str, Score]], known: Sequence[Column] = COLUMNS) -> list[Column]:
     """The known columns in which any row has a value, then the others in the order in which they come."""
     keys = dict.fromkeys(key for row in rows for key, value in row.items() if value is not None)
     of_classes = [Column(key, key, "higher") for key in keys if key.startswith(CLASS_IOU)]
-    place = 1 + [column.key for column in COLUMNS].index("mean_class_iou")
-    listed = [*COLUMNS[:place], *of_classes, *COLUMNS[place:]]
+    place = 1 + [column.key for column in known].index("mean_class_iou")
+    listed = [*known[:place], *of_classes, *known[place:]]
     others = [key for key in keys if key not in {column.key for column in listed}]
     return [column for column in listed if column.key in keys] + [
         Column(key, key.replace("_", " "), digits=2) for key in others
@@ -80,9 +71,9 @@ def table_cells(rows: Sequence[Mapping[str, Score]], columns: Sequence[Column]) 
     return [[_cell(row.get(column.key), column, best[column.key]) for column in columns] for row in rows]
 
 
-def markdown_table(rows: Sequence[Mapping[str, Score]]) -> str:
+def markdown_table(rows: Sequence[Mapping[str, Score]], known: Sequence[Column] = COLUMNS) -> str:
     """The rows as a table in Markdown, the best of each column in bold."""
-    columns = table_columns(rows)
+    columns = table_columns(rows, known)
     lines = ["| " + " | ".join(column.title for column in columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
     for cells in table_cells(rows, columns):
         words = (f"**{cell.words}**" if cell.is_best else cell.words for cell in cells)

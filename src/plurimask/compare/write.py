@@ -24,14 +24,18 @@ from plurimask.figures.methods import (
 )
 from plurimask.figures.modes import flip_frequencies, mode_frequencies
 from plurimask.figures.page import Classes
-from plurimask.figures.samples import GridRow, figure_bytes, samples_grid, save_figure
+from plurimask.figures.samples import GridRow, samples_grid
+from plurimask.figures.style import figure_bytes, save_figure
 from plurimask.files import replace_file
 from plurimask.flips import apply_flips, mode_table
-from plurimask.metrics import CONVENTIONS
-from plurimask.prediction.predict import predict_images
+from plurimask.metrics import CONVENTIONS, TABLE
+from plurimask.metrics.table import row_of
 
 OUTPUTS = ("runs", "evaluations", "figures", "table.md", "table.json", "index.html")
 """What a comparison writes beside its state."""
+
+SHOWN_SCORES = ("ged", "dice")
+"""Of each image."""
 
 Named = tuple[str, str, str, Figure]
 """File name, title, a paragraph, and the figure."""
@@ -68,7 +72,7 @@ def write_comparison(compared: Compared, source: DataSource, out: Path, watcher:
 
 def _beside(result: MethodResult) -> dict[str, Any]:
     """What is told of a method beside its row of the table."""
-    of_classes = {key: result.totals[key] for key in ("class_dice", "class_iou")}
+    of_classes = {row.key: result.totals[row.key] for row in TABLE if row.over == "classes"}
     return {**of_classes, "curve": result.curve, "flips": result.flips}
 
 
@@ -86,7 +90,7 @@ def _facts(compared: Compared, about: DataDescription) -> list[tuple[str, str]]:
         facts.append(("modes", f"{2 ** len(about.flips)}, of known probability"))
     if totals["rater_diversity"] is not None:
         facts.append(("mean distance between two raters", f"{totals['rater_diversity']:.4f}"))
-        facts.append(("GED of draws from the raters themselves", f"{totals['ged_oracle']:.4f}"))
+        facts.append((row_of("ged_oracle").title, f"{totals['ged_oracle']:.4f}"))
     return facts
 
 
@@ -101,10 +105,10 @@ def _figures(compared: Compared, about: DataDescription) -> Iterator[Named]:
         "Dashed: what as many draws from the raters themselves score in expectation.",
         ged_against_samples({result.name: result.curve for result in results}, _oracle(compared, about)),
     )
-    for key, score, lower in (("ged", "GED", True), ("dice", "Dice", False)):
-        values = {result.name: [row[key] for row in result.rows] for result in results}
-        figure = score_boxplots(values, score, lower)
-        yield f"{key}-boxplots", f"{score} of each image", "One box a method, over all images.", figure
+    for score in (row_of(key) for key in SHOWN_SCORES):
+        values = {result.name: [row[score.key] for row in result.rows] for result in results}
+        figure = score_boxplots(values, score.title, score.better == "lower")
+        yield f"{score.key}-boxplots", f"{score.title} of each image", "One box a method, over all images.", figure
     yield (
         "reliability",
         "Calibration",
@@ -166,21 +170,17 @@ def _sample_figures(compared: Compared, about: DataDescription) -> Iterator[Name
     """For a few images, a row a method: raters, samples, mean and entropy."""
     for part, number in enumerate(shown_images(len(compared.view.indices))):
         example = compared.view.examples[compared.view.indices[number]]
-        seen, labels = compared.view.preprocessing.view(example), None
+        seen = compared.view.preprocessing.view(example)
         labels = seen.labels.numpy()
         if example.flips:
             happens, probability = mode_table(example.flips)
             likely = probability.argsort(descending=True)[:4]
             labels = apply_flips(seen.labels[0], example.flips, happens[likely]).numpy()
         rows = []
-        for result, run in zip(compared.results, compared.runs, strict=True):
-            prepared = [(example.name, run.record.preprocessing.image(example.image))]
-            statistics = next(predict_images(run.method, prepared, compared.sampling)).statistics
+        for result in compared.results:
             score = result.rows[number]["ged"]
             caption = "" if math.isnan(score) else f"GED {score:.3f}"
-            mean, entropy = statistics.mean()[0].cpu().numpy(), statistics.entropy()[0].cpu().numpy()
-            samples = result.shown[number]
-            rows.append(GridRow(result.name, seen.image.numpy(), labels, samples, mean, entropy, caption))
+            rows.append(GridRow(result.name, seen.image.numpy(), labels, *result.shown[number], caption))
         yield (
             f"samples-{part}",
             f"Samples: {example.name}",
@@ -204,7 +204,7 @@ def _gallery(compared: Compared, classes: Classes, watcher: Watcher) -> list[Gal
             result.name: GalleryPrediction(
                 likely=result.maps[number],
                 entropy=result.entropies[number],
-                scores={key: result.rows[number][key] for key in ("ged", "dice")},
+                scores={key: result.rows[number][key] for key in SHOWN_SCORES},
             )
             for result in compared.results
         }

@@ -11,9 +11,6 @@ from typing import Self
 
 import torch
 import torch.nn.functional as F
-from kornia.enhance import adjust_gamma
-from kornia.filters import gaussian_blur2d
-from kornia.geometry.transform import get_rotation_matrix2d
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
@@ -110,11 +107,14 @@ class Augmentation(nn.Module):
         log_scale = _uniform(batch_size, (math.log(config.scale[0]), math.log(config.scale[1])), generator)
         # Reading undoes the transform: the inverse of a rotation and scaling turns back and shrinks.
         scale = torch.exp(-log_scale)[:, None] * signs
-        matrix: Tensor = get_rotation_matrix2d(torch.zeros(batch_size, 2), -angle, scale)[:, :, :2].to(images.device)
+        cosine, sine = torch.cos(torch.deg2rad(angle)), torch.sin(torch.deg2rad(angle))
+        rotation = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
+        matrix = rotation * scale[:, None]
         if config.shear > 0:
             shear = torch.eye(2).repeat(batch_size, 1, 1)
             shear[:, 0, 1] = torch.tan(torch.deg2rad(_uniform(batch_size, (-config.shear, config.shear), generator)))
-            matrix = matrix @ shear.to(images.device)
+            matrix = matrix @ shear
+        matrix = matrix.to(images.device)
         x = torch.arange(width, device=images.device) - (width - 1) / 2
         y = torch.arange(height, device=images.device) - (height - 1) / 2
         where = matrix[:, None, None, :, 0] * x[:, None] + (matrix[:, None, :, 1] * y[:, None])[:, :, None]
@@ -137,7 +137,7 @@ class Augmentation(nn.Module):
         values = images[index]
         low, high = values.amin((1, 2, 3), keepdim=True), values.amax((1, 2, 3), keepdim=True)
         extent = (high - low).clamp(min=torch.finfo(values.dtype).tiny)
-        adjusted: Tensor = adjust_gamma((values - low) / extent, gamma[chosen].to(images.device))
+        adjusted = ((values - low) / extent) ** gamma[chosen].to(images.device)[:, None, None, None]
         return images.index_copy(0, index, adjusted * extent + low)
 
 
@@ -181,13 +181,11 @@ def elastic_field(
     noise = torch.randn(num, 2, knots[0] + 2 * radius, knots[1] + 2 * radius, generator=generator)
     if num == 0:
         return torch.zeros(0, *size, 2)
-    kernel_size = 2 * radius + 1
-    smooth = gaussian_blur2d(noise, (kernel_size, kernel_size), (sigma, sigma), border_type="constant")
-    smooth = smooth[:, :, radius:-radius, radius:-radius]
+    weights = torch.softmax(-torch.arange(-radius, radius + 1).square() / (2 * sigma**2), 0)
+    smooth = F.conv2d(F.conv2d(noise.flatten(0, 1)[:, None], weights[None, None, None]), weights[None, None, :, None])
     # Blurring along one axis scales the deviation by the root of the sum of squared weights; along two, by the sum.
-    weights = torch.exp(-torch.arange(-radius, radius + 1).square() / (2 * sigma**2))
-    deviation = float((weights / weights.sum()).square().sum())
-    field = F.interpolate(smooth, size, mode="bicubic", align_corners=True)
+    deviation = float(weights.square().sum())
+    field = F.interpolate(smooth.view(num, 2, *knots), size, mode="bicubic", align_corners=True)
     return (field * (config.elastic_alpha / deviation)).permute(0, 2, 3, 1)
 
 

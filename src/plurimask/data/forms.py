@@ -138,7 +138,7 @@ def _stack(summaries: Mapping[MaskSummary, str], kinds: Mapping[MaskKind, str], 
         (first, one), (second, other) = list((counts if len(counts) > 1 else kinds).items())[:2]
         raise InputError(
             f"{one} holds {first} maps, {other} {second}: save all masks with one map per class, or all with one class "
-            "index per pixel (maps of single objects: --masks foreground)"
+            'index per pixel (maps of single objects: "masks": "foreground" in dataset.json)'
         )
     num_maps = next(iter(counts))
     unmarked = any(0 in summary.values for summary in summaries) if num_classes is None else num_maps != num_classes

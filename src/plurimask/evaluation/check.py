@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
 
 import torch
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor
 
 from plurimask.data.example import DataDescription, DataSource, Example, ExampleSet
 from plurimask.distribution import IGNORE
 from plurimask.evaluation.agreement import comment_on_raters, differ_by_lines_only
-from plurimask.flips import Flip
+from plurimask.metrics import rater_distance
+from plurimask.metrics.modes import mode_spread
 
 NUM_SAMPLES = 16
-
-RaterDistance: TypeAlias = Callable[[Tensor, Sequence[int]], float | None]
-"""`(labels (R, *spatial) uint8, counted classes)` to the mean of 1 - IoU over pairs of different raters; None if < 2"""
-
-ModeSpread: TypeAlias = Callable[[Tensor, Sequence[Flip]], float | None]
-"""`(label (*spatial) uint8, flips)` to the mean of 1 - IoU of two independent draws from the modes of the flips; None
-if the label has none of the classes that flip"""
 
 
 class SplitReport(BaseModel):
@@ -94,13 +86,8 @@ class DataReport(BaseModel):
         return lines + (["", *said] if said else [])
 
 
-def check_data(source: DataSource, rater_distance: RaterDistance, mode_spread: ModeSpread | None = None) -> DataReport:
+def check_data(source: DataSource) -> DataReport:
     """Reads every example of every split once, and reports.
-
-    Args:
-        source: the data.
-        rater_distance: how far the raters of an image are apart.
-        mode_spread: the same for an image whose classes flip; without it the report says nothing of their agreement.
 
     Raises:
         InputError: a file is damaged or does not fit.
@@ -110,8 +97,7 @@ def check_data(source: DataSource, rater_distance: RaterDistance, mode_spread: M
     for name, examples in source.splits.items():
         for index in range(len(examples)):
             example = examples[index]
-            distance = _distance(example, source.description, rater_distance, mode_spread)
-            counts[name].add(example, distance)
+            counts[name].add(example, _distance(example, source.description.counted_classes))
         splits[name] = counts[name].report(len(set(examples.groups)))
     warnings = [*_split_warnings(splits, source.description), *_overlap_warnings(source.splits)]
     comment = None if source.description.flips else _comment(source.description, list(splits.values()))
@@ -134,14 +120,11 @@ def _comment(about: DataDescription, splits: Sequence[SplitReport]) -> str | Non
     return comment_on_raters(about.rater_names, dict(num_raters), lines_only, distances)
 
 
-def _distance(
-    example: Example, about: DataDescription, rater_distance: RaterDistance, mode_spread: ModeSpread | None
-) -> float | None:
+def _distance(example: Example, counted_classes: Sequence[int]) -> float | None:
     """How far the raters of one image are apart; None where that is not defined."""
     if example.flips:
-        return None if mode_spread is None else mode_spread(example.labels[0], example.flips)
-    given = (example.labels != IGNORE).flatten(1).any(1)
-    return rater_distance(example.labels[given], about.counted_classes) if int(given.sum()) > 1 else None
+        return mode_spread(example.labels[0], example.flips)
+    return rater_distance(example.labels, counted_classes)
 
 
 class _SplitCount:

@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,18 +19,18 @@ from plurimask.data.preprocessing import Preprocessing
 from plurimask.files import replace_file
 from plurimask.method import SegmentationMethod
 from plurimask.metrics import (
-    CONVENTIONS,
     CalibrationBins,
     ErrorHistograms,
     PixelUncertainty,
     SegmentationMetrics,
     Totals,
     class_spread,
-    evaluate_image,
 )
-from plurimask.metrics.image import ImageEvaluation
-from plurimask.metrics.image_with_flips import evaluate_flipped_image
+from plurimask.metrics.image import ComparedImage, image_with_raters
+from plurimask.metrics.image_with_modes import image_with_modes
 from plurimask.metrics.modes import flip_counts
+from plurimask.metrics.scores import evaluated
+from plurimask.metrics.table import TABLE, Table, conventions
 from plurimask.prediction.predict import Sampling, predict_images, reconstruct_images
 
 
@@ -54,9 +54,29 @@ class EvaluatedImage(NamedTuple):
     mean: Tensor
     """`(C, *spatial)`, class probabilities."""
     entropy: Tensor
-    """`(*spatial)`, nats."""
+    """`(*spatial)`, nats, of the mean."""
+    mutual_information: Tensor
+    """`(*spatial)`, nats: the part of the entropy that comes from draws that disagree."""
+    variance: Tensor
+    """`(C, *spatial)`, of each class's probability over the draws, 0 to 1/4."""
     row: dict[str, Any]
     """Its figures."""
+
+    def copied(self) -> EvaluatedImage:
+        """The same in memory of its own: the maps of an evaluated image are parts of those of its batch."""
+        return self._replace(
+            example=replace(self.example, labels=self.example.labels.clone()),
+            samples=self.samples.clone(),
+            mean=self.mean.clone(),
+            entropy=self.entropy.clone(),
+            mutual_information=self.mutual_information.clone(),
+            variance=self.variance.clone(),
+        )
+
+    @property
+    def num_bytes(self) -> int:
+        """How much memory all maps take."""
+        return sum(maps.nbytes for maps in (*self, self.example.image, self.example.labels) if isinstance(maps, Tensor))
 
 
 @dataclass(frozen=True)
@@ -76,6 +96,7 @@ def evaluate(
     view: ExampleView,
     sampling: Sampling,
     on_image: Callable[[EvaluatedImage], None] | None = None,
+    table: Table = TABLE,
 ) -> Evaluation:
     """Draw samples for every example of the view and compare them with its raters.
 
@@ -85,11 +106,12 @@ def evaluate(
         method: trained; used as it is, on the device where its weights are.
         view: the examples.
         sampling: samples per image, seed, batch size. An image's samples depend on the seed and its name alone.
-        on_image: called for each image in turn.
+        on_image: called for each image in turn (`plurimask.evaluation.kept.KeptImages` keeps those for figures).
+        table: which figures.
 
     In a distributed training each process gives its own share of the indices, and the totals are of all shares.
     """
-    metrics = SegmentationMetrics(view.counted_classes)
+    metrics = SegmentationMetrics(view.counted_classes, table)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         metrics = metrics.to(next(method.parameters()).device)  # where processes can exchange tensors
         metrics.set_dtype(torch.float64)  # which .to forgets
@@ -104,40 +126,35 @@ def evaluate(
             yield example.name, example.image
 
     for predicted in predict_images(method, images(), sampling):
-        samples, statistics = predicted.samples.cpu(), predicted.statistics
-        mean, entropy, information = (
-            maps.cpu() for maps in (statistics.mean(), statistics.entropy(), statistics.mutual_information())
+        samples, drawn = predicted.samples.cpu(), predicted.statistics
+        mean, entropy, information, variance = (
+            maps.cpu() for maps in (drawn.mean(), drawn.entropy(), drawn.mutual_information(), drawn.variance())
         )
-        spread = class_spread(statistics.variance(), dim=1).cpu()
         seen = [examples.pop(name) for name in predicted.names]
         made = reconstruct_images(method, [one.image for one in seen], [one.labels for one in seen])
         for number, example in enumerate(seen):
-            own = samples[:, number]
-            maps = None if made is None else made[number]
-            uncertainty = PixelUncertainty(information[number], spread[number])
-            scores = _scores(own, mean[number], example, maps, view.counted_classes, uncertainty)
-            metrics.update([scores])
-            rows.append({"name": example.name, **scores.scores})
+            row: dict[str, Any] = {"name": example.name}
+            maps = (entropy[number], information[number], variance[number])
+            image = EvaluatedImage(example, samples[:, number], mean[number], *maps, row)
+            scored = evaluated(_compared(image, None if made is None else made[number], view.counted_classes), table)
+            metrics.update([scored])
+            row |= scored.scores
+            rows.append(row)
             if example.flips:
-                counts = flip_counts(own, example.labels[0], example.flips)
+                counts = flip_counts(image.samples, example.labels[0], example.flips)
                 flip_totals = counts if flip_totals is None else flip_totals + counts
             if on_image is not None:
-                on_image(EvaluatedImage(example, own, mean[number], entropy[number], rows[-1]))
+                on_image(image)
     return Evaluation(metrics.compute(), rows, metrics.calibration_bins(), metrics.error_histograms(), flip_totals)
 
 
-def _scores(
-    samples: Tensor,
-    mean: Tensor,
-    example: Example,
-    made: Tensor | None,
-    counted_classes: Sequence[int],
-    uncertainty: PixelUncertainty,
-) -> ImageEvaluation:
+def _compared(image: EvaluatedImage, made: Tensor | None, counted_classes: Sequence[int]) -> ComparedImage:
+    example, samples, mean = image.example, image.samples, image.mean
+    uncertainty = PixelUncertainty(image.mutual_information, class_spread(image.variance, dim=0))
     if example.flips:
         of_annotator = None if made is None else made[0]
-        return evaluate_flipped_image(samples, mean, example.labels[0], example.flips, of_annotator, uncertainty)
-    return evaluate_image(samples, mean, example.labels, counted_classes, made, uncertainty)
+        return image_with_modes(samples, mean, example.labels[0], example.flips, of_annotator, uncertainty)
+    return image_with_raters(samples, mean, example.labels, counted_classes, made, uncertainty)
 
 
 def named_classes(totals: Totals, class_names: Sequence[str]) -> Totals:
@@ -180,7 +197,9 @@ def flip_frequencies(evaluation: Evaluation, description: DataDescription) -> di
     }
 
 
-def write_evaluation(totals: Totals, rows: list[dict[str, Any]], path: Path, facts: dict[str, Any]) -> None:
+def write_evaluation(
+    totals: Totals, rows: list[dict[str, Any]], path: Path, facts: dict[str, Any], table: Table = TABLE
+) -> None:
     """Totals with `facts` (what was evaluated) to `path`, and the rows to a CSV file of the same name beside it.
 
     Args:
@@ -188,11 +207,12 @@ def write_evaluation(totals: Totals, rows: list[dict[str, Any]], path: Path, fac
         rows: one per image, at least one.
         path: of the JSON file.
         facts: what was evaluated.
+        table: of which the figures are.
     """
-    content = {**totals, **facts, "conventions": CONVENTIONS}
+    content = {**totals, **facts, "conventions": conventions(table)}
     replace_file(path, json.dumps(content, indent=2).encode())
-    table = io.StringIO()
-    writer = csv.DictWriter(table, fieldnames=list(rows[0]))
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
-    replace_file(path.with_suffix(".csv"), table.getvalue().encode())
+    replace_file(path.with_suffix(".csv"), stream.getvalue().encode())

@@ -8,14 +8,26 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from plurimask.figures.colours import FAINT, GRID, INK, PALETTE, class_colours
+from plurimask.figures.colours import FAINT, INK, PALETTE, class_colours
+from plurimask.figures.style import (
+    SMALL,
+    Rows,
+    canvas,
+    chart,
+    draw_series,
+    in_percent,
+    legend_below,
+    legend_of_lines,
+    say,
+    series,
+    step_label,
+    steps_along,
+    style,
+)
 from plurimask.metrics import CalibrationBins, ErrorHistograms, Sparsification, sparsification
-
-TEXT, SMALL = 8.5, 7.5
-"""Font sizes in points, at the size of the figure."""
 
 _NOT_TERMS = {"step", "minutes", "learning_rate", "gradient_norm", "loss"}
 _MANY_CLASSES = 12
@@ -24,47 +36,35 @@ _FEW_LEFT = 0.005  # of the errors: beyond that a sparsification curve is flat
 _BLUE, _VERMILION = PALETTE[4], PALETTE[5]
 
 
-def training_curve(rows: Sequence[dict[str, float]], oracle: float | None = None) -> Figure:
+def training_curve(rows: Rows, oracle: float | None = None) -> Figure:
     """The loss with its terms, and the validation GED, against training steps.
 
     Args:
         rows: of `metrics.csv`: at least `step`, and `loss` and its terms or `val_ged` or both.
         oracle: the GED of the raters themselves, drawn as a line where given.
     """
-    figure = Figure(figsize=(7.2, 2.7), facecolor="white", layout="constrained")
+    figure = canvas(7.2, 2.7)
     axes_loss, axes_ged = figure.subplots(1, 2)
-    minutes = max((row.get("minutes", 0.0) for row in rows), default=0.0)
-    along = f"training step ({minutes:.3g} minutes in all)" if minutes else "training step"
     for axes, title in ((axes_loss, "loss and its terms"), (axes_ged, "GED on validation images")):
-        style(axes, title, along)
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        style(axes, title, step_label(rows))
     _draw_losses(axes_loss, rows)
     _draw_ged(axes_ged, rows, oracle)
-    last = max((row["step"] for row in rows), default=1.0)
     for axes in (axes_loss, axes_ged):
-        axes.set_xlim(0, 1.03 * last)
+        if axes.lines:
+            steps_along(axes, rows)
     return figure
 
 
-def _draw_losses(axes: Axes, rows: Sequence[dict[str, float]]) -> None:
+def _draw_losses(axes: Axes, rows: Rows) -> None:
     names = dict.fromkeys(name for row in rows for name in row if not name.startswith("val_"))
     terms = [name for name in names if name not in _NOT_TERMS]
     colours = dict(zip(terms, (PALETTE[k % len(PALETTE)] for k in (4, 5, 2, 6, 0, 1)), strict=False))
     drawn = []
-    for name in (["loss"] if "loss" in names else []) + terms:
-        steps, values = series(rows, name)
-        if not len(values) or (name != "loss" and len(terms) == 1):
-            continue
-        colour = colours.get(name, INK)
-        if len(values) > 60:
-            axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.25)
-        axes.plot(
-            *smoothed(steps, values),
-            color=colour,
-            linewidth=2.6 if name == "loss" else 1.3,
-            label=name.replace("_", " "),
-        )
-        drawn.append(values)
+    for name in (["loss"] if "loss" in names else []) + (terms if len(terms) > 1 else []):
+        line = draw_series(axes, rows, name, colours.get(name, INK), 2.6 if name == "loss" else 1.3)
+        if line is not None:
+            line.set_label(name.replace("_", " "))
+            drawn.append(series(rows, name)[1])
     if not drawn:
         say(axes, "no losses were recorded")
         return
@@ -72,10 +72,10 @@ def _draw_losses(axes: Axes, rows: Sequence[dict[str, float]]) -> None:
     if together.min() > 0:
         axes.set_yscale("log")
         axes.set_ylim(bottom=max(together.min() * 0.8, together.max() * 1e-5))
-    axes.legend(fontsize=SMALL, frameon=False)
+    legend_of_lines(axes, "best")
 
 
-def _draw_ged(axes: Axes, rows: Sequence[dict[str, float]], oracle: float | None) -> None:
+def _draw_ged(axes: Axes, rows: Rows, oracle: float | None) -> None:
     steps, values = series(rows, "val_ged")
     if not len(values):
         say(axes, "nothing was validated")
@@ -87,7 +87,7 @@ def _draw_ged(axes: Axes, rows: Sequence[dict[str, float]], oracle: float | None
     if oracle is not None:
         axes.axhline(oracle, color=FAINT, linewidth=1, linestyle="--", label=f"raters themselves: {oracle:.3f}")
     axes.set_ylim(0, max(values.max(), oracle or 0) * 1.25 or 1)
-    axes.legend(fontsize=SMALL, frameon=False, loc="upper right")
+    legend_of_lines(axes, "upper right")
 
 
 def reliability_diagram(
@@ -101,12 +101,17 @@ def reliability_diagram(
         colours: `(K, 3)`, of the counted classes.
     """
     wide = 4.7 if _MANY_LINES <= len(class_names) <= _MANY_CLASSES else 3.5
-    figure = Figure(figsize=(wide, 4.3), facecolor="white", layout="constrained")
+    figure = canvas(wide, 4.3)
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     pixels, probability, frequency = (np.asarray(part, dtype=np.float64) for part in bins)
     error = bins.error()
-    style(axes, "no pixels" if math.isnan(error) else f"calibration error {error:.4f}", "")
-    style(below, "", "predicted probability")
+    style(
+        axes,
+        "no pixels" if math.isnan(error) else f"calibration error {error:.4f}",
+        "",
+        "share of raters who marked it",
+    )
+    style(below, "", "predicted probability", "pixels")
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--", label="perfect")
     if 2 <= len(class_names) <= _MANY_CLASSES:
         shades = class_colours(len(class_names), False) if colours is None else colours
@@ -129,11 +134,9 @@ def reliability_diagram(
     )
     if shares.any():
         below.set_yscale("log")
-        below.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
+        in_percent(below.yaxis)
         below.set_ylim(max(shares[shares > 0].min() / 3, 1e-7), 1.5)
-    below.set_ylabel("pixels", fontsize=TEXT, color=INK)
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    axes.set_ylabel("share of raters who marked it", fontsize=TEXT, color=INK)
     legend_of_lines(axes)
     return figure
 
@@ -147,7 +150,7 @@ def sparsification_curves(errors: ErrorHistograms) -> Figure:
     Args:
         errors: pooled over a data set.
     """
-    figure = Figure(figsize=(3.5, 3.3), facecolor="white", layout="constrained")
+    figure = canvas(3.5, 2.7)
     axes = figure.subplots()
     curves = {
         name: sparsification(histogram)
@@ -166,7 +169,7 @@ def sparsification_curves(errors: ErrorHistograms) -> Figure:
         axes.plot(curve.removed, curve.error, color=colours[name], linewidth=1.6, label=label)
     axes.axhline(whole.error[0], color=FAINT, linewidth=1.3, linestyle=":", label="at random")
     axes.set_ylim(bottom=0)
-    figure.legend(loc="outside lower left", fontsize=SMALL, frameon=False, borderpad=0, ncols=2, columnspacing=1.2)
+    legend_below(figure, axes.get_legend_handles_labels()[0], columns=2)
     return figure
 
 
@@ -175,14 +178,12 @@ def style_sparsification(axes: Axes, curves: Sequence[Sparsification]) -> float:
 
     That is where hardly an error is left by any curve: most labels are easy, and all happens among the first.
     """
-    style(axes, "sparsification (AUSE in brackets)", "most uncertain labels removed")
-    axes.set_ylabel("wrong among those left", fontsize=TEXT, color=INK)
+    style(axes, "sparsification (AUSE in brackets)", "most uncertain labels removed", "wrong among those left")
     last = max((float(one.removed[one.error > _FEW_LEFT * one.error[0]].max(initial=0.0)) for one in curves), default=1)
     end = min(1.0, math.ceil(10 * last + 0.5) / 10)
     axes.set_xlim(0, end)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
+    in_percent(axes.xaxis, axes.yaxis)
     return end
 
 
@@ -193,9 +194,7 @@ def ged_per_image(values: Sequence[float], oracle: Sequence[float] | None = None
         values: one per image; NaN where it does not exist.
         oracle: one per image in the same order, NaN where an image has fewer than two raters.
     """
-    figure = Figure(figsize=(3.5, 2.7), facecolor="white", layout="constrained")
-    axes = figure.subplots()
-    style(axes, "GED of each image", "images, from best to worst")
+    figure, axes = chart((3.5, 2.7), "GED of each image", "images, from best to worst")
     scores = np.asarray(values, dtype=np.float64)
     order = np.argsort(scores)[: np.count_nonzero(~np.isnan(scores))]
     if not len(order):
@@ -209,7 +208,7 @@ def ged_per_image(values: Sequence[float], oracle: Sequence[float] | None = None
     axes.scatter(ranks, scores, s=size, color=_BLUE, linewidths=0, label=f"samples (mean {scores.mean():.3f})")
     axes.set_ylim(0, max(axes.get_ylim()[1], 0.1) * 1.15)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.legend(fontsize=SMALL, frameon=False, loc="upper left")
+    legend_of_lines(axes)
     return figure
 
 
@@ -220,10 +219,8 @@ def agreement(rater_diversity: Sequence[float], diversity: Sequence[float]) -> F
         rater_diversity: mean 1 - IoU between two raters of each image, 0 to 1, NaN where there is one rater.
         diversity: mean 1 - IoU between two samples of each image, 0 to 1.
     """
-    figure = Figure(figsize=(3.5, 2.7), facecolor="white", layout="constrained")
-    axes = figure.subplots()
-    style(axes, "do samples differ where raters do?", "mean distance between two raters")
-    axes.set_ylabel("between two samples", fontsize=TEXT, color=INK)
+    title, along = "do samples differ where raters do?", "mean distance between two raters"
+    figure, axes = chart((3.5, 2.7), title, along, "between two samples")
     raters, samples = np.asarray(rater_diversity, dtype=np.float64), np.asarray(diversity, dtype=np.float64)
     both = ~(np.isnan(raters) | np.isnan(samples))
     raters, samples = raters[both], samples[both]
@@ -237,50 +234,9 @@ def agreement(rater_diversity: Sequence[float], diversity: Sequence[float]) -> F
     return figure
 
 
-def series(rows: Sequence[dict[str, float]], name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Steps and the finite values of one column."""
-    pairs = [(row["step"], row[name]) for row in rows if math.isfinite(row.get(name, math.nan))]
-    steps, values = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
-    return steps, values
-
-
-def smoothed(steps: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Running means over a fortieth of the curve, where there are more than 60 points."""
-    width = max(1, len(values) // 40) if len(values) > 60 else 1
-    kernel = np.full(width, 1 / width)
-    return np.convolve(steps, kernel, "valid"), np.convolve(values, kernel, "valid")
-
-
 def reliability_curve(
     pixels: NDArray[np.float64], probability: NDArray[np.float64], frequency: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean probability and mean frequency of the bins that hold pixels, from sums per bin, each `(bins,)`."""
     filled = pixels > 0
     return probability[filled] / pixels[filled], frequency[filled] / pixels[filled]
-
-
-def style(axes: Axes, title: str, xlabel: str) -> None:
-    """A chart's title, label below, ticks, spines and rules."""
-    axes.set_title(title, fontsize=TEXT + 0.5, color=INK, loc="left")
-    axes.set_xlabel(xlabel, fontsize=TEXT, color=INK)
-    axes.tick_params(labelsize=SMALL, colors=INK, length=2.5)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(FAINT)
-    axes.grid(axis="y", color=GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-
-
-def legend_of_lines(axes: Axes) -> None:
-    """A legend in the upper left corner, or on the right of the axes where there are many lines."""
-    if len(axes.get_legend_handles_labels()[0]) > _MANY_LINES + 1:
-        legend = axes.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.0))
-    else:
-        legend = axes.legend(fontsize=SMALL, frameon=False, loc="upper left")
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-
-
-def say(axes: Axes, message: str) -> None:
-    """Words in place of a chart that has nothing to show."""
-    axes.text(0.5, 0.5, message, ha="center", va="center", transform=axes.transAxes, fontsize=TEXT, color=FAINT)
-    axes.set(xticks=[], yticks=[])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -112,6 +113,17 @@ def boundary_share(samples: Array) -> Colours:
     edges[:, :, :-1] |= maps[:, :, 1:] != maps[:, :, :-1]
     share: Colours = edges.mean(0)
     return share
+
+
+def over(below: Colours, paint: Colours) -> Colours:
+    """RGBA `(H, W, 4)` painted over a picture `(H, W, 3)`."""
+    blended: Colours = (1 - paint[..., 3:]) * below + paint[..., 3:] * paint[..., :3]
+    return blended
+
+
+def peak(maps: Iterable[Array], least: float) -> float:
+    """The top of a scale for these maps: their largest value that is not NaN, at least `least`."""
+    return max([least, *(float(np.nanmax(np.asarray(one), initial=0.0)) for one in maps)])
 
 
 def rgb(colour: str) -> tuple[float, float, float]:

@@ -1,4 +1,7 @@
-"""Figures of how useful an uncertainty is: where errors are beside where it is high, and what referral by it gains."""
+"""Figures of how useful an uncertainty is: where errors are beside where it is high, and what referral by it gains.
+
+The uncertainty is that of pixels (entropy, mutual information), or where the draws differ in a class's probability.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,34 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from plurimask.distribution import IGNORE
-from plurimask.figures.charts import SMALL, TEXT, say, style
-from plurimask.figures.colours import FAINT, INK, PALETTE, RATER_COLOUR, SAMPLE_COLOUR, display_image, stripes, thinned
-from plurimask.figures.page import MARGIN, Classes, Page, draw_map, draw_together, legend_height, show
+from plurimask.figures.colours import (
+    FAINT,
+    PALETTE,
+    RATER_COLOUR,
+    SAMPLE_COLOUR,
+    Colours,
+    display_image,
+    peak,
+    rgb,
+    stripes,
+    thinned,
+)
+from plurimask.figures.page import Classes, draw_map, draw_together, likely, show, show_share
+from plurimask.figures.rows import ImageRows, Sizes
+from plurimask.figures.style import chart, in_percent, legend_below, say
 
 _COLUMNS = ("image", "{raters}", "most likely map", "raters who disagree", "entropy", "mutual information")
-_PANEL, _GAP = 1.32, 0.07  # inches
-_TITLE, _ROW_TITLE, _BAR, _BAR_GAP = 0.27, 0.23, 0.4, 0.08  # inches
-_NUMBER = 0.25  # inches: bars are so much shorter than panels that the numbers of neighbours do not meet
-_TALLEST = 1.6  # height of a panel over its width, at most
-_LEAST_PEAK = 0.01  # nats: below that a map is rounding, not information
-_LONGEST_NAME = 60  # characters
+_SIZES, _WIDE_SIZES = Sizes(1.32, 0.07, 0.07, 1.07), Sizes(1.75, 0.07, 0.07, 1.5)
+_LEAST_NATS, _LEAST_DEVIATION = 0.01, 1e-3  # below that a map is rounding, not information
+_LONGEST_CLASS = 15  # characters
+_WRONG = "#D7191C"
+_FADED = 0.3  # how much of the image's contrast is left below the errors
+_SHARE = LinearSegmentedColormap.from_list("wrong", ["white", _WRONG])
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,40 +75,25 @@ def error_maps(rows: Sequence[ErrorRow], class_names: Sequence[str], has_backgro
         class_names: of all classes, in the order of their indices.
         has_background: whether class 0 is background.
     """
-    if not rows:
-        raise ValueError("no images to draw: give at least one ErrorRow")
     classes = Classes(tuple(class_names), has_background)
-    lefts = [MARGIN + number * (_PANEL + _GAP) for number in range(len(_COLUMNS))]
-    heights = [_PANEL * min(_TALLEST, np.shape(row.image)[-2] / np.shape(row.image)[-1]) for row in rows]
-    bottom = _TITLE + sum(heights) + len(rows) * _ROW_TITLE
-    width = lefts[-1] + _PANEL + MARGIN + 0.12  # room for the last number below the colour bar
-    page = Page(width, bottom + max(_BAR, _BAR_GAP + legend_height(classes, lefts[3])))
-    several = max(len(row.raters) for row in rows) > 1
+    several = max((len(row.raters) for row in rows), default=0) > 1
     raters = "rater" if not several else "raters" if classes.are_outlined else "most raters"
-    for left, title in zip(lefts, _COLUMNS, strict=True):
-        page.text(left + _PANEL / 2, _TITLE / 2, title.format(raters=raters), centred=True)
-    peaks = tuple(
-        max(_LEAST_PEAK, *(float(np.nanmax(maps, initial=0.0)) for maps in maps_of_all))
-        for maps_of_all in ([row.entropy for row in rows], [row.mutual_information for row in rows])
-    )
-    top = _TITLE
-    for row, height in zip(rows, heights, strict=True):
-        name = row.name if len(row.name) <= _LONGEST_NAME else f"...{row.name[3 - _LONGEST_NAME :]}"
-        page.text(MARGIN, top + _ROW_TITLE * 0.55, name)
-        panels = [page.panel(left, top + _ROW_TITLE, _PANEL, height) for left in lefts]
-        _draw_row(panels, row, classes, peaks)
-        top += _ROW_TITLE + height
-    if not classes.is_binary:
-        page.legend(classes, top + _BAR_GAP, lefts[3])
-    page.bar((lefts[3], top + _BAR_GAP, _PANEL - _NUMBER), "viridis", 1.0, "share")
-    for left, peak in zip(lefts[4:], peaks, strict=True):
-        page.bar((left, top + _BAR_GAP, _PANEL - _NUMBER), "magma", peak, "nats")
-    return page.figure
+    groups = [(title.format(raters=raters), 1) for title in _COLUMNS]
+    sheet = ImageRows(classes, [row.image for row in rows], groups, _SIZES, first_bar=3)
+    uncertain = [[row.entropy for row in rows], [row.mutual_information for row in rows]]
+    peaks = [peak(maps, _LEAST_NATS) for maps in uncertain]
+    for row in rows:
+        sheet.start(row.name)
+        _draw_row([sheet.panel(number) for number in range(len(groups))], row, classes, peaks)
+    sheet.bar(3, "viridis", 1.0, "share")
+    for number, top in enumerate(peaks, 4):
+        sheet.bar(number, "magma", top, "nats")
+    return sheet.page.figure
 
 
 def _draw_row(panels: Sequence[Axes], row: ErrorRow, classes: Classes, peaks: Sequence[float]) -> None:
     picture, raters = display_image(thinned(row.image)), thinned(row.raters)
-    prediction = thinned(row.mean).argmax(0).astype(np.uint8)
+    prediction = likely(thinned(row.mean))
     for axes in panels[:3]:
         show(axes, picture)
     present = raters[(raters != IGNORE).any((1, 2))]
@@ -105,12 +105,9 @@ def _draw_row(panels: Sequence[Axes], row: ErrorRow, classes: Classes, peaks: Se
     else:
         draw_map(panels[1], [*present, *raters][0], classes, RATER_COLOUR)
     draw_map(panels[2], prediction, classes, SAMPLE_COLOUR)
-    share = disagreement(raters, prediction)
-    show(panels[3], share, "viridis", 1.0)
-    if np.isnan(share).any():
-        panels[3].imshow(np.where(np.isnan(share)[..., None], stripes(share.shape), 0.0), interpolation="nearest")
-    for axes, maps, peak in zip(panels[4:], (row.entropy, row.mutual_information), peaks, strict=True):
-        show(axes, thinned(maps), "magma", peak)
+    show_share(panels[3], disagreement(raters, prediction))
+    for axes, maps, top in zip(panels[4:], (row.entropy, row.mutual_information), peaks, strict=True):
+        show(axes, thinned(maps), "magma", top)
 
 
 def disagreement(raters: NDArray[Any], prediction: NDArray[Any]) -> NDArray[np.float64]:
@@ -132,6 +129,82 @@ def _majority(raters: NDArray[Any], num_classes: int) -> NDArray[np.uint8]:
     return np.where(votes.any(0), votes.argmax(0), IGNORE).astype(np.uint8)
 
 
+# ---- the uncertainty of classes -----------------------------------------------------------------------------------
+
+
+def class_uncertainty(
+    rows: Sequence[ErrorRow], class_names: Sequence[str], has_background: bool = True, class_index: int = 0
+) -> Figure:
+    """Images below each other, each with the prediction over it, the misclassified pixels, and maps of uncertainty.
+
+    A misclassified pixel is red, the fainter the fewer of the raters disagree with its most likely class; grey stripes
+    are where nobody judged. Uncertainty is the standard deviation of a class's probability over the draws: its mean
+    over all classes, and that of one class. Of two classes both are the same, so that there is one map.
+
+    Args:
+        rows: at least one; images may differ in size, and in their numbers of raters.
+        class_names: of all C classes, in the order of their indices.
+        has_background: whether class 0 is background.
+        class_index: whose uncertainty is shown by itself.
+
+    Raises:
+        ValueError: if there are no rows, or no such class.
+    """
+    if not 0 <= class_index < len(class_names):
+        raise ValueError(f"class_index {class_index} must be an index of the {len(class_names)} classes")
+    classes = Classes(tuple(class_names), has_background)
+    columns = _deviations(rows, class_names, class_index)
+    groups = [(title, 1) for title in ("prediction", "misclassified", *columns)]
+    sheet = ImageRows(classes, [row.image for row in rows], groups, _WIDE_SIZES, first_bar=1)
+    peaks = [peak(maps, _LEAST_DEVIATION) for maps in columns.values()]
+    for number, row in enumerate(rows):
+        sheet.start(row.name)
+        _draw_prediction(sheet.panel(0), sheet.panel(1), row, classes)
+        for group, (maps, top) in enumerate(zip(columns.values(), peaks, strict=True), 2):
+            show(sheet.panel(group), maps[number], "magma", top)
+    if max(len(row.raters) for row in rows) > 1:
+        sheet.bar(1, _SHARE, 1.0, "of the raters")
+    for group, top in enumerate(peaks, 2):
+        sheet.bar(group, "magma", top, "std. dev.")
+    return sheet.page.figure
+
+
+def _deviations(
+    rows: Sequence[ErrorRow], class_names: Sequence[str], class_index: int
+) -> dict[str, list[NDArray[np.float64]]]:
+    """By the heading of a column: standard deviations of each row, `(H, W)`."""
+    deviations = [np.sqrt(np.asarray(thinned(row.variance), np.float64)) for row in rows]
+    means = [one.mean(0) for one in deviations]
+    if len(class_names) == 2:
+        return {"uncertainty of both classes": means}
+    name = class_names[class_index]
+    name = name if len(name) <= _LONGEST_CLASS else f"{name[: _LONGEST_CLASS - 3].rstrip()}..."
+    return {"mean uncertainty": means, f"uncertainty of {name}": [one[class_index] for one in deviations]}
+
+
+def _draw_prediction(left: Axes, right: Axes, row: ErrorRow, classes: Classes) -> None:
+    picture, prediction = display_image(thinned(row.image)), likely(thinned(row.mean))
+    show(left, picture)
+    draw_map(left, prediction, classes, SAMPLE_COLOUR)
+    show(right, 1 - _FADED * (1 - picture.mean(-1, keepdims=True).repeat(3, -1)))
+    right.imshow(misclassified(thinned(row.raters), prediction), interpolation="nearest")
+
+
+def misclassified(raters: NDArray[Any], prediction: NDArray[Any]) -> Colours:
+    """RGBA `(H, W, 4)`, 0 to 1: red where raters disagree with the prediction, as opaque as the share of them.
+
+    Args:
+        raters: label maps `(R, H, W)`. Pixels that nobody judged are in grey stripes.
+        prediction: the label map `(H, W)`.
+    """
+    share = disagreement(raters, prediction)
+    colours = np.empty((*share.shape, 4))
+    colours[..., :3], colours[..., 3] = rgb(_WRONG), np.nan_to_num(share)
+    unjudged = np.isnan(share)
+    colours[unjudged] = stripes(share.shape)[unjudged]
+    return colours
+
+
 # ---- what referral gains ------------------------------------------------------------------------------------------
 
 
@@ -147,10 +220,8 @@ def referral_curve(dice: Sequence[float], score: Sequence[float], score_name: st
             out; among images of one score the order is random, and the curve its expectation.
         score_name: for the legend.
     """
-    figure = Figure(figsize=(3.5, 3.3), facecolor="white", layout="constrained")
-    axes = figure.subplots()
-    style(axes, "handing unsure images to a person", "share of images handed over")
-    axes.set_ylabel("mean Dice of those kept", fontsize=TEXT, color=INK)
+    title, along = "handing unsure images to a person", "share of images handed over"
+    figure, axes = chart((3.5, 2.7), title, along, "mean Dice of those kept")
     true, order = np.asarray(dice, dtype=np.float64), np.asarray(score, dtype=np.float64)
     both = ~(np.isnan(true) | np.isnan(order))
     true, order = true[both], order[both]
@@ -167,10 +238,8 @@ def referral_curve(dice: Sequence[float], score: Sequence[float], score_name: st
     ):
         axes.plot(share, values, label=label, color=colour, linestyle=line, linewidth=2.0 if line == "-" else 1.3)
     axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda part, _: f"{100 * part:g}%"))
-    legend = figure.legend(loc="outside lower left", fontsize=SMALL, frameon=False, borderpad=0)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    in_percent(axes.xaxis)
+    legend_below(figure, axes.get_legend_handles_labels()[0])
     return figure
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from plurimask.distribution import IGNORE
-from plurimask.figures.colours import RATER_COLOUR, SAMPLE_COLOUR, Colours, display_image
+from plurimask.figures.colours import RATER_COLOUR, SAMPLE_COLOUR, Colours, display_image, over, peak
 from plurimask.figures.page import Classes
 
 CELL = (96, 96)
@@ -99,11 +99,12 @@ def gallery_strip(row: GalleryRow, classes: Classes, cell: tuple[int, int] = CEL
     below = 0.1 + 0.55 * grey if classes.is_binary else 0.3 + 0.5 * grey
     cells = [_resized(display_image(channel[None]), size) for channel in row.image]
     cells.append(_raters(row.raters, below, classes, size))
-    peak = math.log(2) if classes.is_binary else _peak(row)
+    entropies = [prediction.entropy for prediction in row.predictions.values()]
+    highest = math.log(2) if classes.is_binary else peak(entropies, 1e-3)
     for prediction in row.predictions.values():
-        cells.append(_over(below, _overlay(prediction.likely, classes, SAMPLE_COLOUR, size)))
+        cells.append(over(below, _overlay(prediction.likely, classes, SAMPLE_COLOUR, size)))
         entropy = _resized(np.nan_to_num(np.asarray(prediction.entropy, np.float64)), size)
-        cells.append(colormaps["magma"](np.clip(entropy / peak, 0, 1))[..., :3])
+        cells.append(colormaps["magma"](np.clip(entropy / highest, 0, 1))[..., :3])
     return _webp(np.concatenate([_framed(one, cell) for one in cells], axis=1))
 
 
@@ -124,16 +125,12 @@ def _check(row: GalleryRow) -> None:
             )
 
 
-def _peak(row: GalleryRow) -> float:
-    return max([1e-3, *(float(np.nanmax(prediction.entropy)) for prediction in row.predictions.values())])
-
-
 def _raters(raters: NDArray[Any] | None, below: Colours, classes: Classes, size: tuple[int, int]) -> Colours:
     """The mean of the raters' coloured maps: what few of them marked is faint. Light grey if nobody gave a map."""
     maps = [] if raters is None else [labels for labels in raters if not (labels == IGNORE).all()]
     if not maps:
         return np.full_like(below, 0.9)
-    drawn: Colours = np.mean([_over(below, _overlay(one, classes, RATER_COLOUR, size)) for one in maps], axis=0)
+    drawn: Colours = np.mean([over(below, _overlay(one, classes, RATER_COLOUR, size)) for one in maps], axis=0)
     return drawn
 
 
@@ -151,11 +148,6 @@ def _overlay(labels: NDArray[Any], classes: Classes, own: str, size: tuple[int, 
         paint[mask & ~inside, 3] = 1
         paint[mask & inside, 3] = 0.35
     return paint
-
-
-def _over(below: Colours, paint: Colours) -> Colours:
-    blended: Colours = (1 - paint[..., 3:]) * below + paint[..., 3:] * paint[..., :3]
-    return blended
 
 
 def _resized(picture: Colours, size: tuple[int, int]) -> Colours:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.patches import Ellipse, Patch
+from matplotlib.patches import Ellipse
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from plurimask.figures.charts import SMALL, TEXT, style
-from plurimask.figures.colours import INK, PALETTE, SAMPLE_COLOUR, Colours, display_image
-from plurimask.figures.page import Classes, around
+from plurimask.figures.colours import INK, PALETTE, SAMPLE_COLOUR, Colours, display_image, over
+from plurimask.figures.page import Classes, around, outline
+from plurimask.figures.style import SMALL, canvas, legend_below, style
 
 _FARTHEST = 1.8
 """Posteriors farther out than so many times the shown range are drawn at the edge."""
@@ -62,11 +61,12 @@ def latent_walk(plane: LatentPlane) -> Figure:
         raise ValueError(f"a grid of shape {plane.grid.shape} for {num} positions: expected (G, G, H, W), G >= 2")
     classes = Classes(tuple(plane.class_names), plane.has_background)
     ratio = min(1.6, max(0.5, plane.image.shape[-2] / plane.image.shape[-1]))
-    figure = Figure(figsize=(9.4, 4.1 * ratio + 0.8), facecolor="white", layout="constrained")
+    figure = canvas(9.4, 4.1 * ratio + 0.8)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1))
     enlarged = _draw_mosaic(left, plane, classes)
-    style(left, f"decoded maps{', enlarged' if enlarged else ''}", _in_sigmas(plane.axis_names[0]))
-    style(right, "area, prior and raters' posteriors", _in_sigmas(plane.axis_names[0]))
+    along, up = (f"{name}, sigmas of the prior from its mean" for name in plane.axis_names)
+    style(left, f"decoded maps{', enlarged' if enlarged else ''}", along, up)
+    style(right, "area, prior and raters' posteriors", along, up)
     heat = _draw_area(right, plane, classes)
     bar = figure.colorbar(heat, ax=right, shrink=0.8, pad=0.02)
     bar.ax.tick_params(labelsize=SMALL, colors=INK)
@@ -76,26 +76,10 @@ def latent_walk(plane: LatentPlane) -> Figure:
     for axes in (left, right):
         axes.grid(visible=False)
         axes.set_box_aspect(ratio)
-        axes.set_ylabel(_in_sigmas(plane.axis_names[1]), fontsize=TEXT, color=INK)
     if not classes.is_binary:
-        _legend_of_classes(figure, plane, classes)
+        present = [index for index in classes.counted if bool((plane.grid == index).any())]
+        legend_below(figure, classes.patches(present), columns=7)
     return figure
-
-
-def _in_sigmas(name: str) -> str:
-    return f"{name}, sigmas of the prior from its mean"
-
-
-def _legend_of_classes(figure: Figure, plane: LatentPlane, classes: Classes) -> None:
-    """The classes that are in the maps."""
-    present = [index for index in classes.counted if bool((plane.grid == index).any())]
-    handles = [Patch(facecolor=tuple(classes.colours[k]), label=f" {classes.names[k][:18]}") for k in present]
-    if not handles:
-        return
-    figure.set_figheight(figure.get_figheight() + 0.17 * math.ceil(len(handles) / 7))
-    legend = figure.legend(handles=handles, loc="outside lower left", ncols=7, frameon=False, fontsize=SMALL)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
 
 
 def _draw_mosaic(axes: Axes, plane: LatentPlane, classes: Classes) -> bool:
@@ -104,36 +88,19 @@ def _draw_mosaic(axes: Axes, plane: LatentPlane, classes: Classes) -> bool:
     marked: NDArray[np.bool_] = np.any(np.isin(plane.grid, classes.counted), axis=(0, 1))
     rows, columns = around(marked) if classes.are_outlined else (slice(None), slice(None))
     picture = display_image(plane.image)[rows, columns]
-    for (row, column), labels in _maps(plane):
-        x, y = places[column], places[row]
+    for row, column in np.ndindex(plane.grid.shape[:2]):
+        x, y, labels = float(places[column]), float(places[row]), plane.grid[row, column]
         edges = (x - half, x + half, y - half, y + half)
         tile, cut = picture, labels[rows, columns]
         if not classes.are_outlined:
-            paint = classes.overlay(cut, SAMPLE_COLOUR, 0.8)
-            tile = (1 - paint[..., 3:]) * picture + paint[..., 3:] * paint[..., :3]
+            tile = over(picture, classes.overlay(cut, SAMPLE_COLOUR, 0.8))
         axes.imshow(tile, extent=edges, aspect="auto", interpolation="antialiased")
         if classes.are_outlined:
             for index in classes.counted:
-                _outline_at(axes, cut == index, edges, classes.colour(index, SAMPLE_COLOUR))
+                outline(axes, cut == index, classes.colour(index, SAMPLE_COLOUR), edges=edges)
     step = places[1] - places[0]
     axes.set(xlim=(places[0] - step / 2, places[-1] + step / 2), ylim=(places[0] - step / 2, places[-1] + step / 2))
     return bool(picture.shape[:2] != plane.image.shape[-2:])
-
-
-def _maps(plane: LatentPlane) -> list[tuple[tuple[int, int], NDArray[Any]]]:
-    num = len(plane.positions)
-    return [((row, column), plane.grid[row, column]) for row in range(num) for column in range(num)]
-
-
-def _outline_at(axes: Axes, mask: NDArray[np.bool_], edges: tuple[float, float, float, float], colour: Any) -> None:
-    """The outline of a mask drawn between `edges`: left, right, bottom, top."""
-    if not mask.any():
-        return
-    left, right, bottom, top = edges
-    height, width = mask.shape
-    across = left + (np.arange(-1, width + 1) + 0.5) / width * (right - left)
-    down = top - (np.arange(-1, height + 1) + 0.5) / height * (top - bottom)
-    axes.contour(across, down, np.pad(mask, 1), levels=[0.5], colors=[colour], linewidths=0.9)
 
 
 def _draw_area(axes: Axes, plane: LatentPlane, classes: Classes) -> AxesImage:

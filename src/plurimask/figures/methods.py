@@ -20,15 +20,14 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
 
-from plurimask.figures.charts import SMALL, TEXT, reliability_curve, say, style, style_sparsification
-from plurimask.figures.colours import FAINT, GRID, INK, PALETTE
+from plurimask.figures.charts import reliability_curve, style_sparsification
+from plurimask.figures.colours import FAINT, INK, PALETTE
+from plurimask.figures.style import SMALL, canvas, chart, legend_below, say, style
 from plurimask.metrics import CalibrationBins, ErrorHistogram, sparsification
 
 COLUMN = 3.5
 """Width of a chart, inches."""
 
-_LEGEND_ROW = 0.165  # inches
-_SHORT_LABEL = 22  # characters: two such labels fit side by side
 _BOX_ROW = 0.4  # inches
 _ROUND, _CROSS = "osDv^P<>p", "X"
 _COLOURS = tuple(PALETTE[k] for k in (4, 5, 2, 6, 0, 1, 7, 15, 12, 8))
@@ -52,27 +51,6 @@ def method_marks(methods: Iterable[str]) -> dict[str, MethodMark]:
     }
 
 
-def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
-    """A legend under the axes of a figure with constrained layout, which is made higher by as much as that needs."""
-    if not handles:
-        return
-    labels = [str(handle.get_label()) for handle in handles]
-    columns = 2 if max(map(len, labels)) <= _SHORT_LABEL and len(labels) > 1 else 1
-    figure.set_figheight(figure.get_figheight() + _LEGEND_ROW * math.ceil(len(labels) / columns) + 0.1)
-    legend = figure.legend(
-        handles=handles,
-        loc="outside lower left",
-        ncols=columns,
-        frameon=False,
-        fontsize=SMALL,
-        columnspacing=1.2,
-        labelspacing=0.25,
-        borderpad=0.1,
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-
-
 def ged_against_samples(
     curves: Mapping[str, Sequence[tuple[int, float]]], oracle: Sequence[tuple[int, float]] | None = None
 ) -> Figure:
@@ -82,9 +60,7 @@ def ged_against_samples(
         curves: method -> (number of samples, at least 1; GED) in any order; NaN is left out.
         oracle: what as many draws from the raters themselves score; dashed.
     """
-    figure = Figure(figsize=(COLUMN, 2.5), facecolor="white", layout="constrained")
-    axes = figure.subplots()
-    style(axes, "GED against number of samples", "samples of each image")
+    figure, axes = chart((COLUMN, 2.5), "GED against number of samples", "samples of each image")
     axes.set_xscale("log", base=2)
     handles: list[Artist] = []
     places: set[int] = set()
@@ -136,14 +112,13 @@ def score_boxplots(
     scored = {name: some[np.isfinite(some)] for name, some in scored.items()}
     sign = 1 if lower_is_better else -1
     order = sorted(scored, key=lambda name: sign * float(scored[name].mean()) if len(scored[name]) else math.inf)
-    figure = Figure(figsize=(COLUMN, 0.85 + _BOX_ROW * max(2, len(order))), facecolor="white", layout="constrained")
+    figure = canvas(COLUMN, 0.85 + _BOX_ROW * max(2, len(order)))
     axes = figure.subplots()
-    style(axes, f"{score} of each image", f"{score}, {'lower' if lower_is_better else 'higher'} is better")
+    better = "lower" if lower_is_better else "higher"
+    style(axes, f"{score} of each image", f"{score}, {better} is better", rules="x")
     if not any(map(len, scored.values())):
         say(axes, "no image has a value")
         return figure
-    axes.grid(visible=False, axis="y")
-    axes.grid(axis="x", color=GRID, linewidth=0.6)
     axes.spines["left"].set_visible(False)
     marks = method_marks(values)
     for row, name in enumerate(order):
@@ -191,9 +166,8 @@ def reliability_of_methods(bins: Mapping[str, CalibrationBins]) -> Figure:
     Args:
         bins: method -> sums over a data set; all counted classes are pooled. The legend says each calibration error.
     """
-    figure = Figure(figsize=(COLUMN, 3.3), facecolor="white", layout="constrained")
-    axes = figure.subplots()
-    style(axes, "calibration (error in brackets)", "predicted probability")
+    title, along = "calibration (error in brackets)", "predicted probability"
+    figure, axes = chart((COLUMN, 3.3), title, along, "share of raters who marked it")
     handles: list[Artist] = [*axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--", label="perfect")]
     for name, mark in method_marks(bins).items():
         pixels, probability, frequency = (np.asarray(part, np.float64).sum(0) for part in bins[name])
@@ -207,7 +181,6 @@ def reliability_of_methods(bins: Mapping[str, CalibrationBins]) -> Figure:
             label=f"{name} ({'no pixels' if math.isnan(error) else f'{error:.4f}'})",
         )
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
-    axes.set_ylabel("share of raters who marked it", fontsize=TEXT, color=INK)
     legend_below(figure, handles)
     return figure
 
@@ -220,7 +193,7 @@ def sparsification_of_methods(errors: Mapping[str, ErrorHistogram]) -> Figure:
     Args:
         errors: method -> right and wrong labels by an uncertainty, pooled over a data set. The legend says each AUSE.
     """
-    figure = Figure(figsize=(COLUMN, 3.0), facecolor="white", layout="constrained")
+    figure = canvas(COLUMN, 3.0)
     axes = figure.subplots()
     curves = {name: sparsification(histogram) for name, histogram in errors.items()}
     curves = {name: curve for name, curve in curves.items() if curve.error[0] > 0}

@@ -20,10 +20,10 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from plurimask.distribution import IGNORE
-from plurimask.figures.charts import SMALL, say, style
 from plurimask.figures.colours import FAINT, GRID, INK, Colours, display_image, stripes, thinned
-from plurimask.figures.methods import COLUMN, legend_below, method_marks
-from plurimask.figures.page import MARGIN, Classes, Page, show
+from plurimask.figures.methods import COLUMN, method_marks
+from plurimask.figures.page import MARGIN, NOT_JUDGED, Classes, Page, aspect, patch, show
+from plurimask.figures.style import SMALL, canvas, legend_below, say, style
 from plurimask.flips import Flip
 
 MAX_MODES = 8
@@ -79,7 +79,7 @@ def mode_strip(strip: ModeStrip) -> Figure:
     for k in order:
         labelled.append((_mode_caption(strip, int(modes[k]), counts[k] / counts.sum()), strip.samples[firsts[k]]))
     groups = [labelled[start : start + _COLUMNS] for start in range(0, len(labelled), _COLUMNS)]
-    height = _PANEL * min(1.6, strip.image.shape[-2] / strip.image.shape[-1])
+    height = _PANEL * aspect(strip.image)
     lines = [max(len(words) for words, _ in group) for group in groups]
     handles = _strip_legend(strip)
     columns = min(_COLUMNS, len(labelled))
@@ -98,20 +98,7 @@ def mode_strip(strip: ModeStrip) -> Figure:
             axes = page.panel(left, top + count * _LINE, _PANEL, height)
             show(axes, picture if labels is None else _painted(picture, thinned(labels), strip))
         top += count * _LINE + height + 0.12
-    legend = page.figure.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(MARGIN / page.width, 1 - bottom / page.height),
-        ncols=legend_columns,
-        frameon=False,
-        fontsize=SMALL,
-        borderpad=0,
-        borderaxespad=0,
-        handlelength=2.2,
-        handleheight=1.1,
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    page.marks(handles, bottom, legend_columns, 2.2)
     return page.figure
 
 
@@ -165,17 +152,11 @@ def _strip_legend(strip: ModeStrip) -> list[Patch]:
     for k in [*pairs, *others]:
         if k in present:
             shade, twin = opacity[k] * colours[k] + (1 - opacity[k]) * 0.8, k in pairs[1::2]
-            handles.append(
-                Patch(
-                    facecolor=tuple(shade),
-                    edgecolor=tuple(across[k]) if twin else tuple(shade),
-                    hatch="/////" if twin else None,
-                    label=f"{strip.class_names[k][:18]}",
-                    linewidth=0,
-                )
-            )
+            handles.append(patch(strip.class_names[k], tuple(shade)))
+            if twin:
+                handles[-1].set(hatch="/////", edgecolor=tuple(across[k]), linewidth=0)
     if IGNORE in present:
-        handles.append(Patch(facecolor="#858585", label="not judged"))
+        handles.append(Patch(facecolor=NOT_JUDGED, label="not judged"))
     return handles
 
 
@@ -196,11 +177,9 @@ def flip_frequencies(true: Sequence[float], sampled: Mapping[str, Sequence[float
     """
     _check_lengths(len(names), {"true": true, **sampled}, f"{len(names)} classes")
     room = max(0.34, 0.09 * (len(sampled) + 1))
-    figure = Figure(figsize=(COLUMN, 0.7 + room * max(1, len(names))), facecolor="white", layout="constrained")
+    figure = canvas(COLUMN, 0.7 + room * max(1, len(names)))
     axes = figure.subplots()
-    style(axes, "how often a class flips", "frequency in samples")
-    axes.grid(visible=False, axis="y")
-    axes.grid(axis="x", color=GRID, linewidth=0.6)
+    style(axes, "how often a class flips", "frequency in samples", rules="x")
     rows = np.arange(len(names))
     bars = axes.vlines(true, rows - 0.4, rows + 0.4, color="black", linewidth=2, label="true", zorder=1.5)
     handles: list[Artist] = [bars]
@@ -235,7 +214,7 @@ def mode_frequencies(true: Sequence[float], sampled: Mapping[str, Sequence[float
     exact = np.asarray(true, np.float64)
     order = np.argsort(-exact, kind="stable")[:MOST_MODES]
     ranks, depth = np.arange(len(order)), 0.15 * len(names) + 0.08
-    figure = Figure(figsize=(COLUMN, 2.6 + depth), facecolor="white", layout="constrained")
+    figure = canvas(COLUMN, 2.6 + depth)
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, depth))
     shown = "" if len(order) == len(exact) else f": {len(order)} of {len(exact)}"
     style(axes, f"frequency of each mode{shown}", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,12 +14,22 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
 from plurimask.distribution import IGNORE
-from plurimask.figures.charts import SMALL, TEXT
-from plurimask.figures.colours import FAINT, INK, Array, Colours, boundary_share, class_colours, colour_labels, rgb
+from plurimask.figures.colours import (
+    FAINT,
+    INK,
+    Array,
+    Colours,
+    boundary_share,
+    class_colours,
+    colour_labels,
+    rgb,
+    stripes,
+)
+from plurimask.figures.style import SMALL, TEXT, without_formulas
 
 MARGIN = 0.08
 """Around a page, inches."""
@@ -26,7 +37,15 @@ MARGIN = 0.08
 OUTLINED_CLASSES = 3
 """Up to so many counted classes are outlined; more would be a tangle."""
 
-_LEGEND_ROW, _LEGEND_COLUMN = 0.2, 1.25  # inches
+LEGEND_COLUMN = 1.25
+"""Width of a name in a legend, inches."""
+
+NOT_JUDGED = "#858585"
+"""Of IGNORE in legends."""
+
+_LEGEND_ROW = 0.2  # inches
+_TALLEST = 1.6  # height of a panel over its width, at most
+_LONGEST_LABEL = 18  # characters
 
 
 @dataclass(frozen=True)
@@ -72,7 +91,11 @@ class Classes:
         """Names and colours; none where there is one class."""
         if self.is_binary:
             return []
-        return [*((self.names[index], self.colours[index]) for index in self.counted), ("not judged", "#858585")]
+        return [*((self.names[index], self.colours[index]) for index in self.counted), ("not judged", NOT_JUDGED)]
+
+    def patches(self, indices: Iterable[int]) -> list[Patch]:
+        """Of some classes, for a legend."""
+        return [patch(self.names[index], self.colours[index]) for index in indices]
 
 
 class Page:
@@ -93,7 +116,9 @@ class Page:
         return axes
 
     def text(self, left: float, top: float, words: str, colour: str = INK, centred: bool = False) -> None:
-        """One line, its middle at `top`."""
+        """One line, its middle at `top`; nothing without words."""
+        if not words:
+            return
         self.figure.text(
             left / self.width,
             1 - top / self.height,
@@ -113,22 +138,38 @@ class Page:
         axes.tick_params(labelsize=SMALL, length=2, colors=INK, pad=1.5)
         axes.set_xlabel(label, fontsize=SMALL, color=INK, labelpad=-7)
 
-    def legend(self, classes: Classes, top: float, room: float) -> None:
-        """Names and colours of the classes in lines of at most `room` inches; see `legend_height`."""
+    def marks(self, handles: Sequence[Patch], top: float, columns: int = 0, handle: float = 1.2) -> None:
+        """A legend at the left; `columns`: all in one line by default; `handle`: length of a patch in letters."""
         legend = self.figure.legend(
-            handles=[Patch(facecolor=colour, label=f" {name[:18]}") for name, colour in classes.legend()],
+            handles=handles,
             loc="upper left",
             bbox_to_anchor=(MARGIN / self.width, 1 - top / self.height),
-            ncols=_legend_columns(room),
+            ncols=columns or len(handles),
             frameon=False,
             fontsize=SMALL,
             borderpad=0,
             borderaxespad=0,
-            handlelength=1.0,
+            handlelength=handle,
             columnspacing=1.2,
         )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        without_formulas(legend)
+
+    def legend(self, classes: Classes, top: float, room: float) -> None:
+        """Names and colours of the classes in lines of at most `room` inches, if there are several."""
+        if not classes.is_binary:
+            handles = [patch(name, colour) for name, colour in classes.legend()]
+            self.marks(handles, top, _legend_columns(room), 1.0)
+
+
+def patch(name: str, colour: Any) -> Patch:
+    """A class in a legend."""
+    return Patch(facecolor=colour, label=f" {name[:_LONGEST_LABEL]}")
+
+
+def aspect(image: Array) -> float:
+    """Height of a panel over its width, at most 1.6, for an image `(..., H, W)`."""
+    height, width = image.shape[-2:]
+    return float(min(_TALLEST, height / width))
 
 
 def legend_height(classes: Classes, room: float) -> float:
@@ -137,12 +178,31 @@ def legend_height(classes: Classes, room: float) -> float:
 
 
 def _legend_columns(room: float) -> int:
-    return max(1, int(room / _LEGEND_COLUMN))
+    return max(1, int(room / LEGEND_COLUMN))
 
 
 def show(axes: Axes, picture: NDArray[Any], cmap: str | None = None, top: float | None = None) -> AxesImage:
     """An image `(H, W, 3)`, or a map `(H, W)` of values from 0 to `top`."""
     return axes.imshow(picture, cmap=cmap, vmin=0 if cmap else None, vmax=top, interpolation="antialiased")
+
+
+def show_share(axes: Axes, share: NDArray[Any], top: float = 1.0) -> None:
+    """A map of shares `(H, W)` from 0 to `top`; stripes where it is NaN."""
+    show(axes, np.nan_to_num(share), "viridis", top)
+    if np.isnan(share).any():
+        axes.imshow(np.where(np.isnan(share)[..., None], stripes(share.shape), 0.0), interpolation="nearest")
+
+
+def likely(mean: NDArray[Any]) -> NDArray[np.uint8]:
+    """Probabilities `(C, H, W)` -> the most likely class of each pixel, `(H, W)`."""
+    labels: NDArray[np.uint8] = mean.argmax(0).astype(np.uint8)
+    return labels
+
+
+def counted(shown: int, count: int, what: str) -> str:
+    """How many there are, and how many of them are shown: "4 of 9 raters", "1 rater"."""
+    plural = what if count == 1 else f"{what}s"
+    return f"{shown} of {count} {plural}" if shown < count else f"{count} {plural}"
 
 
 def draw_map(axes: Axes, labels: NDArray[Any], classes: Classes, own: str) -> None:
@@ -177,14 +237,26 @@ def draw_together(axes: Axes, maps: NDArray[Any], classes: Classes, own: str) ->
             outline(axes, one == index, classes.colour(index, own), opacity)
 
 
-def outline(axes: Axes, mask: NDArray[np.bool_], colour: Any, opacity: float = 1.0) -> None:
-    """The outline of a mask `(H, W)`, closed where it meets the border of the image."""
+def outline(
+    axes: Axes,
+    mask: NDArray[np.bool_],
+    colour: Any,
+    opacity: float = 1.0,
+    edges: tuple[float, float, float, float] | None = None,
+) -> None:
+    """The outline of a mask `(H, W)`, closed where it meets the border of the image.
+
+    It is drawn over the pixels of an image, or between `edges`: left, right, bottom and top.
+    """
     if not mask.any():
         return
     height, width = mask.shape
-    columns, rows = np.arange(-1, width + 1), np.arange(-1, height + 1)
+    left, right, bottom, top = edges or (-0.5, width - 0.5, height - 0.5, -0.5)
+    columns = left + (np.arange(-1, width + 1) + 0.5) / width * (right - left)
+    rows = top - (np.arange(-1, height + 1) + 0.5) / height * (top - bottom)
     axes.contour(columns, rows, np.pad(mask, 1), levels=[0.5], colors=[colour], linewidths=0.9, alpha=opacity)
-    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    if edges is None:
+        axes.set(xlim=(left, right), ylim=(bottom, top))
 
 
 def around(marked: NDArray[np.bool_]) -> tuple[slice, slice]:
@@ -201,3 +273,13 @@ def around(marked: NDArray[np.bool_]) -> tuple[slice, slice]:
         for some, side, length in zip(places, sides, marked.shape, strict=True)
     ]
     return slice(starts[0], starts[0] + sides[0]), slice(starts[1], starts[1] + sides[1])
+
+
+def frame(axes: Axes, part: tuple[slice, slice], scale: float = 1.0) -> None:
+    """A white frame around rows and columns of an image that is drawn `scale` times as large."""
+    rows, columns = part
+    if rows.start is None:
+        return
+    width, height = ((each.stop - each.start) * scale for each in (columns, rows))
+    corner = (columns.start * scale - 0.5, rows.start * scale - 0.5)
+    axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="white", linewidth=0.9))

@@ -1,4 +1,4 @@
-"""One paper, one file. A method is added here by one line."""
+"""One paper, one file. A method is added here by one line; other packages may offer more (`outside`)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from plurimask.methods.hierarchical_probabilistic_unet import HierarchicalProbab
 from plurimask.methods.image2image_vae import Image2ImageVAE
 from plurimask.methods.lightweight_probabilistic import LightweightProbabilistic
 from plurimask.methods.m_heads import MHeads
+from plurimask.methods.outside import import_method, offered, offered_names
 from plurimask.methods.probabilistic_unet import ProbabilisticUNet
 from plurimask.methods.unet import UNet
 
@@ -29,11 +30,34 @@ METHODS: dict[str, type[SegmentationMethod]] = {
 }
 
 
+def method_names() -> list[str]:
+    """The names of all methods: of plurimask, then those that installed packages offer."""
+    return list(dict.fromkeys([*METHODS, *offered_names()]))
+
+
 def find_method(name: str) -> type[SegmentationMethod]:
-    """The class of a method by its name in `METHODS`; an unknown name raises `InputError` with the nearest ones."""
-    if name not in METHODS:
-        raise unknown_name("method", name, METHODS)
-    return METHODS[name]
+    """The class of a method.
+
+    Args:
+        name: looked for in `METHODS`, then among the entry points `plurimask.methods` of installed packages; one with
+            a colon is an import path, `package.module:Class`.
+
+    Raises:
+        InputError: there is none (the nearest names are given), or the other package's is no usable method.
+    """
+    if name in METHODS:
+        return METHODS[name]
+    if point := offered(name):
+        return import_method(point.value)
+    if ":" in name:
+        return import_method(name)
+    raise unknown_name("method", name, method_names())
+
+
+def package_of(name: str) -> dict[str, str]:
+    """The package and version that offers a method by name; none for methods of plurimask and import paths."""
+    point = None if name in METHODS else offered(name)
+    return {point.dist.name: point.dist.version} if point and point.dist else {}
 
 
 def build_method(name: str, **settings: Any) -> SegmentationMethod:
@@ -51,9 +75,10 @@ def build_method(name: str, **settings: Any) -> SegmentationMethod:
 def _members(config: EnsembleConfig) -> list[SegmentationMethod]:
     common = {"image_channels": config.image_channels, "num_classes": config.num_classes}
     own, numbers = config.member_settings, {str(number) for number in range(len(config.members))}
+    known = {*method_names(), *config.members, *numbers}
     for key in own:
-        if key not in METHODS and key not in numbers:
-            raise unknown_name("method or number of a member in member_settings", key, {*METHODS, *numbers})
+        if key not in known:
+            raise unknown_name("method or number of a member in member_settings", key, known)
     members = []
     for number, member in enumerate(config.members):
         settings = {**own.get(member, {}), **own.get(str(number), {}), **common}

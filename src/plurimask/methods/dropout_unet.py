@@ -17,15 +17,17 @@ alike: each sample is one network.
 from __future__ import annotations
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from plurimask.distribution import Noise, RandomSource, SegmentationDistribution, shared_generator
-from plurimask.method import Loss, MethodConfig, SegmentationMethod
+from plurimask.distribution import SegmentationDistribution
+from plurimask.method import Loss, SegmentationMethod
 from plurimask.nn.dropout import MonteCarloPasses, draw_masks, dropped_features, innermost_blocks, mask_shapes
-from plurimask.nn.initialisation import Initialisation, initialise
+from plurimask.nn.initialisation import initialise
 from plurimask.nn.losses import judgements, summed_cross_entropy
-from plurimask.nn.unet import Normalisation, Pooling, Style, UNetFeatures, Upsampling, all_scores, class_scores
+from plurimask.nn.settings import UNetSettings
+from plurimask.nn.unet import UNetFeatures, all_scores, class_scores
+from plurimask.noise import Noise, NoisePart
 
 
 class DropoutSegmentation(SegmentationDistribution):
@@ -34,49 +36,32 @@ class DropoutSegmentation(SegmentationDistribution):
     def __init__(self, method: DropoutUNet, images: Tensor) -> None:
         self.method, self.size = method, images.shape[2:]
         self.passes = MonteCarloPasses(method.features, images, method.sites, method.config.dropout)
-        self.batch_size = len(images)
+        # The masks themselves would be gigabytes for many samples.
+        seeds = NoisePart("weights", "seed")
+        shape = (len(images), method.config.num_classes, *self.size)
+        super().__init__(shape, images.device, [seeds], self.passes.elements)
 
-    @property
-    def logits_shape(self) -> torch.Size:
-        return torch.Size([self.batch_size, self.method.config.num_classes, *self.size])
-
-    @property
-    def draw_elements(self) -> int:
-        return max(super().draw_elements, self.passes.elements)
-
-    def draw_noise(self, num_samples: int, generator: RandomSource = None) -> Tensor:
-        """A seed of each sample's masks, int64 `(N,)`: the masks themselves would be gigabytes for many samples."""
-        return torch.randint(2**62, (num_samples,), generator=shared_generator(generator))
-
-    def masks(self, noise: Tensor) -> list[Tensor]:
+    def expand(self, noise: Noise) -> Noise:
         """What each sample keeps, bool `(N, 1, F, *spatial)`, of each layer that is dropped."""
-        shapes, probability = self.method.mask_shapes(self.size), self.method.config.dropout
-        samples = [draw_masks(1, shapes, probability, torch.Generator().manual_seed(seed)) for seed in noise.tolist()]
-        return [torch.stack(of_layer) for of_layer in zip(*samples, strict=True)]
+        if noise[0].dtype == torch.bool:
+            return noise
+        shapes, probability, (seeds,) = self.method.mask_shapes(self.size), self.method.config.dropout, noise
+        samples = [draw_masks(1, shapes, probability, torch.Generator().manual_seed(seed)) for seed in seeds.tolist()]
+        return tuple(torch.stack(of_layer) for of_layer in zip(*samples, strict=True))
 
-    def logits(self, noise: Noise) -> Tensor:
-        assert isinstance(noise, Tensor)
-        features, last = self.passes(self.masks(noise)), self.method.scores
+    def scores(self, noise: Noise) -> Tensor:
+        features, last = self.passes(self.expand(noise)), self.method.scores
         assert last.bias is not None
         with torch.autocast(features.device.type, enabled=False):
             scores = torch.conv2d(features, last.weight.to(features), last.bias.to(features))
-        complete = all_scores(scores.float(), self.method.config.num_classes)
-        return complete.view(-1, *self.logits_shape)
+        return all_scores(scores.float(), self.method.config.num_classes)
 
 
-class DropoutUNetConfig(MethodConfig):
-    channels: tuple[PositiveInt, ...] = Field(
-        (32, 64, 128, 192), min_length=2, description="channels of each scale, finest first"
-    )
-    convs_per_scale: int = Field(3, ge=1, description="3x3 convolutions at each scale, on each side")
+class DropoutUNetConfig(UNetSettings):
     dropout: float = Field(0.5, gt=0, le=0.99, description="probability that an element is dropped")
     dropout_encoder_blocks: int = Field(3, ge=0, description="innermost encoder blocks whose input is dropped")
     dropout_decoder_blocks: int = Field(3, ge=0, description="innermost decoder blocks whose input is dropped")
-    normalisation: Normalisation = Field("none", description="after each convolution")
-    pooling: Pooling = Field("average", description="from scale to scale, down")
-    upsampling: Upsampling = Field("linear", description="from scale to scale, up")
     sigmoid: bool = Field(False, description="no score for class 0: with two classes, one score and a sigmoid")
-    initialisation: Initialisation = Field("he_normal", description="initial weights")
 
     @model_validator(mode="after")
     def _drops_something(self) -> DropoutUNetConfig:
@@ -93,8 +78,7 @@ class DropoutUNet(SegmentationMethod):
 
     def __init__(self, config: DropoutUNetConfig) -> None:
         super().__init__(config)
-        style = Style(config.normalisation, config.pooling, config.upsampling)
-        self.features = UNetFeatures(config.image_channels, config.channels, config.convs_per_scale, style)
+        self.features = UNetFeatures(config.image_channels, config.channels, config.convs_per_scale, config.style)
         self.scores = class_scores(config.channels[0], config.num_classes, config.sigmoid)
         self.sites = innermost_blocks(
             len(config.channels), config.dropout_encoder_blocks, config.dropout_decoder_blocks

@@ -12,23 +12,17 @@ NeurIPS 2017; as a baseline of Kohl et al., "A Probabilistic U-Net", NeurIPS 201
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
-from plurimask.distribution import (
-    MixtureSegmentation,
-    Noise,
-    RandomSource,
-    SegmentationDistribution,
-    balanced_indices,
-    shared_generator,
-    take,
-)
+from plurimask.distribution import MixtureSegmentation, SegmentationDistribution
 from plurimask.method import Loss, MethodConfig, SegmentationMethod
+from plurimask.noise import Noise, NoisePart, take
 
 
 class EnsembleSegmentation(SegmentationDistribution):
@@ -36,37 +30,33 @@ class EnsembleSegmentation(SegmentationDistribution):
 
     def __init__(self, members: Sequence[SegmentationDistribution]) -> None:
         self.members = [member.components() or member for member in members]
-        examples = [member.draw_noise(1, torch.Generator()) for member in self.members]
-        self.num_parts = [len(example) if isinstance(example, tuple) else 0 for example in examples]  # 0: no tuple
+        who = NoisePart("weights", "index", count=len(members))
+        super().__init__(
+            members[0].logits_shape,
+            torch.device("cpu"),
+            [who, *itertools.chain.from_iterable(member.noise for member in self.members)],
+            max(member.draw_elements for member in self.members),
+        )
 
-    @property
-    def logits_shape(self) -> torch.Size:
-        return self.members[0].logits_shape
-
-    @property
-    def draw_elements(self) -> int:
-        return max(member.draw_elements for member in self.members)
-
-    def draw_noise(self, num_samples: int, generator: RandomSource = None) -> tuple[Tensor, ...]:
-        noise = [balanced_indices(len(self.members), num_samples, shared_generator(generator))]
-        for member in self.members:
-            own = member.draw_noise(num_samples, generator)
-            noise += own if isinstance(own, tuple) else [own]
-        return tuple(noise)
-
-    def logits(self, noise: Noise) -> Tensor:
-        assert isinstance(noise, tuple)
-        who, start, logits = noise[0], 1, None
-        for number, (member, count) in enumerate(zip(self.members, self.num_parts, strict=True)):
-            own = noise[start : start + count] if count else noise[start]
-            start += max(1, count)
+    def scores(self, noise: Noise) -> Tensor:
+        (who, *rest), logits = noise, None
+        for number, own in enumerate(self._by_member(rest)):
             chosen = (who == number).nonzero().flatten()
             if len(chosen):
-                drawn = member.logits(take(own, chosen))
+                drawn = self.members[number].logits(take(own, chosen))
                 logits = drawn.new_empty(len(who), *self.logits_shape) if logits is None else logits
                 logits[chosen.to(drawn.device)] = drawn
         assert logits is not None
         return logits
+
+    def expand(self, noise: Noise) -> Noise:
+        pairs = zip(self.members, self._by_member(noise[1:]), strict=True)
+        return (noise[0], *itertools.chain.from_iterable(member.expand(own) for member, own in pairs))
+
+    def _by_member(self, noise: Sequence[Tensor]) -> Iterator[Noise]:
+        """The noise of each member."""
+        remaining = iter(noise)
+        return (tuple(itertools.islice(remaining, len(member.noise))) for member in self.members)
 
     def components(self) -> MixtureSegmentation | None:
         """The components of all members, where each has a finite number of them."""
@@ -79,9 +69,8 @@ class EnsembleSegmentation(SegmentationDistribution):
             torch.zeros_like(who).masked_scatter_(who == number, torch.arange(finite[number].num_components))
             for number in range(len(finite))
         ]
-        if bool((counts == counts[0]).all()) and all(member.is_uniform for member in finite):
-            return MixtureSegmentation(self, (who, *indices))
-        return MixtureSegmentation(self, (who, *indices), torch.cat([member.weights for member in finite]))
+        weights = torch.cat([member.weights for member in finite]).tolist()
+        return MixtureSegmentation(self, (who, *indices), None if len(set(weights)) == 1 else weights)
 
 
 class EnsembleConfig(MethodConfig):

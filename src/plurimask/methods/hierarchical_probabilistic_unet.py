@@ -19,33 +19,24 @@ Kohl et al., "A Hierarchical Probabilistic U-Net for Modeling Multi-Scale Ambigu
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from plurimask.distribution import (
-    MAX_CHUNK_ELEMENTS,
-    Noise,
-    RandomSource,
-    SegmentationDistribution,
-    most_likely,
-    normal_noise,
-    take,
-)
+from plurimask.latent import Gaussian, LatentSegmentation
 from plurimask.method import Loss, MethodConfig, SegmentationMethod
 from plurimask.nn.geco import ConstrainedReconstruction, hard_pixels
 from plurimask.nn.hierarchy import Choice, HierarchicalCore, Level, StitchingDecoder, its_mean
 from plurimask.nn.initialisation import Initialisation, initialise
 from plurimask.nn.joining import Share
-from plurimask.nn.latent import Gaussian
 from plurimask.nn.losses import judgements, maps_of_raters, pixel_cross_entropy, with_labels
-from plurimask.nn.precision import current_autocast
+from plurimask.nn.settings import Channels
 from plurimask.nn.unet import Blocks, Style, scale_sizes
+from plurimask.noise import Noise, NoisePart
 
 
 class Encoding(NamedTuple):
@@ -59,106 +50,50 @@ class Encoding(NamedTuple):
     """And in those of the stitching decoder."""
 
 
-class HierarchicalSegmentation(SegmentationDistribution):
-    """The encoded features of B images, and the decoder that goes from them through L latent maps to class scores."""
+class HierarchicalSegmentation(LatentSegmentation):
+    """The encoded features of B images, and the decoder that goes from them through L latent maps to class scores.
+
+    With levels held `at_mean` of the prior given the levels before them (0 is the coarsest), global and local variation
+    can be looked at apart.
+    """
+
+    prior = None  # that of a level depends on the levels before it
 
     def __init__(self, method: HierarchicalProbabilisticUNet, images: Tensor) -> None:
-        self.method, self.encoding = method, method.encode(images)
-        self.size = images.shape[2:]
-        self.autocast = current_autocast(images.device)
+        self.method, self.images, self.encoding = method, images, method.encode(images)
+        batch_size, _, *spatial = images.shape
+        widest = sum(method.config.channels[:2])
+        super().__init__(
+            (batch_size, method.config.num_classes, *spatial),
+            images.device,
+            [NoisePart("places", "normal", shape, stride=stride) for shape, stride in method.latent_places(spatial)],
+            draw_elements=batch_size * widest * math.prod(spatial),
+        )
 
-    @property
-    def logits_shape(self) -> torch.Size:
-        return torch.Size([len(self.encoding.coarsest), self.method.config.num_classes, *self.size])
-
-    @property
-    def draw_elements(self) -> int:
-        widest = sum(self.method.config.channels[:2])
-        return max(super().draw_elements, len(self.encoding.coarsest) * widest * math.prod(self.size))
-
-    @property
-    def latent_shapes(self) -> list[tuple[int, ...]]:
-        """`(d, *spatial)` of the latents of each level, coarse to fine."""
-        return self.method.latent_shapes(self.size)
-
-    def draw_noise(
-        self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = ()
-    ) -> tuple[Tensor, ...]:
-        """For each level standard normal noise `(N, B, d, *spatial)`; zeros at the levels that are held `at_mean`."""
-        batch_size, shapes = len(self.encoding.coarsest), self.latent_shapes
-        if not set(at_mean) <= set(range(len(shapes))):
-            raise ValueError(f"levels {sorted(at_mean)} at the mean: there are {len(shapes)}, 0 (coarsest) and on")
-        # One draw for all levels, so that the first samples are the same however many are drawn.
-        counts = [math.prod(shape) for shape in shapes]
-        together = normal_noise(num_samples, batch_size, (sum(counts),), generator)
-        ends = itertools.accumulate(counts)
-        noise = [
-            together[..., end - count : end].reshape(num_samples, batch_size, *shape)
-            for end, count, shape in zip(ends, counts, shapes, strict=True)
-        ]
-        return tuple(torch.zeros_like(own) if level in at_mean else own for level, own in enumerate(noise))
-
-    def sample(self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = ()) -> Tensor:
-        """N label maps `(N, B, *spatial)`, uint8.
-
-        Levels in `at_mean` (0 is the coarsest) stay at the prior's mean given the levels before them, so that global
-        and local variation can be looked at apart. The other levels are drawn as they would be without it.
-        """
-        noise = self.draw_noise(num_samples, generator, at_mean)
-        return torch.cat([most_likely(chunk) for chunk in self.logit_chunks(noise)])
-
-    def latents(self, noise: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Standard normal noise of each level -> draws from the prior, `(N, B, d, *spatial)` each."""
-        count, core = len(noise[0]), self.method.prior_core
-        with self.autocast():
-            _, levels = core.descend(
+    def latents(self, noise: Noise) -> tuple[Tensor, ...]:
+        with self.precision():
+            _, levels = self.method.prior_core.descend(
                 self.encoding.coarsest,
                 self.encoding.core,
-                self._image(count),
-                lambda level, prior: _drawn(prior, noise[level]),
+                self._image(len(noise[0])),
+                lambda level, prior: prior.transform(noise[level].flatten(0, 1)),
             )
-        return tuple(_by_sample(level.latents, count) for level in levels)
+        return tuple(_by_sample(level.latents, len(noise[0])) for level in levels)
 
-    def decode(
-        self, latents: Sequence[Tensor | None], generator: RandomSource = None, at_mean: Collection[int] = ()
-    ) -> Tensor:
-        """Latents of each level `(N, B, d, *spatial)` -> logits `(N, B, C, *spatial)`.
+    def posteriors_of(self, images: Tensor, labels: Tensor) -> list[Gaussian]:
+        return [level.gaussian for level in self.method.posterior(images, labels)]
 
-        Where a level's are None (levels that are missing at the end are None too), they are drawn from the prior given
-        those before, or are its mean for the levels `at_mean`. At least one level must be given, for the number of
-        samples.
-        """
-        given = {level: own for level, own in enumerate(latents) if own is not None}
-        counts = {len(own) for own in given.values()}
-        if len(counts) != 1 or len(latents) > len(self.latent_shapes):
-            raise ValueError(
-                f"latents of {len(latents)} levels with {sorted(counts)} samples: expected at most "
-                f"{len(self.latent_shapes)} levels, at least one of them given, all with the same number of samples"
-            )
-        noise = self.draw_noise(counts.pop(), generator, at_mean)
-        step = max(1, MAX_CHUNK_ELEMENTS // self.draw_elements)
-        chunks = []
-        for start in range(0, len(noise[0]), step):
-            part = slice(start, start + step)
-            chunks.append(self._decode(take(noise, part), {level: own[part] for level, own in given.items()}))
-        return torch.cat(chunks)
-
-    def logits(self, noise: Noise) -> Tensor:
-        return self._decode(noise, {})
-
-    def _decode(self, noise: Noise, given: Mapping[int, Tensor]) -> Tensor:
-        """Logits of N samples: the levels that are given, the others drawn by their noise."""
-
+    def scores_of(self, latents: Sequence[Tensor | None], noise: Noise) -> Tensor:
         def choose(level: int, prior: Gaussian) -> Tensor:
-            return given[level].flatten(0, 1).to(prior.mean) if level in given else _drawn(prior, noise[level])
+            given = latents[level]
+            return prior.transform(noise[level].flatten(0, 1)) if given is None else given.flatten(0, 1).to(prior.mean)
 
-        with self.autocast():
-            scores, _ = self.method.decode(self.encoding, self._image(len(noise[0])), choose)
-        return _by_sample(scores.float(), len(noise[0]))
+        scores, _ = self.method.decode(self.encoding, self._image(len(noise[0])), choose)
+        return scores
 
     def _image(self, num_samples: int) -> Tensor:
         """Which image each of N samples of all images is for, sample by sample."""
-        return torch.arange(len(self.encoding.coarsest), device=self.encoding.coarsest.device).repeat(num_samples)
+        return torch.arange(len(self.images), device=self.images.device).repeat(num_samples)
 
 
 def _by_sample(joined: Tensor, num_samples: int) -> Tensor:
@@ -166,15 +101,8 @@ def _by_sample(joined: Tensor, num_samples: int) -> Tensor:
     return joined.view(num_samples, -1, *joined.shape[1:])
 
 
-def _drawn(gaussian: Gaussian, noise: Tensor) -> Tensor:
-    """Noise `(N, B, d, *spatial)` -> draws `(N * B, d, *spatial)`."""
-    return gaussian.transform(noise.flatten(0, 1))
-
-
 class HierarchicalProbabilisticUNetConfig(MethodConfig):
-    channels: tuple[PositiveInt, ...] = Field(
-        (24, 48, 96, 192, 192, 192, 192, 192), min_length=2, description="channels of each scale, finest first"
-    )
+    channels: Channels = (24, 48, 96, 192, 192, 192, 192, 192)
     latent_dims: tuple[int, ...] = Field(
         (1, 1, 1, 1), min_length=1, description="latent channels at each scale, coarsest first; 0: none at that scale"
     )
@@ -218,10 +146,15 @@ class HierarchicalProbabilisticUNet(SegmentationMethod):
         initialise(self, config.initialisation)
         self.constraint = ConstrainedReconstruction(config.kappa) if config.objective == "geco" else None
 
-    def latent_shapes(self, size: Sequence[int]) -> list[tuple[int, ...]]:
-        """`(d, *spatial)` of the latents of each level, coarse to fine, for images of `size`."""
-        coarse_first = scale_sizes(size, len(self.config.channels))[::-1]
-        return [(dim, *places) for dim, places in zip(self.config.latent_dims, coarse_first, strict=False) if dim]
+    def latent_places(self, size: Sequence[int]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Shape `(d, *spatial)` and stride in pixels of each level's latents, coarse to fine, for images of `size`."""
+        scales = len(self.config.channels)
+        sizes, strides = scale_sizes(size, scales)[::-1], [2**scale for scale in reversed(range(scales))]
+        return [
+            ((dim, *places), (stride,) * len(size))
+            for dim, places, stride in zip(self.config.latent_dims, sizes, strides, strict=False)
+            if dim
+        ]
 
     def forward(self, images: Tensor) -> HierarchicalSegmentation:
         return HierarchicalSegmentation(self, images)

@@ -13,70 +13,54 @@ baseline of Kohl et al., "A Probabilistic U-Net", NeurIPS 2018.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor
 
-from plurimask.distribution import Noise, RandomSource, SegmentationDistribution, normal_noise
-from plurimask.method import Loss, MethodConfig, SegmentationMethod
-from plurimask.nn.initialisation import Initialisation, initialise
-from plurimask.nn.latent import Gaussian, GaussianEncoder
+from plurimask.latent import Gaussian, LatentSegmentation
+from plurimask.method import Loss, SegmentationMethod
+from plurimask.nn.initialisation import initialise
+from plurimask.nn.latent import GaussianEncoder
 from plurimask.nn.losses import judgements, maps_of_raters, summed_cross_entropy, with_labels
-from plurimask.nn.precision import current_autocast
-from plurimask.nn.unet import Normalisation, Style, UNetFeatures, class_scores
+from plurimask.nn.settings import UNetSettings
+from plurimask.nn.unet import UNetFeatures, class_scores
+from plurimask.noise import Noise, NoisePart
 
 
-class TiledLatentSegmentation(SegmentationDistribution):
+class TiledLatentSegmentation(LatentSegmentation):
     """B images, and the network that takes them together with a latent vector."""
 
     def __init__(self, method: Image2ImageVAE, images: Tensor) -> None:
         self.method, self.images = method, images
-        self.autocast = current_autocast(images.device)
+        batch_size, _, *spatial = images.shape
+        zeros = torch.zeros(batch_size, method.config.latent_dim, device=images.device)
+        self.prior = Gaussian(zeros, zeros)
+        widest = sum(method.config.channels[:2])  # where the finest decoder block begins
+        super().__init__(
+            (batch_size, method.config.num_classes, *spatial),
+            images.device,
+            [NoisePart("image", "normal", (method.config.latent_dim,))],
+            draw_elements=batch_size * widest * math.prod(spatial),
+        )
 
-    @property
-    def logits_shape(self) -> torch.Size:
-        return torch.Size([len(self.images), self.method.config.num_classes, *self.images.shape[2:]])
+    def latents(self, noise: Noise) -> tuple[Tensor]:
+        """The noise itself."""
+        return (noise[0].to(self.images),)
 
-    @property
-    def draw_elements(self) -> int:
-        widest = sum(self.method.config.channels[:2])  # where the finest decoder block begins
-        return max(super().draw_elements, len(self.images) * widest * math.prod(self.images.shape[2:]))
+    def posteriors_of(self, images: Tensor, labels: Tensor) -> tuple[Gaussian]:
+        return (self.method.posterior(images, labels),)
 
-    @property
-    def prior(self) -> Gaussian:
-        """N(0, I) for each image, `(B, L)`."""
-        zeros = torch.zeros(len(self.images), self.method.config.latent_dim, device=self.images.device)
-        return Gaussian(zeros, zeros)
-
-    def draw_noise(self, num_samples: int, generator: RandomSource = None) -> Tensor:
-        return normal_noise(num_samples, len(self.images), (self.method.config.latent_dim,), generator)
-
-    def latents(self, noise: Tensor) -> Tensor:
-        """Standard normal noise `(N, B, L)` -> draws z from the prior, which are the same."""
-        return noise.to(self.images)
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents `(N, B, L)` -> logits `(N, B, C, *spatial)`."""
-        repeated = self.images.repeat(len(latents), *[1] * (self.images.ndim - 1))
-        with self.autocast():
-            scores = self.method.scores_of(repeated, latents.flatten(0, 1))
-        return scores.float().view(len(latents), *self.logits_shape)
-
-    def logits(self, noise: Noise) -> Tensor:
-        assert isinstance(noise, Tensor)
-        return self.decode(self.latents(noise))
+    def scores_of(self, latents: Sequence[Tensor | None], noise: Noise) -> Tensor:
+        z = self.latents(noise)[0] if latents[0] is None else latents[0]
+        repeated = self.images.repeat(len(z), *[1] * (self.images.ndim - 1))
+        return self.method.scores_of(repeated, z.flatten(0, 1))
 
 
-class Image2ImageVAEConfig(MethodConfig):
-    channels: tuple[PositiveInt, ...] = Field(
-        (32, 64, 128, 192), min_length=2, description="channels of each scale, finest first"
-    )
-    convs_per_scale: int = Field(3, ge=1, description="3x3 convolutions at each scale of each network")
+class Image2ImageVAEConfig(UNetSettings):
     latent_dim: int = Field(3, ge=1, description="dimensions of z")
     beta: float = Field(10.0, ge=0, description="weight of the KL term")
-    normalisation: Normalisation = Field("none", description="after each 3x3 convolution")
-    initialisation: Initialisation = Field("he_normal", description="initial weights")
 
 
 class Image2ImageVAE(SegmentationMethod):
@@ -88,7 +72,7 @@ class Image2ImageVAE(SegmentationMethod):
     def __init__(self, config: Image2ImageVAEConfig) -> None:
         super().__init__(config)
         images, scales, convs = config.image_channels, config.channels, config.convs_per_scale
-        style = Style(config.normalisation)
+        style = config.style
         self.unet = UNetFeatures(images + config.latent_dim, scales, convs, style)
         self.scores = class_scores(scales[0], config.num_classes)
         self.posterior_net = GaussianEncoder(images + config.num_classes, scales, config.latent_dim, convs, style)

@@ -18,6 +18,7 @@ and the DeepLabV3+ are the ordinary ones of `nn/`, turned by `moment_network`.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
@@ -25,15 +26,25 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from plurimask.distribution import IGNORE, Generators, Noise, RandomSource, SegmentationDistribution
+from plurimask.distribution import IGNORE, SegmentationDistribution, SegmentationStatistics
 from plurimask.method import Loss, MethodConfig, SegmentationMethod
 from plurimask.nn.deeplab import DeepLabSettings, DeepLabV3Plus, check_output_stride
-from plurimask.nn.dirichlet import Dirichlet, OffTargets, ScaleForm, dirichlet_of, log_gamma_draws, smoothed_targets
+from plurimask.nn.dirichlet import (
+    Dirichlet,
+    OffTargets,
+    ScaleForm,
+    dirichlet_of,
+    gamma_numbers,
+    log_gamma_draws,
+    smoothed_targets,
+)
 from plurimask.nn.initialisation import Initialisation, initialise
 from plurimask.nn.losses import judgements
 from plurimask.nn.moments import Moments, Propagation, moment_network
 from plurimask.nn.moments.moments import MaxPool
+from plurimask.nn.settings import Channels
 from plurimask.nn.unet import Pooling, Style, UNetFeatures, Upsampling, class_scores
+from plurimask.noise import Noise, NoisePart, RandomSource
 
 
 class DirichletSegmentation(SegmentationDistribution):
@@ -43,63 +54,62 @@ class DirichletSegmentation(SegmentationDistribution):
     """
 
     def __init__(self, dirichlet: Dirichlet) -> None:
+        shape = dirichlet.log_mean.shape
+        # A gamma draw takes some ten random numbers for each class of each pixel: they stay a seed until they are used.
+        seeds = NoisePart("image", "seed")
+        super().__init__(shape, dirichlet.log_mean.device, [seeds])
         self.dirichlet = dirichlet
 
     @property
-    def logits_shape(self) -> torch.Size:
-        return self.dirichlet.log_mean.shape
+    def closed_form(self) -> SegmentationStatistics:
+        return self
 
-    @property
-    def has_closed_form(self) -> bool:
-        return True
-
-    def draw_noise(self, num_samples: int, generator: RandomSource = None) -> Tensor:
-        """A seed for each sample and image, int64 `(N, B)`: a gamma draw takes some ten random numbers."""
-        batch_size, shape = self.logits_shape[0], (num_samples,)
-        if isinstance(generator, Generators):
-            return torch.stack([torch.randint(2**62, shape, generator=one) for one in generator.images], dim=1)
-        return torch.randint(2**62, (num_samples, batch_size), generator=generator)
-
-    def logits(self, noise: Noise) -> Tensor:
-        """Logarithms of gamma draws, `(N, B, C, *spatial)`: their softmax is a draw from the Dirichlet."""
-        assert isinstance(noise, Tensor)
-        shapes = self.dirichlet.log_concentration
-        on_cpu = shapes.float().cpu()
-        draws = [
-            torch.stack(
-                [
-                    log_gamma_draws(one, torch.Generator().manual_seed(seed))
-                    for one, seed in zip(on_cpu, seeds, strict=True)
-                ]
-            )
-            for seeds in noise.tolist()
+    def expand(self, noise: Noise) -> Noise:
+        """The random numbers of `log_gamma_draws`, `(N, B, numbers, C, *spatial)`."""
+        if noise[0].dtype != torch.int64:
+            return noise
+        numbers = [
+            torch.stack([torch.stack(list(self._numbers(seed))) for seed in seeds]) for seeds in noise[0].tolist()
         ]
-        return torch.stack(draws).to(shapes.device)
+        return (torch.stack(numbers),)
 
-    def sample(self, num_samples: int, generator: RandomSource = None) -> Tensor:
+    def scores(self, noise: Noise) -> Tensor:
+        """Logarithms of gamma draws: their softmax is a draw from the Dirichlet."""
+        on_cpu, (given,) = self.dirichlet.log_concentration.float().cpu(), noise
+        samples = given if given.dtype != torch.int64 else [map(self._numbers, seeds) for seeds in given.tolist()]
+        draws = [
+            torch.stack([log_gamma_draws(shape, numbers) for shape, numbers in zip(on_cpu, of_images, strict=True)])
+            for of_images in samples
+        ]
+        return torch.stack(draws).to(self.dirichlet.log_mean.device)
+
+    def _numbers(self, seed: int) -> Iterator[Tensor]:
+        return gamma_numbers(self.logits_shape[1:], torch.Generator().manual_seed(seed))
+
+    def sample(self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = ()) -> Tensor:
         """N label maps `(N, B, *spatial)`, uint8. Pixels are drawn independently of each other: where the prediction is
         unsure the maps are speckled, and objects do not come or go as a whole. How likely each class is at each pixel
         is what this distribution knows; which pixels go together it does not.
         """
-        return super().sample(num_samples, generator)
+        return super().sample(num_samples, generator, at_mean)
 
-    def mean(self, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
+    def mean(self) -> Tensor:
         return self.dirichlet.log_mean.exp()
 
-    def entropy(self, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
+    def entropy(self) -> Tensor:
         return self.dirichlet.entropy()
 
     def expected_entropy(self) -> Tensor:
         """The mean entropy of drawn class probabilities `(B, *spatial)`, nats: what no better model could take away."""
         return self.dirichlet.expected_entropy()
 
-    def mutual_information(self, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
+    def mutual_information(self) -> Tensor:
         return (self.dirichlet.entropy() - self.dirichlet.expected_entropy()).clamp(min=0)
 
-    def variance(self, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
+    def variance(self) -> Tensor:
         return self.dirichlet.variance()
 
-    def log_prob(self, labels: Tensor, num_samples: int = 16, generator: RandomSource = None) -> Tensor:
+    def log_prob(self, labels: Tensor) -> Tensor:
         """Exact: the sum of ln m over the judged pixels."""
         valid = labels != IGNORE
         pixels = self.dirichlet.log_mean.gather(1, labels.masked_fill(~valid, 0).long())
@@ -112,9 +122,7 @@ _Unscaled: TypeAlias = Annotated[float, Field(ge=-12, le=12)]
 
 class LightweightProbabilisticConfig(MethodConfig):
     backbone: Literal["unet", "deeplabv3plus"] = Field("unet", description="the network that moments go through")
-    channels: tuple[PositiveInt, ...] = Field(
-        (32, 64, 128, 192), min_length=2, description="channels of each scale, finest first"
-    )
+    channels: Channels = (32, 64, 128, 192)
     convs_per_scale: int = Field(3, ge=1, description="unet: 3x3 convolutions at each scale, on each side")
     pooling: Pooling = Field("average", description="unet: from scale to scale, down")
     upsampling: Upsampling = Field("linear", description="unet: from scale to scale, up")

@@ -14,55 +14,33 @@ paper's f_comb, so that the two differ by what chooses a map and not by the capa
 from __future__ import annotations
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
-from plurimask.distribution import (
-    MixtureSegmentation,
-    Noise,
-    RandomSource,
-    SegmentationDistribution,
-    balanced_indices,
-    shared_generator,
-)
-from plurimask.method import Loss, MethodConfig, SegmentationMethod
-from plurimask.nn.initialisation import Initialisation, initialise
+from plurimask.distribution import SegmentationDistribution
+from plurimask.method import Loss, SegmentationMethod
+from plurimask.nn.initialisation import initialise
 from plurimask.nn.losses import judgements, summed_cross_entropy
-from plurimask.nn.unet import Normalisation, Style, UNetFeatures
+from plurimask.nn.settings import UNetSettings
+from plurimask.nn.unet import UNetFeatures
+from plurimask.noise import Noise, NoisePart
 
 
 class MultipleHypotheses(SegmentationDistribution):
-    """M tables of class probabilities per pixel, equally likely."""
+    """M tables of class probabilities per pixel, equally likely. Noise is which head."""
 
-    def __init__(self, scores: Tensor) -> None:
-        self.scores = scores  # (M, B, C, *spatial)
+    def __init__(self, tables: Tensor) -> None:
+        super().__init__(tables.shape[1:], tables.device, [NoisePart("weights", "index", count=len(tables))])
+        self.tables = tables  # (M, B, C, *spatial)
 
-    @property
-    def logits_shape(self) -> torch.Size:
-        return self.scores.shape[1:]
-
-    def draw_noise(self, num_samples: int, generator: RandomSource = None) -> Tensor:
-        """Which head, `(N,)`: each once before any comes again."""
-        return balanced_indices(len(self.scores), num_samples, shared_generator(generator))
-
-    def logits(self, noise: Noise) -> Tensor:
-        assert isinstance(noise, Tensor)
-        return self.scores[noise.to(self.scores.device)].float()
-
-    def components(self) -> MixtureSegmentation:
-        return MixtureSegmentation(self, torch.arange(len(self.scores)))
+    def scores(self, noise: Noise) -> Tensor:
+        return self.tables[noise[0].to(self.tables.device)]
 
 
-class MHeadsConfig(MethodConfig):
-    channels: tuple[PositiveInt, ...] = Field(
-        (32, 64, 128, 192), min_length=2, description="channels of each scale, finest first"
-    )
-    convs_per_scale: int = Field(3, ge=1, description="3x3 convolutions at each scale, on each side")
+class MHeadsConfig(UNetSettings):
     num_heads: int = Field(16, ge=1, description="M; one network for each number of samples that is asked for")
     head_convs: int = Field(3, ge=1, description="1x1 convolutions with ReLU in each head")
-    normalisation: Normalisation = Field("none", description="after each 3x3 convolution")
     epsilon: float = Field(0.05, gt=0, lt=1, description="share of the gradient for all heads but the best")
-    initialisation: Initialisation = Field("he_normal", description="initial weights")
 
 
 class MHeads(SegmentationMethod):
@@ -73,8 +51,7 @@ class MHeads(SegmentationMethod):
 
     def __init__(self, config: MHeadsConfig) -> None:
         super().__init__(config)
-        style = Style(config.normalisation)
-        self.features = UNetFeatures(config.image_channels, config.channels, config.convs_per_scale, style)
+        self.features = UNetFeatures(config.image_channels, config.channels, config.convs_per_scale, config.style)
         width, count = config.channels[0], config.num_heads
         layers: list[nn.Module] = []
         for number in range(config.head_convs):  # all heads side by side: grouped convolutions

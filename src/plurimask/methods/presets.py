@@ -188,9 +188,18 @@ PRESETS: dict[str, dict[str, Preset]] = {
 }
 
 
+FROM_OUTSIDE = {"small": Preset("the method's own defaults, 20 minutes", training=_SMALL_TRAINING)}
+"""Of a method from another package. It sets the rest by the defaults of its `Config`."""
+
+
+def presets_of(method: str) -> dict[str, Preset]:
+    """The presets of a method, by name."""
+    return PRESETS.get(method, FROM_OUTSIDE)
+
+
 def find_preset(method: str, name: str) -> Preset:
     """The preset of a method by its name; an unknown one raises `InputError` with the known names."""
-    presets = PRESETS[method]
+    presets = presets_of(method)
     if name not in presets:
         raise unknown_name(f"preset of {method}", name, presets)
     return presets[name]

@@ -14,61 +14,52 @@ Kohl et al., "A Probabilistic U-Net for Segmentation of Ambiguous Images", NeurI
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor
 
-from plurimask.distribution import Noise, RandomSource, SegmentationDistribution, normal_noise
-from plurimask.method import Loss, MethodConfig, SegmentationMethod
+from plurimask.latent import Gaussian, LatentSegmentation
+from plurimask.method import Loss, SegmentationMethod
 from plurimask.nn.head import LatentHead
-from plurimask.nn.initialisation import Initialisation, initialise
-from plurimask.nn.latent import Gaussian, GaussianEncoder
+from plurimask.nn.initialisation import initialise
+from plurimask.nn.latent import GaussianEncoder
 from plurimask.nn.losses import judgements, maps_of_raters, summed_cross_entropy, with_labels
-from plurimask.nn.unet import Normalisation, Style, UNetFeatures
+from plurimask.nn.settings import UNetSettings
+from plurimask.nn.unet import UNetFeatures
+from plurimask.noise import Noise, NoisePart
 
 
-class LatentSegmentation(SegmentationDistribution):
+class ImageLatentSegmentation(LatentSegmentation):
     """The features of B images, the prior over their latents, and the head that joins the two."""
 
-    def __init__(self, features: Tensor, prior: Gaussian, head: LatentHead) -> None:
-        self.projected = head.project(features)  # (B, F, *spatial): the features' share in the head's first layer
-        self.prior = prior  # (B, L)
-        self.head = head
+    prior: Gaussian
 
-    @property
-    def logits_shape(self) -> torch.Size:
-        return torch.Size([len(self.projected), self.head.scores.out_features, *self.projected.shape[2:]])
+    def __init__(self, method: ProbabilisticUNet, images: Tensor) -> None:
+        self.method, self.images = method, images
+        self.prior = method.prior_net(images)  # (B, L)
+        self.projected = method.head.project(method.unet(images))  # the features' share in the head's first layer
+        shape = (len(images), method.config.num_classes, *images.shape[2:])
+        super().__init__(shape, images.device, [NoisePart("image", "normal", (method.config.latent_dim,))])
 
-    def draw_noise(self, num_samples: int, generator: RandomSource = None) -> Tensor:
-        batch_size, latent_dim = self.prior.mean.shape
-        return normal_noise(num_samples, batch_size, (latent_dim,), generator)
+    def latents(self, noise: Noise) -> tuple[Tensor]:
+        return (self.prior.transform(noise[0]),)
 
-    def latents(self, noise: Tensor) -> Tensor:
-        """Standard normal noise `(N, B, L)` -> draws z from the prior `(N, B, L)`."""
-        return self.prior.transform(noise)
+    def posteriors_of(self, images: Tensor, labels: Tensor) -> tuple[Gaussian]:
+        return (self.method.posterior(images, labels),)
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents `(N, B, L)` -> logits `(N, B, C, *spatial)`."""
-        num_samples, batch_size, _ = latents.shape
-        image = torch.arange(batch_size, device=latents.device).repeat(num_samples)
-        scores: Tensor = self.head(self.projected, latents.flatten(0, 1), image)
-        return scores.view(num_samples, batch_size, *scores.shape[1:])
-
-    def logits(self, noise: Noise) -> Tensor:
-        assert isinstance(noise, Tensor)
-        return self.decode(self.latents(noise))
+    def scores_of(self, latents: Sequence[Tensor | None], noise: Noise) -> Tensor:
+        z = self.latents(noise)[0] if latents[0] is None else latents[0].to(self.prior.mean)
+        image = torch.arange(len(self.images), device=z.device).repeat(len(z))
+        scores: Tensor = self.method.head(self.projected, z.flatten(0, 1), image)
+        return scores
 
 
-class ProbabilisticUNetConfig(MethodConfig):
-    channels: tuple[PositiveInt, ...] = Field(
-        (32, 64, 128, 192), min_length=2, description="channels of each scale, finest first"
-    )
-    convs_per_scale: int = Field(3, ge=1, description="3x3 convolutions at each scale of each network")
+class ProbabilisticUNetConfig(UNetSettings):
     latent_dim: int = Field(6, ge=1, description="dimensions of z")
     head_convs: int = Field(3, ge=1, description="1x1 convolutions with ReLU in f_comb")
-    normalisation: Normalisation = Field("none", description="after each 3x3 convolution; the paper has none")
     beta: float = Field(1.0, ge=0, description="weight of the KL term")
-    initialisation: Initialisation = Field("he_normal", description="initial weights; the paper: orthogonal")
 
 
 class ProbabilisticUNet(SegmentationMethod):
@@ -80,15 +71,15 @@ class ProbabilisticUNet(SegmentationMethod):
     def __init__(self, config: ProbabilisticUNetConfig) -> None:
         super().__init__(config)
         images, classes, scales = config.image_channels, config.num_classes, config.channels
-        convs, style = config.convs_per_scale, Style(config.normalisation)
+        convs, style = config.convs_per_scale, config.style
         self.unet = UNetFeatures(images, scales, convs, style)
         self.prior_net = GaussianEncoder(images, scales, config.latent_dim, convs, style)
         self.posterior_net = GaussianEncoder(images + classes, scales, config.latent_dim, convs, style)
         self.head = LatentHead(scales[0], config.latent_dim, classes, config.head_convs)
         initialise(self, config.initialisation)
 
-    def forward(self, images: Tensor) -> LatentSegmentation:
-        return LatentSegmentation(self.unet(images), self.prior_net(images), self.head)
+    def forward(self, images: Tensor) -> ImageLatentSegmentation:
+        return ImageLatentSegmentation(self, images)
 
     def posterior(self, images: Tensor, labels: Tensor) -> Gaussian:
         """q(z | image, label map) for images `(P, K, *spatial)` and label maps `(P, *spatial)`: shape `(P, L)`."""

@@ -14,46 +14,31 @@ layers are by default those of the Probabilistic U-Net (see `nn/unet.py`), so th
 from __future__ import annotations
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor
 
-from plurimask.distribution import MixtureSegmentation, Noise, RandomSource, SegmentationDistribution
-from plurimask.method import Loss, MethodConfig, SegmentationMethod
-from plurimask.nn.initialisation import Initialisation, initialise
+from plurimask.distribution import SegmentationDistribution
+from plurimask.method import Loss, SegmentationMethod
+from plurimask.nn.initialisation import initialise
 from plurimask.nn.losses import judgements, summed_cross_entropy
-from plurimask.nn.unet import Normalisation, Pooling, Style, UNetFeatures, Upsampling, all_scores, class_scores
+from plurimask.nn.settings import UNetSettings
+from plurimask.nn.unet import UNetFeatures, all_scores, class_scores
+from plurimask.noise import Noise, NoisePart
 
 
 class PixelwiseSegmentation(SegmentationDistribution):
     """One table of class probabilities per pixel. Its samples are all the same map, the most likely one."""
 
     def __init__(self, logits: Tensor) -> None:
-        self._logits = logits.float()  # (B, C, *spatial)
+        super().__init__(logits.shape, logits.device, [NoisePart("weights", "index", count=1)])
+        self.table = logits.float()  # (B, C, *spatial)
 
-    @property
-    def logits_shape(self) -> torch.Size:
-        return self._logits.shape
-
-    def draw_noise(self, num_samples: int, generator: RandomSource = None) -> Tensor:
-        return torch.zeros(num_samples, 1)
-
-    def logits(self, noise: Noise) -> Tensor:
-        return self._logits.expand(len(noise), *self._logits.shape)
-
-    def components(self) -> MixtureSegmentation:
-        return MixtureSegmentation(self, self.draw_noise(1))
+    def scores(self, noise: Noise) -> Tensor:
+        return self.table.expand(len(noise[0]), *self.table.shape)
 
 
-class UNetConfig(MethodConfig):
-    channels: tuple[PositiveInt, ...] = Field(
-        (32, 64, 128, 192), min_length=2, description="channels of each scale, finest first"
-    )
-    convs_per_scale: int = Field(3, ge=1, description="3x3 convolutions at each scale, on each side")
-    normalisation: Normalisation = Field("none", description="after each convolution")
-    pooling: Pooling = Field("average", description="from scale to scale, down")
-    upsampling: Upsampling = Field("linear", description="from scale to scale, up")
+class UNetConfig(UNetSettings):
     sigmoid: bool = Field(False, description="no score for class 0: with two classes, one score and a sigmoid")
-    initialisation: Initialisation = Field("he_normal", description="initial weights")
 
 
 class UNet(SegmentationMethod):
@@ -64,8 +49,7 @@ class UNet(SegmentationMethod):
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__(config)
-        style = Style(config.normalisation, config.pooling, config.upsampling)
-        self.features = UNetFeatures(config.image_channels, config.channels, config.convs_per_scale, style)
+        self.features = UNetFeatures(config.image_channels, config.channels, config.convs_per_scale, config.style)
         self.scores = class_scores(config.channels[0], config.num_classes, config.sigmoid)
         initialise(self, config.initialisation)
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from plurimask.distribution import IGNORE
+from plurimask.metrics.maps import Maps, label_maps, numbers
 
 NUM_BINS = 15
 
@@ -22,17 +23,13 @@ NUM_BINS = 15
 class CalibrationBins(NamedTuple):
     """Sums per counted class and bin, each `(classes, bins)`, float64: enough for the error and for a diagram.
 
-    The sums of two sets of pixels are the sums of both (`pooled`). Bin k holds probabilities from k/bins up to, but not
+    The sums of two sets of pixels are the sums of both. Bin k holds probabilities from k/bins up to, but not
     including, (k+1)/bins; the last holds 1 too.
     """
 
     num_pixels: Tensor
     probability: Tensor
     frequency: Tensor
-
-    def pooled(self, other: CalibrationBins) -> CalibrationBins:
-        """The bins of both sets of pixels together."""
-        return CalibrationBins(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
     def error(self) -> float:
         """Expected calibration error, 0 to 1: the mean over counted classes of
@@ -55,7 +52,7 @@ class LogLikelihood(NamedTuple):
 
 
 def calibration_bins(
-    probabilities: Tensor, votes: Tensor, counted_classes: Sequence[int], num_bins: int = NUM_BINS
+    probabilities: Maps, votes: Maps, counted_classes: Sequence[int], num_bins: int = NUM_BINS
 ) -> CalibrationBins:
     """The bins of one image.
 
@@ -65,8 +62,16 @@ def calibration_bins(
             count; the frequency is over the raters who judged the pixel.
         counted_classes: the class indices that count, without the background.
         num_bins: of equal width.
+
+    One pixel of three is a coin flip between two raters; the mean says 0.9 for it, and 0 for the others:
+
+        >>> import numpy as np
+        >>> votes = rater_votes(np.array([[1, 0, 0], [0, 0, 0]]), 2)
+        >>> bins = calibration_bins(np.array([[0.1, 1.0, 1.0], [0.9, 0.0, 0.0]]), votes, [1])
+        >>> round(bins.error(), 4)
+        0.1333
     """
-    classes, votes = list(counted_classes), votes.flatten(1).cpu()
+    probabilities, classes, votes = numbers(probabilities), list(counted_classes), numbers(votes).flatten(1).cpu()
     num_votes = votes.sum(0)
     judged = num_votes > 0
     predicted = probabilities.flatten(1)[classes].cpu().double()[:, judged]
@@ -82,20 +87,33 @@ def calibration_bins(
     return CalibrationBins(*sums)
 
 
-def log_likelihood(probabilities: Tensor, votes: Tensor) -> LogLikelihood:
+def log_likelihood(probabilities: Maps, votes: Maps) -> LogLikelihood:
     """The negative log-likelihood of the raters' labels, each pixel by itself, under the mean probabilities.
 
     Args:
         probabilities: `(C, *spatial)`; clamped from below at the smallest normal float32 (87.3 nats).
-        votes: how many raters chose each class, `(C, *spatial)` (`rater_votes`).
+        votes: how many raters chose each class, `(C, *spatial)` (`rater_votes`), or with what probability they do.
+
+        >>> import numpy as np
+        >>> found = log_likelihood(np.full((2, 3), 0.5), rater_votes(np.array([[0, 1, 255]]), 2))
+        >>> found.num_labels, round(found.mean(), 4)
+        (2, 0.6931)
     """
-    surprise = -probabilities.float().clamp(min=torch.finfo(torch.float32).tiny).log()
+    votes = numbers(votes)
+    surprise = -numbers(probabilities).float().clamp(min=torch.finfo(torch.float32).tiny).log()
     # A class without votes adds exactly nothing, for the clamp keeps its surprise finite.
-    return LogLikelihood(float((surprise * votes).flatten().cpu().double().sum()), int(votes.sum()))
+    return LogLikelihood(float((surprise * votes).flatten().cpu().double().sum()), round(float(votes.sum())))
 
 
-def rater_votes(labels: Tensor, num_classes: int) -> Tensor:
-    """How many raters chose each class: labels `(R, *spatial)`, uint8 -> `(C, *spatial)`, uint8; IGNORE is no vote."""
+def rater_votes(labels: Maps, num_classes: int) -> Tensor:
+    """How many raters chose each class: labels `(R, *spatial)` -> `(C, *spatial)`, uint8; IGNORE is no vote.
+
+    >>> import numpy as np
+    >>> rater_votes(np.array([[0, 1, 255], [1, 1, 255]]), 2)
+    tensor([[1, 0, 0],
+            [1, 2, 0]], dtype=torch.uint8)
+    """
+    labels = label_maps(labels, "labels")
     assert num_classes <= IGNORE, "class indices must not reach IGNORE"
     if len(labels) >= IGNORE:
         return torch.stack([(labels == index).sum(0) for index in range(num_classes)])

@@ -15,21 +15,23 @@ from torch import Tensor
 
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
+from plurimask.metrics.maps import Maps, label_maps, numbers
 
 MAX_MASK_ELEMENTS = 2**20
 """Float masks are made at most this many elements at a time (4 MB: a cache): below 2^24, so products are exact."""
 
 
-def judged(labels: Tensor) -> tuple[Tensor, Tensor]:
+def judged(labels: Maps) -> tuple[Tensor, Tensor]:
     """Which raters are present, and which pixels all of them judged.
 
     Args:
-        labels: one image's label maps `(R, *spatial)`, uint8.
+        labels: one image's label maps `(R, *spatial)`, class indices or bool, from torch or numpy.
 
     Returns:
         The label maps of the raters who are present `(m, *spatial)` (an absent rater is a map of IGNORE), and a bool
         map `(*spatial)` of the pixels that each of them judged: all False if nobody is present.
     """
+    labels = label_maps(labels, "labels")
     # IGNORE is the largest uint8: a map's minimum tells whether its rater is there, a pixel's maximum whether all of
     # them judged it.
     present = labels.flatten(1).amin(1) != IGNORE
@@ -98,11 +100,11 @@ def _gram(groups: Sequence[Tensor], class_index: int, valid: Tensor | None) -> T
     return total.cpu()
 
 
-def joint_distances(groups: Sequence[Tensor], counted_classes: Sequence[int], valid: Tensor | None = None) -> Tensor:
+def joint_distances(groups: Sequence[Maps], counted_classes: Sequence[int], valid: Maps | None = None) -> Tensor:
     """d = 1 - IoU of all pairs among the label maps of several groups, taken one after the other.
 
     Args:
-        groups: label maps `(N_g, *spatial)`, uint8, of one image.
+        groups: label maps `(N_g, *spatial)` of one image, class indices or bool, from torch or numpy.
         counted_classes: the class indices that count, without the background.
         valid: the pixels that count, bool `(*spatial)`; None: all.
 
@@ -113,13 +115,14 @@ def joint_distances(groups: Sequence[Tensor], counted_classes: Sequence[int], va
     Raises:
         InputError: if the maps' shapes differ, or no class is counted.
     """
-    num_maps = sum(len(group) for group in groups)
-    _check(groups, counted_classes, valid)
+    maps, valid = [label_maps(group) for group in groups], None if valid is None else numbers(valid).bool()
+    num_maps = sum(len(group) for group in maps)
+    _check(maps, counted_classes, valid)
     if num_maps == 0 or (valid is not None and not bool(valid.any())):
         return torch.full((num_maps, num_maps), torch.nan, dtype=torch.float64)
     total = torch.zeros(num_maps, num_maps, dtype=torch.float64)
     num_classes = torch.zeros_like(total)
-    for shared in shared_pixels(groups, counted_classes, valid):
+    for shared in shared_pixels(maps, counted_classes, valid):
         overlap, area = shared.double(), shared.diagonal().double()
         union = area[:, None] + area - overlap
         num_classes += union > 0
@@ -127,27 +130,34 @@ def joint_distances(groups: Sequence[Tensor], counted_classes: Sequence[int], va
     return torch.where(num_classes > 0, 1 - total / num_classes.clamp(min=1), 0.0)
 
 
-def pairwise_distance(
-    first: Tensor, second: Tensor, counted_classes: Sequence[int], valid: Tensor | None = None
-) -> Tensor:
+def pairwise_distance(first: Maps, second: Maps, counted_classes: Sequence[int], valid: Maps | None = None) -> Tensor:
     """d = 1 - IoU between each map of `first` `(N, *spatial)` and each of `second` `(M, *spatial)`: `(N, M)`, float64.
 
     Conventions, arguments and errors as in `joint_distances`.
+
+        >>> import numpy as np
+        >>> maps = np.array([[True, True, False, False], [True, False, False, False], [False, False, False, False]])
+        >>> pairwise_distance(maps[:1], maps, [1])
+        tensor([[0.0000, 0.5000, 1.0000]], dtype=torch.float64)
     """
     if second is first:
         return joint_distances([first], counted_classes, valid)
     return joint_distances([first, second], counted_classes, valid)[: len(first), len(first) :]
 
 
-def rater_distance(labels: Tensor, counted_classes: Sequence[int]) -> float | None:
+def rater_distance(labels: Maps, counted_classes: Sequence[int]) -> float | None:
     """How far the raters of one image are apart: the mean distance over pairs of different raters, 0 to 1.
 
     Args:
-        labels: `(R, *spatial)`, uint8; absent raters are maps of IGNORE and are left out.
+        labels: `(R, *spatial)`, class indices or bool; absent raters are maps of IGNORE and are left out.
         counted_classes: the class indices that count, without the background.
 
     Returns:
         None if fewer than two raters are present, or if no pixel was judged by all of them.
+
+        >>> import numpy as np
+        >>> rater_distance(np.array([[1, 1, 0], [0, 1, 0], [255, 255, 255]]), [1])
+        0.5
     """
     raters, valid = judged(labels)
     if len(raters) < 2:

@@ -16,13 +16,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from plurimask.errors import InputError
 from plurimask.metrics.distance import joint_distances, judged, mean_of_pairs
+from plurimask.metrics.maps import Maps, label_maps
+
+Value = TypeVar("Value")
 
 
 class ImageDistances(NamedTuple):
@@ -33,44 +36,45 @@ class ImageDistances(NamedTuple):
     raters: Tensor  # (m, m): between raters
 
 
-class EnergyDistance(NamedTuple):
+class EnergyDistance(NamedTuple, Generic[Value]):
     """Per image, `(B,)` float64 on the CPU; or floats, for one image. NaN where a figure does not exist."""
 
-    ged: Tensor
+    ged: Value
     """The V-statistic of the papers, 0 to 2."""
-    ged_unbiased: Tensor
+    ged_unbiased: Value
     """The U-statistic; may be negative. NaN for one sample or one rater."""
-    ged_oracle: Tensor
+    ged_oracle: Value
     """mu (1/n + 1/m): the expected `ged` of independent draws from the raters' distribution. NaN for one rater."""
-    diversity: Tensor
+    diversity: Value
     """The mean distance over pairs of different samples. NaN for one sample."""
-    rater_diversity: Tensor
+    rater_diversity: Value
     """mu, the mean distance over pairs of different raters. NaN for one rater."""
 
 
-def image_distances(samples: Tensor, labels: Tensor, counted_classes: Sequence[int]) -> ImageDistances:
+def image_distances(samples: Maps, labels: Maps, counted_classes: Sequence[int]) -> ImageDistances:
     """The distances between the samples and raters of one image, all from one matrix product per class.
 
     Args:
-        samples: `(N, *spatial)`, uint8.
-        labels: `(R, *spatial)`, uint8; absent raters are maps of IGNORE. Only pixels that every present rater judged
+        samples: `(N, *spatial)`, class indices or bool, from torch or numpy.
+        labels: `(R, *spatial)`, so too; absent raters are maps of IGNORE. Only pixels that every present rater judged
             count, for all pairs alike: with one distance for all, it is an energy distance.
         counted_classes: the class indices that count, without the background.
     """
+    samples = label_maps(samples, "samples")
     raters, valid = judged(labels)
     num = len(samples)
     joint = joint_distances([samples, raters], counted_classes, valid)
     return ImageDistances(joint[:num, :num], joint[:num, num:], joint[num:, num:])
 
 
-def energy_distance(distances: ImageDistances) -> tuple[float, float, float, float, float]:
-    """One image's figures, in the order of `EnergyDistance`."""
+def energy_distance(distances: ImageDistances) -> EnergyDistance[float]:
+    """One image's figures."""
     num_samples, num_raters = distances.crossed.shape
     if num_samples == 0 or num_raters == 0:
-        return (math.nan,) * 5
+        return EnergyDistance(*(math.nan,) * 5)
     cross = 2 * float(distances.crossed.mean())
     diversity, rater_diversity = mean_of_pairs(distances.samples), mean_of_pairs(distances.raters)
-    return (
+    return EnergyDistance(
         # The exact value is not negative; rounding of the sums may be, by 1e-16.
         _clamp(cross - float(distances.samples.mean()) - float(distances.raters.mean())),
         cross - diversity - rater_diversity,
@@ -97,17 +101,29 @@ def ged_of_fewer(samples: Tensor, crossed: Tensor, raters: float, numbers: Seque
     return values
 
 
-def energy_distances(samples: Tensor, labels: Tensor, counted_classes: Sequence[int]) -> EnergyDistance:
+def energy_distances(samples: Maps, labels: Maps, counted_classes: Sequence[int]) -> EnergyDistance[Tensor]:
     """The energy distance between samples and raters of each image of a batch.
 
     Args:
-        samples: `(N, B, *spatial)`, uint8.
-        labels: `(B, R, *spatial)`, uint8; absent raters are maps of IGNORE.
+        samples: `(N, B, *spatial)`, class indices or bool, from torch or numpy.
+        labels: `(B, R, *spatial)`, so too; absent raters are maps of IGNORE.
         counted_classes: the class indices that count, without the background.
 
     Raises:
         InputError: if the batch sizes or the spatial shapes differ.
+
+    One rater marks two pixels of four, another one of them; samples show either, or nothing:
+
+        >>> import numpy as np
+        >>> labels = np.array([[[1, 1, 0, 0], [1, 0, 0, 0]]])
+        >>> samples = np.array([[[1, 1, 0, 0]], [[1, 0, 0, 0]], [[0, 0, 0, 0]]])
+        >>> found = energy_distances(samples, labels, [1])
+        >>> [round(float(value), 4) for value in (found.ged, found.ged_unbiased, found.ged_oracle)]
+        [0.1944, -0.3333, 0.4167]
+        >>> float(found.rater_diversity)
+        0.5
     """
+    samples, labels = label_maps(samples, "samples"), label_maps(labels, "labels")
     if samples.ndim < 3 or samples.shape[1] != len(labels):
         raise InputError(
             f"samples must be (N, B, *spatial) and labels (B, R, *spatial) of the same B images, "
@@ -117,8 +133,7 @@ def energy_distances(samples: Tensor, labels: Tensor, counted_classes: Sequence[
         energy_distance(image_distances(samples[:, index], labels[index], counted_classes))
         for index in range(len(labels))
     ]
-    columns = torch.tensor(rows, dtype=torch.float64).reshape(-1, 5).unbind(1)
-    return EnergyDistance(*columns)
+    return EnergyDistance(*torch.tensor(rows, dtype=torch.float64).reshape(-1, 5).unbind(1))
 
 
 def _clamp(value: float) -> float:

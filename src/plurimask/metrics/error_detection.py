@@ -16,6 +16,7 @@ from torch import Tensor
 
 from plurimask.distribution import IGNORE, entropy, most_likely
 from plurimask.errors import InputError
+from plurimask.metrics.maps import Maps, numbers
 
 NUM_ENTROPY_BINS = 1024
 """One for uncertainties below the first edge, the others 2 % wide each."""
@@ -35,7 +36,7 @@ class PixelUncertainty(NamedTuple):
 class ErrorHistogram(NamedTuple):
     """How many pairs of a judged pixel and a rater lie in each bin of an uncertainty, `(1024,)` each, float64.
 
-    The sums of two sets of pixels are the sums of both (`pooled`). Bins are logarithmic from 1e-8 to ln 255, the
+    The sums of two sets of pixels are the sums of both. Bins are logarithmic from 1e-8 to ln 255, the
     largest entropy in nats; the first holds all that is below.
     """
 
@@ -43,10 +44,6 @@ class ErrorHistogram(NamedTuple):
     """Pairs in which the most likely class is the rater's."""
     wrong: Tensor
     """Pairs in which it is another."""
-
-    def pooled(self, other: ErrorHistogram) -> ErrorHistogram:
-        """The histogram of both sets of pixels together."""
-        return ErrorHistogram(self.right + other.right, self.wrong + other.wrong)
 
     @property
     def is_silent(self) -> bool:
@@ -72,10 +69,6 @@ class ErrorHistograms(NamedTuple):
     mutual_information: ErrorHistogram
     spread: ErrorHistogram
 
-    def pooled(self, other: ErrorHistograms) -> ErrorHistograms:
-        """The histograms of both sets of pixels together."""
-        return ErrorHistograms(*(mine.pooled(theirs) for mine, theirs in zip(self, other, strict=True)))
-
     def stacked(self) -> Tensor:
         """All counts as one tensor `(3, 2, 1024)`; `from_stacked` is the way back."""
         return torch.stack([torch.stack(list(one)) for one in self])
@@ -95,7 +88,7 @@ def class_spread(variance: Tensor, dim: int) -> Tensor:
     return variance.sqrt().mean(dim)
 
 
-def error_histogram(mean_probabilities: Tensor, votes: Tensor) -> ErrorHistogram:
+def error_histogram(mean_probabilities: Maps, votes: Maps) -> ErrorHistogram:
     """Right and wrong labels of the most likely map by the entropy of their pixels, for one image.
 
     Args:
@@ -105,7 +98,15 @@ def error_histogram(mean_probabilities: Tensor, votes: Tensor) -> ErrorHistogram
 
     Raises:
         InputError: if the shapes differ.
+
+    The one wrong pixel is the most uncertain:
+
+        >>> import numpy as np
+        >>> mean = np.array([[0.9, 0.4, 0.8], [0.1, 0.6, 0.2]])
+        >>> error_histogram(mean, np.array([[1, 1, 1], [0, 0, 0]])).auroc()
+        1.0
     """
+    mean_probabilities, votes = numbers(mean_probabilities), numbers(votes)
     if mean_probabilities.shape != votes.shape:
         raise InputError(
             f"probabilities {tuple(mean_probabilities.shape)} and votes {tuple(votes.shape)} differ in their shape"
@@ -132,7 +133,7 @@ def error_histograms(entropies: Tensor, more: PixelUncertainty | None, right: Te
     return ErrorHistograms(bin_errors(entropies, right, wrong), *others)
 
 
-def bin_errors(uncertainty: Tensor, right: Tensor, wrong: Tensor) -> ErrorHistogram:
+def bin_errors(uncertainty: Maps, right: Maps, wrong: Maps) -> ErrorHistogram:
     """The histogram of given weights: how many raters agree and disagree with the prediction at each pixel.
 
     Args:
@@ -141,10 +142,10 @@ def bin_errors(uncertainty: Tensor, right: Tensor, wrong: Tensor) -> ErrorHistog
         wrong: `(*spatial)`, at least 0; rounding below 0 is taken as 0.
     """
     # A comparison with edges, not a logarithm, so that of two uncertainties the larger is never in the lower bin.
-    index = torch.bucketize(uncertainty.float().cpu().flatten(), _EDGES, right=True)
+    index = torch.bucketize(numbers(uncertainty).float().cpu().flatten(), _EDGES, right=True)
     return ErrorHistogram(
         *(
-            torch.bincount(index, weights.cpu().flatten().double().clamp_(min=0), minlength=NUM_ENTROPY_BINS)
+            torch.bincount(index, numbers(weights).cpu().flatten().double().clamp_(min=0), minlength=NUM_ENTROPY_BINS)
             for weights in (right, wrong)
         )
     )

@@ -10,10 +10,11 @@ import math
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor
+
+from plurimask.metrics.maps import Maps, numbers
 
 
-def hungarian_iou(distances: Tensor) -> float:
+def hungarian_iou(distances: Maps) -> float:
     """The mean IoU of the best one-to-one pairing, from 0 to 1.
 
     Args:
@@ -21,8 +22,14 @@ def hungarian_iou(distances: Tensor) -> float:
 
     Returns:
         NaN if there are no samples, no raters, or no distances.
+
+    Two samples fit one rater each, crosswise, and the third is at 0.5 from both:
+
+        >>> import numpy as np
+        >>> round(hungarian_iou(np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])), 4)
+        0.8333
     """
-    cost = distances.double().cpu().numpy()
+    cost = numbers(distances).double().cpu().numpy()
     num_samples, num_raters = cost.shape
     if cost.size == 0 or bool(np.isnan(cost).any()):
         return math.nan

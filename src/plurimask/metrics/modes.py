@@ -26,6 +26,9 @@ from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 from plurimask.flips import Flip, mode_index, mode_table, switchable_classes
 from plurimask.metrics.distance import joint_distances, mean_of_pairs
+from plurimask.metrics.energy_distance import EnergyDistance
+from plurimask.metrics.maps import Maps, label_maps
+from plurimask.metrics.overlap import Overlap
 
 
 class ModeDistances(NamedTuple):
@@ -45,17 +48,18 @@ class _Counts(NamedTuple):
     shared: Tensor  # (N, K, 2): that a map calls the class, and its twin, within the annotator's class
 
 
-def mode_distances(samples: Tensor, label: Tensor, flips: Sequence[Flip]) -> ModeDistances:
+def mode_distances(samples: Maps, label: Maps, flips: Sequence[Flip]) -> ModeDistances:
     """d = 1 - IoU of all pairs among the samples and the modes of one image.
 
     Args:
-        samples: `(N, *spatial)`, uint8.
-        label: the annotator's map `(*spatial)`, uint8, in the classes before flipping.
+        samples: `(N, *spatial)`, class indices, from torch or numpy.
+        label: the annotator's map `(*spatial)`, so too, in the classes before flipping.
         flips: K of them.
 
     Raises:
         InputError: shapes or types do not fit, or the annotator marked a twin class.
     """
+    samples, label = label_maps(samples, "samples"), label_maps(label, "label")
     valid = judged_by_annotator(samples, label, flips)
     happens, weights = mode_table(flips)
     if not bool(valid.any()):
@@ -70,19 +74,19 @@ def mode_distances(samples: Tensor, label: Tensor, flips: Sequence[Flip]) -> Mod
     return ModeDistances(crossed, _between_modes(counts.annotated > 0, happens), weights, within)
 
 
-def weighted_energy_distance(distances: ModeDistances) -> tuple[float, float, float, float, float]:
-    """One image's figures, in the order of `EnergyDistance`, where the raters' distribution is known exactly.
+def weighted_energy_distance(distances: ModeDistances) -> EnergyDistance[float]:
+    """One image's figures, where the raters' distribution is known exactly.
 
     `ged` counts the pairs of a sample with itself, `ged_unbiased` leaves them out; the modes' own mean distance is
     exact in both. `ged_oracle` = mu / n; `rater_diversity` = mu, the mean distance of two independent raters.
     """
     num_samples = len(distances.samples)
     if num_samples == 0:
-        return (math.nan,) * 5
+        return EnergyDistance(*(math.nan,) * 5)
     cross = 2 * float(distances.crossed.mean(0) @ distances.weights)
     spread = float(distances.weights @ distances.modes @ distances.weights)
     diversity = mean_of_pairs(distances.samples)
-    return (
+    return EnergyDistance(
         cross - float(distances.samples.mean()) - spread,
         cross - diversity - spread,
         spread / num_samples,
@@ -109,16 +113,23 @@ def weighted_hungarian_iou(distances: ModeDistances) -> float:
     return min(1.0, max(0.0, 1 - float(plan.fun)))
 
 
-def mode_spread(label: Tensor, flips: Sequence[Flip]) -> float | None:
+def mode_spread(label: Maps, flips: Sequence[Flip]) -> float | None:
     """mu: the mean distance of two independent raters of one image, 0 to 1.
 
     Args:
-        label: the annotator's map `(*spatial)`, uint8.
+        label: the annotator's map `(*spatial)`, class indices.
         flips: K of them.
 
     Returns:
         None if the annotator marked none of the classes that flip: such images are left out of all figures.
+
+    One class that is there and flips half of the time is in another mode half of the time, and then at distance 1:
+
+        >>> import numpy as np
+        >>> mode_spread(np.array([3, 3, 0]), [Flip(source=3, target=4, probability=0.5)])
+        0.5
     """
+    label = label_maps(label, "label")
     present = torch.stack([(label == flip.source).any() for flip in flips]).cpu()
     if not bool(present.any()):
         return None
@@ -126,37 +137,39 @@ def mode_spread(label: Tensor, flips: Sequence[Flip]) -> float | None:
     return float(weights @ _between_modes(present, happens) @ weights)
 
 
-def expected_overlap(label_map: Tensor, label: Tensor, flips: Sequence[Flip]) -> tuple[float, float]:
+def expected_overlap(label_map: Maps, label: Maps, flips: Sequence[Flip]) -> Overlap:
     """Dice and IoU of one label map, the expectation over the modes of the means over classes, from 0 to 1.
 
     Args:
-        label_map: `(*spatial)`, uint8.
-        label: the annotator's map `(*spatial)`, uint8.
+        label_map: `(*spatial)`, class indices.
+        label: the annotator's map `(*spatial)`, so too.
         flips: K of them.
     """
-    maps = label_map[None]
+    maps, label = label_maps(label_map, "the label map")[None], label_maps(label, "label")
     counts = _count(maps, label, flips, judged_by_annotator(maps, label, flips))
     happens, weights = mode_table(flips)
     dice, iou = _mean_over_classes(*_overlaps(counts), happens)
-    return float(dice[0] @ weights), float(iou[0] @ weights)
+    return Overlap(float(dice[0] @ weights), float(iou[0] @ weights))
 
 
-def flip_counts(samples: Tensor, label: Tensor, flips: Sequence[Flip]) -> Tensor:
+def flip_counts(samples: Maps, label: Maps, flips: Sequence[Flip]) -> Tensor:
     """Of the annotator's pixels of each class, how many all samples together call the class and its twin.
 
     Returns:
         `(K, 2)`, int64 on the CPU, class and twin: twin / (class + twin) estimates the flip's probability.
     """
+    samples, label = label_maps(samples, "samples"), label_maps(label, "label")
     return _count(samples, label, flips, judged_by_annotator(samples, label, flips)).shared.sum(0).long()
 
 
-def sample_modes(samples: Tensor, label: Tensor, flips: Sequence[Flip]) -> tuple[Tensor, Tensor]:
+def sample_modes(samples: Maps, label: Maps, flips: Sequence[Flip]) -> tuple[Tensor, Tensor]:
     """The mode that each sample shows: a class is flipped where more of the annotator's pixels are twin than class.
 
     Returns:
         Indices into `mode_table`, long `(N,)`, and which classes the annotator marked, bool `(K,)`, both on the CPU. A
         class that is absent cannot be seen to flip and counts as not flipped.
     """
+    samples, label = label_maps(samples, "samples"), label_maps(label, "label")
     counts = _count(samples, label, flips, judged_by_annotator(samples, label, flips))
     return mode_index(counts.shared[..., 1] > counts.shared[..., 0]), counts.annotated > 0
 
@@ -165,8 +178,6 @@ def judged_by_annotator(samples: Tensor, label: Tensor, flips: Sequence[Flip]) -
     """The pixels that the annotator judged, bool `(*spatial)`; raises InputError for what does not fit."""
     if samples.shape[1:] != label.shape:
         raise InputError(f"samples {tuple(samples.shape)} and label {tuple(label.shape)} differ in their spatial shape")
-    if samples.dtype != torch.uint8 or label.dtype != torch.uint8:
-        raise InputError(f"samples and label must be uint8 class indices, not {samples.dtype} and {label.dtype}")
     if not flips:
         raise InputError("no class flips: evaluate such images by evaluate_image")
     for flip in flips:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from plurimask.errors import InputError
 from plurimask.metrics.distance import judged, shared_pixels
+from plurimask.metrics.maps import Maps, label_maps, numbers
 
 
 class Overlap(NamedTuple):
@@ -28,7 +29,7 @@ class Overlap(NamedTuple):
 class ClassOverlap(NamedTuple):
     """How many pairs of a judged pixel and a rater are of each class, `(C,)` each, float64.
 
-    The sums of two sets of pixels are the sums of both (`pooled`).
+    The sums of two sets of pixels are the sums of both.
     """
 
     shared: Tensor
@@ -37,10 +38,6 @@ class ClassOverlap(NamedTuple):
     """Predicted as the class."""
     labelled: Tensor
     """Called so by the rater."""
-
-    def pooled(self, other: ClassOverlap) -> ClassOverlap:
-        """The counts of both sets of pixels together."""
-        return ClassOverlap(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
     def dice(self) -> Tensor:
         """2 shared / (predicted + labelled) of each class, `(C,)`, 0 to 1; NaN of one that is nowhere."""
@@ -51,7 +48,7 @@ class ClassOverlap(NamedTuple):
         return self.shared / (self.predicted + self.labelled - self.shared)
 
 
-def class_overlap(label_map: Tensor, votes: Tensor) -> ClassOverlap:
+def class_overlap(label_map: Maps, votes: Maps) -> ClassOverlap:
     """The counts of one image, of all its classes.
 
     Args:
@@ -61,7 +58,16 @@ def class_overlap(label_map: Tensor, votes: Tensor) -> ClassOverlap:
 
     Raises:
         InputError: if the shapes differ.
+
+    Two raters; the prediction has one pixel of class 1 that both call so, and misses one that the second calls so:
+
+        >>> import numpy as np
+        >>> from plurimask.metrics import rater_votes
+        >>> counts = class_overlap(np.array([0, 1, 0]), rater_votes(np.array([[0, 1, 0], [0, 1, 1]]), 2))
+        >>> counts.iou()
+        tensor([0.7500, 0.6667], dtype=torch.float64)
     """
+    label_map, votes = label_maps(label_map, "the label map"), numbers(votes)
     if votes.shape[1:] != label_map.shape:
         raise InputError(f"label map {tuple(label_map.shape)} and votes {tuple(votes.shape)} differ in their shape")
     num_classes, index = len(votes), label_map.flatten().long()
@@ -72,20 +78,20 @@ def class_overlap(label_map: Tensor, votes: Tensor) -> ClassOverlap:
     return ClassOverlap(shared, predicted, votes.flatten(1).sum(1).double().cpu())
 
 
-def no_class_overlap(num_classes: int) -> ClassOverlap:
-    """The counts of an image that does not count."""
-    return ClassOverlap(*torch.zeros(3, num_classes, dtype=torch.float64))
-
-
-def overlap(label_map: Tensor, labels: Tensor, counted_classes: Sequence[int]) -> Overlap:
+def overlap(label_map: Maps, labels: Maps, counted_classes: Sequence[int]) -> Overlap:
     """Dice 2|A & B| / (|A| + |B|) and IoU |A & B| / |A | B| of one label map against each present rater.
 
     Args:
-        label_map: `(*spatial)`, uint8.
-        labels: `(R, *spatial)`, uint8; absent raters are maps of IGNORE.
+        label_map: `(*spatial)`, class indices or bool, from torch or numpy.
+        labels: `(R, *spatial)`, so too; absent raters are maps of IGNORE.
         counted_classes: the class indices that count, without the background. Classes that are in neither map are left
             out of the mean over classes; if none of them is in either map, both figures are 1.
+
+        >>> import numpy as np
+        >>> overlap(np.array([True, True, False]), np.array([[True, False, False], [True, True, False]]), [1])
+        Overlap(dice=0.8333333333333333, iou=0.75)
     """
+    label_map = label_maps(label_map, "the label map")
     raters, valid = judged(labels)
     if not bool(valid.any()):
         return Overlap(math.nan, math.nan)

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 from plurimask.metrics.distance import joint_distances, judged
+from plurimask.metrics.maps import Maps, label_maps
 
 
 class ReconstructionIoU(NamedTuple):
@@ -27,29 +27,34 @@ class ReconstructionIoU(NamedTuple):
     """Of those whose map has a counted class among the pixels that count."""
 
 
-def reconstruction_iou(
-    reconstructions: Tensor | None, labels: Tensor, counted_classes: Sequence[int]
-) -> ReconstructionIoU:
+def reconstruction_iou(reconstructions: Maps | None, labels: Maps, counted_classes: Sequence[int]) -> ReconstructionIoU:
     """IoU between each present rater's map and its reconstruction, by the conventions of `joint_distances`.
 
     Only pixels that every present rater judged count. The mean over all raters is flattered where many of them mark
     nothing, since an empty map is easily reconstructed; `marked` leaves those maps out.
 
     Args:
-        reconstructions: `(R, *spatial)`, uint8; those of absent raters do not matter. None: there are none.
-        labels: `(R, *spatial)`, uint8; absent raters are maps of IGNORE.
+        reconstructions: `(R, *spatial)`, class indices or bool, from torch or numpy; those of absent raters do not
+            matter. None: there are none.
+        labels: `(R, *spatial)`, so too; absent raters are maps of IGNORE.
         counted_classes: the class indices that count, without the background.
 
     Raises:
-        InputError: if the reconstructions are not of the labels' shape and type.
+        InputError: if the reconstructions are not of the labels' shape.
+
+        >>> import numpy as np
+        >>> labels = np.array([[1, 1, 0], [0, 0, 0]])
+        >>> reconstruction_iou(np.array([[1, 0, 0], [0, 0, 0]]), labels, [1])
+        ReconstructionIoU(iou=0.75, marked=0.5)
     """
-    raters, valid = judged(labels)
     if reconstructions is None:
         return ReconstructionIoU(math.nan, math.nan)
-    if reconstructions.shape != labels.shape or reconstructions.dtype != labels.dtype:
+    reconstructions, labels = label_maps(reconstructions, "reconstructions"), label_maps(labels, "labels")
+    raters, valid = judged(labels)
+    if reconstructions.shape != labels.shape:
         raise InputError(
-            f"reconstructions are {reconstructions.dtype} {tuple(reconstructions.shape)} and labels {labels.dtype} "
-            f"{tuple(labels.shape)}: there must be one map of the same size for each rater"
+            f"reconstructions {tuple(reconstructions.shape)} and labels {tuple(labels.shape)} differ in their shape: "
+            "there must be one map of the same size for each rater"
         )
     if not bool(valid.any()):
         return ReconstructionIoU(math.nan, math.nan)

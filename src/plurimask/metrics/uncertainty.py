@@ -19,6 +19,7 @@ from torch import Tensor
 from plurimask.distribution import entropy, most_likely
 from plurimask.errors import InputError
 from plurimask.metrics.distance import mean_of_pairs, shared_pixels
+from plurimask.metrics.maps import Maps, label_maps, numbers
 
 _GROWTH, _LEAST_GROWTH = 4, 2  # a box grows by a quarter of its sides, by 2 pixels at least
 
@@ -52,18 +53,22 @@ class ObjectScore(NamedTuple):
 # ---- one image ----------------------------------------------------------------------------------------------------
 
 
-def expected_dice(samples: Tensor, counted_classes: Sequence[int], valid: Tensor | None = None) -> float:
+def expected_dice(samples: Maps, counted_classes: Sequence[int], valid: Maps | None = None) -> float:
     """The mean Dice over pairs of different samples of one image, 0 to 1: quality as the prediction itself expects it.
 
     Dice is the mean over the counted classes that are in at least one of the two maps, and 1 if none is. Equal samples
     score 1; a single one has no pair, and NaN.
 
     Args:
-        samples: `(N, *spatial)`, uint8.
+        samples: `(N, *spatial)`, class indices or bool, from torch or numpy.
         counted_classes: the class indices that count, without the background.
         valid: the pixels that count, bool `(*spatial)`; None: all. NaN if there are none.
+
+        >>> import numpy as np
+        >>> round(expected_dice(np.array([[1, 1, 0], [1, 0, 0], [1, 1, 0]]), [1]), 4)
+        0.7778
     """
-    _check_samples(samples)
+    samples, valid = label_maps(samples, "samples"), None if valid is None else numbers(valid).bool()
     if len(samples) < 2 or (valid is not None and not bool(valid.any())):
         return math.nan
     total = torch.zeros(len(samples), len(samples), dtype=torch.float64)
@@ -76,24 +81,25 @@ def expected_dice(samples: Tensor, counted_classes: Sequence[int], valid: Tensor
     return mean_of_pairs(torch.where(num_classes > 0, total / num_classes.clamp(min=1), 1.0))
 
 
-def mean_entropy(uncertainty: Tensor, where: Tensor | None = None) -> float:
+def mean_entropy(uncertainty: Maps, where: Maps | None = None) -> float:
     """The mean of an entropy map `(*spatial)`, nats, over the pixels `where`, bool `(*spatial)`; NaN without pixels."""
-    values = (uncertainty if where is None else uncertainty[where]).double()
+    values = numbers(uncertainty if where is None else uncertainty[where]).double()
     return float(values.mean()) if values.numel() else math.nan
 
 
-def image_uncertainty(samples: Tensor, mean: Tensor, counted_classes: Sequence[int]) -> ImageUncertainty:
+def image_uncertainty(samples: Maps, mean: Maps, counted_classes: Sequence[int]) -> ImageUncertainty:
     """The scores of one image, over all its pixels.
 
     Args:
-        samples: `(N, *spatial)`, uint8.
+        samples: `(N, *spatial)`, class indices or bool, from torch or numpy.
         mean: mean class probabilities `(C, *spatial)`.
         counted_classes: the class indices that count, without the background.
 
     Raises:
         InputError: if shapes do not fit each other.
     """
-    _check_samples(samples, mean[0])
+    samples, mean = label_maps(samples, "samples"), numbers(mean)
+    _check_shapes(samples, mean[0])
     uncertainty, label_map = entropy(mean, dim=0), _label_map(mean)
     counted = torch.tensor(list(counted_classes), dtype=label_map.dtype, device=mean.device)
     return ImageUncertainty(
@@ -106,16 +112,14 @@ def image_uncertainty(samples: Tensor, mean: Tensor, counted_classes: Sequence[i
 # ---- objects ------------------------------------------------------------------------------------------------------
 
 
-def object_scores(
-    samples: Tensor, mean: Tensor, uncertainty: Tensor, counted_classes: Sequence[int]
-) -> list[ObjectScore]:
+def object_scores(samples: Maps, mean: Maps, uncertainty: Maps, counted_classes: Sequence[int]) -> list[ObjectScore]:
     """The objects of one image: the connected parts of each counted class of the most likely map.
 
     Pixels that touch at a corner are connected. An object's `expected_dice` is of its class alone, in its bounding box
     grown at each end by a quarter of its side, at least 2 pixels: there samples may add or leave out what they like.
 
     Args:
-        samples: `(N, *spatial)`, uint8.
+        samples: `(N, *spatial)`, class indices or bool, from torch or numpy.
         mean: mean class probabilities `(C, *spatial)`.
         uncertainty: the entropy `(*spatial)`, nats.
         counted_classes: the class indices that count, without the background.
@@ -126,7 +130,8 @@ def object_scores(
     Raises:
         InputError: if shapes do not fit each other.
     """
-    _check_samples(samples, mean[0], uncertainty)
+    samples, mean, uncertainty = label_maps(samples, "samples"), numbers(mean), numbers(uncertainty)
+    _check_shapes(samples, mean[0], uncertainty)
     label_map = _label_map(mean).cpu().numpy()
     entropies, samples = uncertainty.double().cpu().numpy(), samples.cpu()
     structure = np.ones((3,) * label_map.ndim)
@@ -164,9 +169,7 @@ def _label_map(mean: Tensor) -> Tensor:
     return most_likely(mean[None, None])[0, 0]
 
 
-def _check_samples(samples: Tensor, *maps: Tensor) -> None:
-    if samples.dtype != torch.uint8:
-        raise InputError(f"samples must be uint8 class indices, not {samples.dtype}")
+def _check_shapes(samples: Tensor, *maps: Tensor) -> None:
     shapes = [tuple(samples.shape[1:]), *(tuple(one.shape) for one in maps)]
     if len(set(shapes)) > 1:
         raise InputError(f"samples and maps of one image have different spatial shapes {shapes}")

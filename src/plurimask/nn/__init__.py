@@ -1,1 +1,4 @@
-"""Building blocks that methods share. They know no method."""
+"""Building blocks that methods share: U-Nets, latents, heads, losses, moments.
+
+They know no method, and no data: tensors in, tensors out.
+"""

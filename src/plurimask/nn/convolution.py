@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,6 +11,15 @@ from torch.nn import functional
 CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 CONVOLVE = {2: functional.conv2d, 3: functional.conv3d}
 CONVOLVE_TRANSPOSED = {2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
+
+
+def thinned(x: Tensor, strides: Sequence[int]) -> Tensor:
+    """Of `(B, K, *spatial)` every so many values along each spatial axis, from the first on.
+
+    A strided 1x1 convolution is the plain one of these. It has to be done so: on processors without AVX-512, torch 2.13
+    writes outside its memory in the backward pass of the strided one (float32, `channels_last`, under 8 channels).
+    """
+    return x[(slice(None), slice(None), *(slice(None, None, stride) for stride in strides))]
 
 
 def doubling_kernel(weight: Tensor) -> Tensor:

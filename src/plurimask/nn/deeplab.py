@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plurimask.nn.convolution import CONVOLUTION
+from plurimask.nn.convolution import CONVOLUTION, thinned
 from plurimask.nn.unet import BATCH_NORM, LINEAR_INTERPOLATION
 
 Normalisation = Literal["none", "batch", "group"]
@@ -110,7 +110,8 @@ class StridedBlock(nn.Module):
     """`(B, in_channels, *spatial)` -> `(B, out_channels, *spatial / stride)`: ReLU(shortcut + residual).
 
     The residual is two 3x3 convolutions with a ReLU between them (He et al. 2016, section 3.1). The shortcut is a 1x1
-    convolution where stride or number of channels changes, else the identity. `dilations`: of the two convolutions.
+    convolution where stride or number of channels changes, at every `stride`-th place, else the identity. `dilations`:
+    of the two convolutions.
     """
 
     def __init__(
@@ -123,12 +124,13 @@ class StridedBlock(nn.Module):
             nn.ReLU(inplace=True),
             layers.conv(out_channels, out_channels, 3, dilation=second),
         )
+        self.strides = (stride,) * layers.spatial_dims
         changes = stride > 1 or in_channels != out_channels
-        self.shortcut = layers.conv(in_channels, out_channels, stride=stride) if changes else nn.Sequential()
+        self.shortcut = layers.conv(in_channels, out_channels) if changes else nn.Sequential()
         self.relu = nn.ReLU(inplace=True)  # on the sum, which is a new tensor: neither summand is overwritten
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.relu(self.shortcut(x) + self.residual(x))
+        out: Tensor = self.relu(self.shortcut(thinned(x, self.strides)) + self.residual(x))
         return out
 
 

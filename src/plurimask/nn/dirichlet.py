@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -127,27 +128,35 @@ def expected_log_share(count: int) -> float:
     return of_one - float(of_sum)
 
 
-def log_gamma_draws(log_shape: Tensor, generator: torch.Generator) -> Tensor:
+def gamma_numbers(shape: Sequence[int], generator: torch.Generator) -> Iterator[Tensor]:
+    """The random numbers of `log_gamma_draws`, `shape` each: uniform ones, then normal and uniform ones of each try."""
+    yield torch.rand(shape, generator=generator)
+    for _ in range(_TRIES):
+        yield torch.randn(shape, generator=generator)
+        yield torch.rand(shape, generator=generator)
+
+
+def log_gamma_draws(log_shape: Tensor, numbers: Iterable[Tensor]) -> Tensor:
     """Logarithms of draws from Gamma distributions of given shapes, of any smallness.
 
     Marsaglia and Tsang, "A Simple Method for Generating Gamma Variables", ACM TOMS 2000, for shape + 1, times a uniform
-    number to the power of 1 / shape. Every element takes a fixed number of random numbers, so that a rounding that
-    turns one decision changes one element alone; of five refused proposals the last is taken.
+    number to the power of 1 / shape. Every element has random numbers of its own, so that a rounding that turns one
+    decision changes one element alone; of five refused proposals the last is taken.
 
     Args:
         log_shape: any shape, float32, on the CPU.
-        generator: its state decides the draws.
+        numbers: `gamma_numbers` of that shape; of later tries only those that are needed are asked for.
     """
+    remaining = iter(numbers)
     d = log_shape.exp().flatten() + (1 - 1 / 3)
-    uniform = torch.rand(log_shape.shape, generator=generator)
+    uniform = next(remaining)
     log_draw, open_ = torch.empty_like(d), torch.arange(len(d))
-    for _ in range(_TRIES):
-        x = torch.randn(d.shape, generator=generator)[open_]
-        height = (1 - torch.rand(d.shape, generator=generator)[open_]).log()
+    for normal, height in zip(remaining, remaining, strict=True):
+        x, log_height = normal.flatten()[open_], (1 - height.flatten()[open_]).log()
         of_open = d[open_]
         root = 1 + x / (3 * of_open.sqrt())
         log_v = 3 * root.clamp(min=1e-6).log()
-        accepted = (root > 0) & (height < 0.5 * x.square() + of_open * (1 - log_v.exp() + log_v))
+        accepted = (root > 0) & (log_height < 0.5 * x.square() + of_open * (1 - log_v.exp() + log_v))
         log_draw[open_] = of_open.log() + log_v
         open_ = open_[~accepted]
         if not len(open_):

@@ -8,8 +8,9 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from plurimask.latent import Gaussian
 from plurimask.nn.joining import DecoderScale, Share, of_images, shares_of
-from plurimask.nn.latent import Gaussian, GaussianMap
+from plurimask.nn.latent import GaussianMap
 from plurimask.nn.unet import Encoder, Style, class_scores
 
 

@@ -1,39 +1,18 @@
-"""Axis-aligned Gaussians over a latent vector, and the network that predicts one from images."""
+"""Networks that predict axis-aligned Gaussians over latents."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from plurimask.latent import Gaussian
 from plurimask.nn.convolution import CONVOLUTION
 from plurimask.nn.unet import PLAIN, Encoder, Style
 
 LOG_SIGMA_BOUND = 5.0
-
-
-class Gaussian(NamedTuple):
-    """N(mean, diag(exp(log_sigma))^2), both `(P, L)` or, of latents with a place, `(P, L, *spatial)`; float32."""
-
-    mean: Tensor
-    log_sigma: Tensor
-
-    def transform(self, noise: Tensor) -> Tensor:
-        """Standard normal noise -> draws: mean + sigma * noise."""
-        return self.mean + self.log_sigma.exp() * noise.to(self.mean)
-
-    def kl(self, other: Gaussian) -> Tensor:
-        """KL(self || other) in nats, summed over all latents and places: `(P,)`."""
-        scaled = (self.mean - other.mean) * (-other.log_sigma).exp()
-        log_ratio = self.log_sigma - other.log_sigma
-        return 0.5 * ((2 * log_ratio).exp() + scaled.square() - 1 - 2 * log_ratio).flatten(1).sum(1)
-
-    def take(self, index: Tensor) -> Gaussian:
-        """The Gaussians at `index` of the leading dimension."""
-        return Gaussian(self.mean[index], self.log_sigma[index])
 
 
 class GaussianEncoder(nn.Module):

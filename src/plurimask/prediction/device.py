@@ -15,10 +15,14 @@ def default_device() -> torch.device:
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether bf16 products are faster than float32 there: bf16 units in the processor (AMX, AVX-512 BF16) or GPU."""
+    """Whether bf16 products are faster than float32 there: bf16 units in the processor (AMX, AVX-512 BF16) or GPU.
+
+    On a processor only if torch uses its AVX-512, which `ATEN_CPU_CAPABILITY` can switch off.
+    """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+    has_units = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return bool(has_units and torch.backends.cpu.get_cpu_capability() == "AVX512")
 
 
 def fast_precision(device: torch.device) -> AbstractContextManager[object]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from plurimask.distribution import IGNORE, SegmentationDistribution
+from plurimask.distribution import IGNORE, SegmentationStatistics
 from plurimask.errors import InputError
 from plurimask.method import SegmentationMethod
 from plurimask.prediction.device import fast_precision
@@ -38,7 +38,7 @@ class PredictedBatch(NamedTuple):
     names: list[str]
     samples: Tensor
     """`(N, B, *spatial)`, uint8: in the order drawn."""
-    statistics: SegmentationDistribution
+    statistics: SegmentationStatistics
     """For every statistic, which it gives without further draws: the prediction itself where it has closed forms, else
     the same draws as a mixture, or the components of a finite one."""
 
@@ -75,10 +75,10 @@ def _predict(
         prediction = method(images)
     with torch.inference_mode():
         mixture = prediction.freeze(sampling.num_samples, generators_of(sampling.seed, names))
-        samples = mixture.statistics.maps
+        samples = mixture.maps
         if mixture.num_components != sampling.num_samples:  # heads or members: as many of them as were asked for
             samples = mixture.sample(sampling.num_samples, generators_of(sampling.seed, names))
-    return PredictedBatch(names, samples, prediction if prediction.has_closed_form else mixture)
+    return PredictedBatch(names, samples, prediction.closed_form or mixture)
 
 
 def reconstruct_images(

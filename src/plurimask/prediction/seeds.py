@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from plurimask.distribution import Generators
+from plurimask.noise import Generators
 
 
 def generator_of(*identity: object) -> torch.Generator:

@@ -13,15 +13,14 @@ from plurimask.data import DataSource
 from plurimask.data.preprocessing import Views
 from plurimask.evaluation.check import DataReport, check_data
 from plurimask.evaluation.evaluate import Evaluation, ExampleView, evaluate
+from plurimask.evaluation.kept import KeptImages
 from plurimask.figures.errors import ErrorRow
 from plurimask.figures.latents import LatentPlane
 from plurimask.figures.modes import ModeStrip
 from plurimask.figures.samples import GridRow
 from plurimask.method import SegmentationMethod
-from plurimask.metrics import rater_distance
-from plurimask.metrics.modes import mode_spread
 from plurimask.prediction.predict import Sampling
-from plurimask.report.drawn import drawn_rows, latent_plane, strip_of_modes
+from plurimask.report.drawn import drawn_row, latent_plane, strip_of_modes
 from plurimask.report.scales import Scales, draw_scales
 from plurimask.runs.load import Run, find_split
 from plurimask.runs.record import RunRecord
@@ -73,7 +72,7 @@ def collect_report(
     sampling: Sampling = DEFAULT_SAMPLING,
     max_images: int | None = None,
 ) -> ReportContent:
-    """Evaluate a split, pick images by their GED, and draw their samples again.
+    """Evaluate a split and pick images by their GED.
 
     Args:
         run: trained.
@@ -86,14 +85,16 @@ def collect_report(
     count = min(len(examples), max_images or len(examples))
     indices = [number * len(examples) // count for number in range(count)]
     view = ExampleView(examples, indices, record.preprocessing, record.data.counted_classes)
-    evaluation = evaluate(run.method, view, sampling)
+    kept = KeptImages(NUM_EXTREME, NUM_SPREAD)
+    evaluation = evaluate(run.method, view, sampling, kept)
     ranking = _ranking(evaluation.rows)
     extreme = min(NUM_EXTREME, len(ranking) // 2)
     best, worst = ranking[:extreme], ranking[::-1][:extreme]
-    spread = evenly_spread(ranking or list(range(count)), NUM_SPREAD)
-    chosen = sorted({*spread, *best, *worst})
-    captions = [_caption(row) for row in evaluation.rows]
-    drawn = dict(zip(chosen, drawn_rows(run, view, captions, chosen, sampling), strict=True))
+    spread = evenly_spread([number for number in ranking if number in kept.images] or [*kept.images], NUM_SPREAD)
+    drawn = {
+        number: drawn_row(kept.images[number], view, number, _caption(evaluation.rows[number]), sampling.seed)
+        for number in {*spread, *best, *worst}
+    }
     seen = Views(examples, record.preprocessing)
     return ReportContent(
         name=run.folder.name,
@@ -103,7 +104,7 @@ def collect_report(
         sampling=sampling,
         evaluation=evaluation,
         history=read_metrics(run.folder / "metrics.csv"),
-        data=check_data(DataSource(source.description, {split: seen}, source.drawn), rater_distance, mode_spread),
+        data=check_data(DataSource(source.description, {split: seen}, source.drawn)),
         spread=[drawn[number][0] for number in spread],
         best=[drawn[number][0] for number in best],
         worst=[drawn[number][0] for number in worst],

@@ -1,9 +1,6 @@
-"""Images of an evaluated split, drawn again for a report: samples, a walk over latents, modes of flipping classes."""
+"""What a report draws of some images: samples and errors, a walk over latents, modes of flipping classes."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,14 +9,14 @@ from torch import Tensor
 from plurimask.data.example import Example
 from plurimask.data.preprocessing import draw_labels
 from plurimask.distribution import most_likely
-from plurimask.evaluation.evaluate import ExampleView
+from plurimask.evaluation.evaluate import EvaluatedImage, ExampleView
 from plurimask.figures.errors import ErrorRow
 from plurimask.figures.latents import LatentPlane
 from plurimask.figures.modes import ModeStrip, flipped_names
 from plurimask.figures.samples import GridRow
 from plurimask.flips import mode_table
+from plurimask.latent import LatentSegmentation
 from plurimask.metrics.modes import sample_modes
-from plurimask.nn.latent import Gaussian
 from plurimask.prediction.device import fast_precision
 from plurimask.prediction.predict import Sampling, predict_images
 from plurimask.prediction.seeds import generator_of
@@ -35,46 +32,19 @@ STRIP_SAMPLES = 64
 """Samples among which modes are looked for."""
 
 
-@runtime_checkable
-class LatentPrediction(Protocol):
-    """A distribution with one latent vector per image and sample."""
-
-    prior: Gaussian
-
-    def decode(self, latents: Tensor) -> Tensor: ...
-
-
-@runtime_checkable
-class LatentMethod(Protocol):
-    """A method that says which latents stand for a label map."""
-
-    def posterior(self, images: Tensor, labels: Tensor) -> Gaussian: ...
-
-
-def drawn_rows(
-    run: Run, view: ExampleView, captions: Sequence[str], chosen: Sequence[int], sampling: Sampling
-) -> Iterator[tuple[GridRow, ErrorRow]]:
-    """What was evaluated, drawn once more: an image's samples depend on the seed and on its name alone."""
-    stored = {number: view.examples[view.indices[number]] for number in chosen}
-
-    def images() -> Iterator[tuple[str, Tensor]]:
-        for number in chosen:
-            yield stored[number].name, view.preprocessing.image(stored[number].image)
-
-    numbers = iter(chosen)
-    for names, samples, statistics in predict_images(run.method, images(), sampling):
-        uncertain = (statistics.entropy(), statistics.mutual_information(), statistics.variance())
-        maps = (samples.transpose(0, 1), statistics.mean(), *uncertain)
-        for position, name in enumerate(names):
-            number = next(numbers)
-            example = view.preprocessing.view(stored.pop(number))
-            image, raters = example.image.numpy(), shown_raters(example, sampling.seed).numpy()
-            own, mean, entropy, information, variance = (part[position].cpu().numpy() for part in maps)
-            caption = captions[number]
-            yield (
-                GridRow(name, image, raters, own, mean, entropy, caption),
-                ErrorRow(name, image, raters, mean, entropy, information, variance),
-            )
+def drawn_row(
+    image: EvaluatedImage, view: ExampleView, number: int, caption: str, seed: int
+) -> tuple[GridRow, ErrorRow]:
+    """An evaluated image, the one of this number in the view, with its values and raters as they are stored."""
+    seen = view.preprocessing.view(view.examples[view.indices[number]])
+    name, values, raters = seen.name, seen.image.numpy(), shown_raters(seen, seed).numpy()
+    samples, mean, entropy, information, variance = (
+        maps.numpy() for maps in (image.samples, image.mean, image.entropy, image.mutual_information, image.variance)
+    )
+    return (
+        GridRow(name, values, raters, samples, mean, entropy, caption),
+        ErrorRow(name, values, raters, mean, entropy, information, variance),
+    )
 
 
 def shown_raters(example: Example, seed: int) -> Tensor:
@@ -95,20 +65,20 @@ def latent_plane(run: Run, view: ExampleView, number: int, seed: int) -> LatentP
     images = view.preprocessing.image(example.image)[None].to(device)
     with torch.inference_mode(), fast_precision(device):
         prediction = run.method(images)
-        if not isinstance(prediction, LatentPrediction) or prediction.prior.mean.shape[1] < 2:
+        if not isinstance(prediction, LatentSegmentation) or prediction.prior is None:
+            return None
+        if prediction.prior.mean.shape[1] < 2:
             return None
         mean, sigma = (part[0].float().cpu() for part in (prediction.prior.mean, prediction.prior.log_sigma.exp()))
         axes = sigma.argsort(descending=True, stable=True)[:2].sort().values
         latents = mean.repeat(len(WALK), len(WALK), 1)  # [second axis, first axis]
         latents[..., axes[0]] += sigma[axes[0]] * torch.tensor(WALK)
         latents[..., axes[1]] += sigma[axes[1]] * torch.tensor(WALK)[:, None]
-        maps = [most_likely(prediction.decode(row[:, None].to(device)))[:, 0].cpu() for row in latents]
-        posteriors = []
-        if isinstance(run.method, LatentMethod):
-            raters = shown_raters(view.preprocessing.example(example), seed)[:NUM_POSTERIORS]
-            posterior = run.method.posterior(images.expand(len(raters), -1, -1, -1), raters.to(device))
-            for middle, log_sigma in zip(posterior.mean.cpu(), posterior.log_sigma.cpu(), strict=True):
-                posteriors.append((middle[axes].numpy(), log_sigma[axes].exp().numpy()))
+        maps = [most_likely(prediction.decode([row[:, None].to(device)]))[:, 0].cpu() for row in latents]
+        raters = shown_raters(view.preprocessing.example(example), seed)[:NUM_POSTERIORS]
+        (posterior,) = prediction.posterior(raters[:, None])
+        pairs = zip(posterior.mean[:, 0].cpu(), posterior.log_sigma[:, 0].exp().cpu(), strict=True)
+        posteriors = [(middle[axes].numpy(), spread[axes].numpy()) for middle, spread in pairs]
     return LatentPlane(
         image=seen.image.numpy(),
         grid=torch.stack(maps).numpy(),

@@ -9,18 +9,17 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from plurimask.evaluation.evaluate import flip_frequencies as frequencies_of
-from plurimask.figures.classes import class_uncertainty
-from plurimask.figures.errors import error_maps, referral_curve, referral_score
-from plurimask.figures.latents import latent_walk
-from plurimask.figures.modes import flip_frequencies, mode_strip
-from plurimask.figures.samples import (
+from plurimask.figures.charts import (
     agreement,
     ged_per_image,
     reliability_diagram,
-    samples_grid,
     sparsification_curves,
     training_curve,
 )
+from plurimask.figures.errors import class_uncertainty, error_maps, referral_curve, referral_score
+from plurimask.figures.latents import latent_walk
+from plurimask.figures.modes import flip_frequencies, mode_strip
+from plurimask.figures.samples import samples_grid
 from plurimask.figures.scales.maps import coarse_to_fine, reconstruction_ladder, scale_samples
 from plurimask.figures.scales.training import hierarchy_training, level_columns
 from plurimask.report.content import ReportContent

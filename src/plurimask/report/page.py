@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from importlib.resources import files
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from matplotlib.figure import Figure
-
 from plurimask.data import DataSource
-from plurimask.figures.samples import figure_bytes
 from plurimask.files import replace_file
 from plurimask.metrics import CONVENTIONS
 from plurimask.prediction.predict import Sampling
 from plurimask.report.content import DEFAULT_SAMPLING, Extra, ReportContent, collect_report
 from plurimask.report.figures import report_figures
+from plurimask.report.html import picture, template
 from plurimask.report.tables import (
     class_scores,
     class_table,
@@ -64,32 +59,13 @@ def write_report(
     return dict(content.evaluation.totals)
 
 
-@dataclass(frozen=True)
-class _Picture:
-    title: str
-    text: str
-    address: str
-    """A data URI."""
-    width: int
-    """CSS pixels at its natural size."""
-
-
-def _picture(title: str, text: str, figure: Figure) -> _Picture:
-    content = base64.b64encode(figure_bytes(figure, DPI)).decode()
-    return _Picture(title, text, f"data:image/png;base64,{content}", round(figure.get_figwidth() * 96))
-
-
 def build_report(content: ReportContent) -> str:
     """The page as one HTML text: style and pictures inside, nothing to load from elsewhere."""
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(files("plurimask.report").joinpath("page.html").read_text(encoding="utf-8"))
-    figures = {name: _picture(*one) for name, one in report_figures(content).items()}
+    figures = {name: picture(*one, DPI) for name, one in report_figures(content).items()}
     totals, split = content.evaluation.totals, None
     if content.data is not None:
         split = content.data.splits[content.split]
-    return template.render(
+    return template("report").render(
         content=content,
         method=content.method,
         facts=run_facts(content.record, content.history),
@@ -107,6 +83,6 @@ def build_report(content: ReportContent) -> str:
         class_errors=figures.pop("class-uncertainty", None),
         sections=[figures.pop(name) for name in SECTIONS if name in figures],
         charts=figures,
-        extra=[(title, text, figure and _picture(title, text, figure)) for title, text, figure in content.extra],
+        extra=[(title, text, figure and picture(title, text, figure, DPI)) for title, text, figure in content.extra],
         conventions=CONVENTIONS,
     )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from plurimask.distribution import IGNORE, Noise, RandomSource, most_likely
+from plurimask.distribution import IGNORE, most_likely
 from plurimask.evaluation.evaluate import ExampleView
 from plurimask.figures.scales.maps import ReconstructionLadder, ScaleSamples
+from plurimask.latent import LatentSegmentation
 from plurimask.metrics.reconstruction import reconstruction_iou
-from plurimask.nn.hierarchy import Level
 from plurimask.prediction.device import fast_precision
 from plurimask.prediction.seeds import generator_of
 from plurimask.report.drawn import shown_raters
@@ -21,33 +20,6 @@ from plurimask.runs.load import Run
 
 NUM_SAMPLES, NUM_DRAWS, NUM_RATERS = 16, 6, 6
 """Of each kind; draws that grow from coarse to fine; raters whose maps are reconstructed, at most."""
-
-
-@runtime_checkable
-class ScalePrediction(Protocol):
-    """A distribution with latents at several scales, coarse to fine, that can be held at the prior's mean."""
-
-    @property
-    def latent_shapes(self) -> list[tuple[int, ...]]: ...
-
-    def draw_noise(
-        self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = ()
-    ) -> tuple[Tensor, ...]: ...
-
-    def sample(self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = ()) -> Tensor: ...
-
-    def logit_chunks(self, noise: Noise) -> Iterator[Tensor]: ...
-
-    def decode(
-        self, latents: Sequence[Tensor | None], generator: RandomSource = None, at_mean: Collection[int] = ()
-    ) -> Tensor: ...
-
-
-@runtime_checkable
-class ScaleMethod(Protocol):
-    """A method whose posterior gives the latents of each scale, by default its means."""
-
-    def posterior(self, images: Tensor, labels: Tensor) -> list[Level]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +43,9 @@ def draw_scales(run: Run, view: ExampleView, number: int, seed: int) -> Scales |
     images = view.preprocessing.image(example.image)[None].to(device)
     with torch.inference_mode(), fast_precision(device):
         prediction = run.method(images)
-        if not isinstance(prediction, ScalePrediction):
+        if not isinstance(prediction, LatentSegmentation) or prediction.noise[0].kind != "places":
             return None
-        names = [" x ".join(str(length) for length in shape[1:]) for shape in prediction.latent_shapes]
+        names = [" x ".join(str(length) for length in part.shape[1:]) for part in prediction.noise]
         raters = shown_raters(view.preprocessing.example(example), seed)
         present = raters[(raters != IGNORE).flatten(1).any(1)][:NUM_RATERS]
         samples = ScaleSamples(
@@ -90,9 +62,7 @@ def draw_scales(run: Run, view: ExampleView, number: int, seed: int) -> Scales |
         )
         if not len(present):
             return Scales(samples, None)
-        assert isinstance(run.method, ScaleMethod)
-        posteriors = [run.method.posterior(images, rater[None].to(device)) for rater in present]
-        means = [torch.cat([level.latents for level in levels]) for levels in zip(*posteriors, strict=True)]
+        means = [level.mean for level in prediction.posterior(present[:, None])]
         rebuilt = _ladder(prediction, means).cpu()
     iou = [
         [_iou(own[None], rater[None], view.counted_classes) for own, rater in zip(row, present, strict=True)]
@@ -122,23 +92,16 @@ def _kinds(names: Sequence[str]) -> dict[str, range]:
     }
 
 
-def _steps(prediction: ScalePrediction, num_levels: int, seed: int) -> Tensor:
+def _steps(prediction: LatentSegmentation, num_levels: int, seed: int) -> Tensor:
     """`(L + 1, M, H, W)`: M draws with the l coarsest levels drawn and the others at the prior's mean."""
-    maps = []
-    for drawn in range(num_levels + 1):
-        noise = prediction.draw_noise(NUM_DRAWS, generator_of(seed, "scales"), range(drawn, num_levels))
-        maps.append(torch.cat([most_likely(chunk)[:, 0] for chunk in prediction.logit_chunks(noise)]))
-    return torch.stack(maps)
+    held = (range(drawn, num_levels) for drawn in range(num_levels + 1))
+    return torch.stack([prediction.sample(NUM_DRAWS, generator_of(seed, "scales"), at_mean)[:, 0] for at_mean in held])
 
 
-def _ladder(prediction: ScalePrediction, means: Sequence[Tensor]) -> Tensor:
-    """`(L + 1, R, H, W)`: decoded from the posterior means `(R, d, *spatial)` of the l coarsest levels alone."""
-    num_levels, num_raters = len(means), len(means[0])
-    noise = prediction.draw_noise(num_raters, at_mean=range(num_levels))
-    maps = [torch.cat([most_likely(chunk)[:, 0] for chunk in prediction.logit_chunks(noise)])]
-    for given in range(1, num_levels + 1):
-        latents = [mean[:, None] for mean in means[:given]]
-        maps.append(most_likely(prediction.decode(latents, at_mean=range(given, num_levels)))[:, 0])
+def _ladder(prediction: LatentSegmentation, means: Sequence[Tensor]) -> Tensor:
+    """`(L + 1, R, H, W)`: decoded from the posterior means `(R, 1, d, *spatial)` of the l coarsest levels alone."""
+    maps = [prediction.sample(len(means[0]), at_mean=range(len(means)))[:, 0]]
+    maps += [most_likely(prediction.decode(means[:given]))[:, 0] for given in range(1, len(means) + 1)]
     return torch.stack(maps)
 
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from plurimask.data import DataDescription
 from plurimask.evaluation.check import SplitReport
 from plurimask.metrics import Totals
+from plurimask.metrics.table import TABLE, compared_rows
+from plurimask.metrics.table import Table as MetricRows
 from plurimask.runs.record import RunRecord
 
 _FEW_SIZES = 4
@@ -35,121 +37,39 @@ class Metric(NamedTuple):
     reference_b: str
 
 
-_METRICS: tuple[tuple[str, str, str | None, str], ...] = (
-    (
-        "ged",
-        "Generalised energy distance, squared",
-        "ged_oracle",
-        "How far the samples' distribution is from the raters'. Lower is better. Beside it: what as many draws from "
-        "the raters themselves would score.",
-    ),
-    (
-        "ged_unbiased",
-        "The same, unbiased",
-        None,
-        "Free of the number of samples and raters: 0 is expected when samples are distributed as the raters' maps are.",
-    ),
-    (
-        "hungarian_iou",
-        "Hungarian-matched IoU",
-        None,
-        "Samples and raters paired one to one to overlap most: their mean overlap. Higher is better, at most 1.",
-    ),
-    (
-        "diversity",
-        "Diversity",
-        "rater_diversity",
-        "Mean distance (1 - IoU) between two samples of an image; best near that between two raters, beside it.",
-    ),
-    ("dice", "Dice", None, "Overlap of the single most likely map with each rater. Higher is better, 1 at most."),
-    ("median_dice", "Median Dice", None, "The same for the image in the middle of the ranking."),
-    ("iou", "IoU", None, "Intersection over union of the single most likely map with each rater. 1 at most."),
-    (
-        "mean_class_dice",
-        "Mean class Dice",
-        None,
-        "Dice of each class over the pixels of all images together, mean over the classes that count.",
-    ),
-    ("mean_class_iou", "Mean class IoU", None, "The same of intersection over union. 1 at most."),
-    (
-        "ece",
-        "Calibration error",
-        None,
-        "How far predicted probabilities are from the share of raters who marked the pixel. 0 is perfect.",
-    ),
-    (
-        "nll",
-        "Negative log-likelihood",
-        None,
-        "Nats per pixel and rater: how surprising the raters' labels are to the mean probabilities. Lower is better.",
-    ),
-    (
-        "error_auroc",
-        "Error detection (AUROC)",
-        None,
-        "The probability that a wrong label has a higher entropy than a right one. 1 is perfect, 0.5 chance.",
-    ),
-    (
-        "error_auroc_information",
-        "The same by mutual information",
-        None,
-        "The part of the entropy that comes from samples that disagree. A method whose samples are all equal has none.",
-    ),
-    (
-        "error_auroc_spread",
-        "The same by spread",
-        None,
-        "The standard deviation of a class's probability over the samples, mean over all classes.",
-    ),
-    (
-        "ause",
-        "Area under the sparsification error (AUSE)",
-        None,
-        "How far the entropy is from ranking the errors as well as can be. 0 is perfect, near 1 is chance.",
-    ),
-    (
-        "reconstruction_iou",
-        "IoU of reconstructions",
-        None,
-        "Overlap of each rater's map with what the method makes of it when it may see it. 1 at most; there is none "
-        "for a method without a posterior.",
-    ),
-    (
-        "reconstruction_iou_marked",
-        "The same, marked maps",
-        None,
-        "Without the maps in which a rater marked nothing: those are easily reconstructed.",
-    ),
-)
-
-
-def metric_table(totals: Totals) -> list[Metric]:
+def metric_table(totals: Totals, table: MetricRows = TABLE) -> list[Metric]:
     """All figures with what they mean; `subset_b` beside them where it is there."""
     subset = totals.get("subset_b")
     other = subset if isinstance(subset, dict) else {}
     return [
         Metric(
-            name,
-            title,
-            explanation,
-            _figure(totals.get(name)),
-            _figure(totals.get(reference)) if reference else "-",
-            _figure(other.get(name)),
-            _figure(other.get(reference)) if reference else "-",
+            row.key,
+            _sentence(row.title),
+            f"{_sentence(row.sentence)}." + (f" {row.better.capitalize()} is better." if row.better else ""),
+            _figure(totals.get(row.key), row.digits),
+            _figure(totals.get(row.raters), row.digits),
+            _figure(other.get(row.key), row.digits),
+            _figure(other.get(row.raters), row.digits),
         )
-        for name, title, reference, explanation in _METRICS
+        for row in compared_rows(table)
     ]
 
 
-def class_scores(totals: Totals, class_names: Sequence[str]) -> Table:
-    """Dice and IoU of each class over the pixels of all images together."""
-    columns = [totals["class_dice"], totals["class_iou"]]
-    values = [map(_figure, column) for column in columns if isinstance(column, list)]
-    return Table(("class", "Dice", "IoU"), list(zip(class_names, *values, strict=False)))
+def _sentence(words: str) -> str:
+    return words[0].upper() + words[1:]
 
 
-def _figure(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else "-"
+def class_scores(totals: Totals, class_names: Sequence[str], table: MetricRows = TABLE) -> Table:
+    """The figures of each class over the pixels of all images together."""
+    rows = [row for row in table if row.over == "classes"]
+    values = [
+        [_figure(value, row.digits) for value in column] for row in rows if isinstance(column := totals[row.key], list)
+    ]
+    return Table(("class", *(row.title for row in rows)), list(zip(class_names, *values, strict=False)))
+
+
+def _figure(value: object, digits: int) -> str:
+    return f"{value:.{digits}f}" if isinstance(value, float) else "-"
 
 
 def run_facts(record: RunRecord, history: Sequence[dict[str, float]]) -> list[tuple[str, str]]:

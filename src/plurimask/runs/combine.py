@@ -49,7 +49,9 @@ def combine_runs(folders: Sequence[Path | str], out: Path | str, overwrite: bool
     config = {"members": members, "member_settings": settings, **from_data}
     ensemble = build_method("ensemble", **config)
     ensemble.load_state_dict(weights)
-    record = runs[0].record.model_copy(update={"method": "ensemble", "config": ensemble.config.model_dump(mode="json")})
+    packages = {name: version for run in reversed(runs) for name, version in run.record.packages.items()}
+    update = {"method": "ensemble", "config": ensemble.config.model_dump(mode="json"), "packages": packages}
+    record = runs[0].record.model_copy(update=update)
     refuse_existing(out, "something", overwrite)
     clear(out, RUN_FILES)
     content = {name: value.cpu().contiguous() for name, value in ensemble.state_dict().items()}

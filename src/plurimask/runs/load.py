@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -49,7 +50,16 @@ def load_run(folder: Path | str) -> Run:
     path = folder / WEIGHTS_FILE
     if not path.is_file():
         raise InputError(f"{folder}: the run has no weights yet: train on with `plurimask train ... --resume`")
-    method = build_method(record.method, **record.config)
+    try:
+        method = build_method(record.method, **record.config)
+    except InputError as error:
+        others = [
+            name
+            for name in record.packages
+            if name not in ("python", "plurimask") and not any(distributions(name=name))
+        ]
+        hint = f" It was trained with {', '.join(others)}, not installed here." if others else ""
+        raise InputError(f"{folder}: {error}{hint}") from error
     try:
         method.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:

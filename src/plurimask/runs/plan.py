@@ -59,7 +59,8 @@ def settings_for(method: str, common: Mapping[str, Any]) -> dict[str, Any]:
     known = _settings_of(method) | set(TrainingConfig.model_fields)
     chosen = {name: value for name, value in common.items() if name in known}
     if "member_settings" in known:
-        members = {name: {key: common[key] for key in common if key in _settings_of(name)} for name in METHODS}
+        names = dict.fromkeys([*METHODS, *chosen.get("members", ())])
+        members = {name: {key: common[key] for key in common if key in _settings_of(name)} for name in names}
         members = {name: settings for name, settings in members.items() if settings}
         if members:
             chosen["member_settings"] = merged(members, chosen.get("member_settings", {}))

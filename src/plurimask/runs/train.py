@@ -14,7 +14,7 @@ from plurimask.data import DataSource, channel_statistics
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.errors import InputError, first_mistake
 from plurimask.files import clear, refuse_existing, replace_file
-from plurimask.methods import build_method, find_method
+from plurimask.methods import build_method, find_method, package_of
 from plurimask.runs.folder import RECORD_FILE, RUN_FILES
 from plurimask.runs.plan import BUDGET, Plan, merged, resolve
 from plurimask.runs.record import RunRecord, read_record
@@ -43,21 +43,21 @@ def train_run(
         hardware: devices and machines; the first device by default.
 
     Returns:
-        `steps`, `minutes`, `best_ged` and `stopped`; see `plurimask.train.fit`.
+        `steps`, `minutes`, `best_ged` and `stopped`; see `plurimask.training.fit.fit`.
 
     Raises:
         InputError: unknown or impossible settings, data without a training split, or a run in `out` already.
     """
     from plurimask.training.batches import TrainingData
-    from plurimask.training.fit import check_hardware, fit
-    from plurimask.training.keeper import TrainingJob
-    from plurimask.training.processes import is_first_process
+    from plurimask.training.checkpoint import TrainingJob
+    from plurimask.training.devices import is_first_process, open_fabric
+    from plurimask.training.fit import fit
 
     folder = Path(out)
     if "train" not in source.splits:
         raise InputError(f"the data have no split 'train', only {', '.join(source.splits)}: add one to train on")
     record = _continued(read_record(folder), plan) if resume else _new_record(plan, source)
-    check_hardware(hardware)
+    open_fabric(hardware)  # a machine without such devices is refused before anything is written
     torch.manual_seed(record.seed)
     method = build_method(record.method, **record.config)
     if is_first_process():
@@ -79,8 +79,10 @@ def _continued(record: RunRecord, plan: Plan) -> RunRecord:
     own = {name: value for name, value in chosen.items() if name in config.model_fields}
     training = {name: value for name, value in chosen.items() if name not in config.model_fields}
     general = ("method", "preset", "seed", "group")
-    stored = {**{name: getattr(record, name) for name in general}, **record.config, **was}
     try:
+        # A run from before a setting was there has its default.
+        settings = config(**record.config).model_dump(mode="json")
+        stored = {**{name: getattr(record, name) for name in general}, **settings, **was}
         new_training = TrainingConfig(**{**was, **training})
         new_config = config(**{**record.config, **own}).model_dump(mode="json")
     except ValidationError as error:
@@ -101,6 +103,9 @@ def _new_record(plan: Plan, source: DataSource) -> RunRecord:
     mean, std = channel_statistics(examples, training.image_scaling)
     settings = {**own, "image_channels": len(about.channel_names), "num_classes": about.num_classes}
     config = find_method(plan.method).Config(**settings)
+    packages = {"python": platform.python_version(), "plurimask": __version__, **_versions("torch", "lightning")}
+    for method in (plan.method, *own.get("members", ())):
+        packages |= package_of(method)
     split = {name: list(part.names) for name, part in source.splits.items()} if source.drawn else None
     return RunRecord(
         method=plan.method,
@@ -118,7 +123,7 @@ def _new_record(plan: Plan, source: DataSource) -> RunRecord:
         split=split,
         group=plan.group,
         seed=plan.seed,
-        packages={"python": platform.python_version(), "plurimask": __version__, **_versions("torch", "lightning")},
+        packages=packages,
     )
 
 

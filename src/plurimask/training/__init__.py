@@ -1,1 +1,4 @@
-"""The parts of training: batches, the adapter to Lightning, and what is kept on disk. `plurimask.train` joins them."""
+"""From a method and examples to weights. `fit` is the loop, on one page; beside it are what it learns from (`batches`),
+what it is told (`config`, `devices`), judged by (`validation`), keeps (`checkpoint`, `log`) and shows (`progress`).
+
+Lives above `evaluation`, knows no method by name, and is the only room that imports Lightning."""

@@ -14,7 +14,7 @@ from plurimask.data.preprocessing import ImageScaling
 
 @dataclass(frozen=True)
 class Hardware:
-    """Devices per machine and number of machines; `accelerator` as Lightning names them."""
+    """Devices per machine and number of machines; `accelerator` as Lightning's Fabric names them."""
 
     accelerator: str = "auto"
     devices: int = 1
@@ -91,3 +91,14 @@ class TrainingConfig(BaseModel):
             return warmup * (last + (1 - last) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
         drops = min(self.decay_steps, int(progress * (self.decay_steps + 1)))
         return float(warmup * last ** (drops / self.decay_steps))
+
+    def ema_share(self, step: int) -> float:
+        """How far the moving average goes towards the weights that step number `step`, from 0, left.
+
+        Its memory starts short, decay (1 + n) / (10 + n) after n steps, so that the first weights are soon forgotten.
+        """
+        return 1 - min(self.ema_decay or 0.0, (1 + step) / (10 + step)) if step else 1.0
+
+    def validations_until(self, progress: float) -> int:
+        """How many validations have become due when `progress` of the budget, from 0 to 1, is used."""
+        return sum(progress >= number / self.num_validations for number in range(1, self.num_validations + 1))

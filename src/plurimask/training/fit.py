@@ -1,4 +1,4 @@
-"""Training a method, under Lightning.
+"""Training a method: the loop, from top to bottom.
 
 Everything that decides a step (its images, crops, raters, augmentation and latent draws) is a function of the seed and
 the step's number, so a run that was killed continues as if nothing had happened.
@@ -6,25 +6,33 @@ the step's number, so a run that was killed continues as if nothing had happened
 
 from __future__ import annotations
 
-import logging
-import warnings
+import copy
+import time
+from collections.abc import Iterator, Mapping
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
-import lightning
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning import Fabric
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
+from plurimask.data.augmentation import Augmentation
 from plurimask.errors import InputError
-from plurimask.method import SegmentationMethod
-from plurimask.prediction.device import channels_last, has_fast_bf16
-from plurimask.training.adapter import Adapter
+from plurimask.files import replace_file
+from plurimask.method import Loss, SegmentationMethod, TrainingStep
+from plurimask.prediction.device import channels_last, fast_precision
+from plurimask.prediction.seeds import generator_of
 from plurimask.training.batches import TrainingData
+from plurimask.training.checkpoint import Training, TrainingJob, packed
 from plurimask.training.config import ONE_DEVICE, Hardware, TrainingConfig
-from plurimask.training.keeper import RunKeeper, TrainingJob
+from plurimask.training.devices import open_fabric
 from plurimask.training.members import fit_parts
+from plurimask.training.progress import interruption, progress_bar
+from plurimask.training.validation import validate
 
+CHECKPOINT_SECONDS = 30.0
 NUM_FINISH_BATCHES = 100
 
 
@@ -49,71 +57,151 @@ def fit(
     """
     if config.max_steps is None and config.max_minutes is None:
         raise InputError("training needs an end: give max_steps or max_minutes")
-    quiet_lightning()
+    fabric = open_fabric(hardware)
+    fabric.launch()  # with several devices, the other processes start here and run the same command up to here
     if len(method.parts()) > 1:
-        return fit_parts(method, data, config, job, partial(_fit, hardware=hardware))
-    return _fit(method, data, config, job, hardware)
+        return fit_parts(method, data, config, job, partial(_fit, fabric=fabric))
+    return _fit(method, data, config, job, fabric)
 
 
 def _fit(
-    method: SegmentationMethod, data: TrainingData, config: TrainingConfig, job: TrainingJob, hardware: Hardware
+    method: SegmentationMethod, data: TrainingData, config: TrainingConfig, job: TrainingJob, fabric: Fabric
 ) -> dict[str, Any]:
-    adapter = Adapter(channels_last(method), data, config, job.seed)
-    keeper = RunKeeper(adapter, data, config, job)
-    trainer = _trainer(hardware, [keeper])
-    keeper.restore()
-    method.train()
-    if keeper.progress() < 1 and not keeper.stalled:
-        trainer.fit(adapter)
-    if not keeper.stopped:
-        keeper.take_best()
-        images = (images.to(adapter.device) for images, _ in adapter.batches())
-        adapter.evaluated.finish(islice(images, NUM_FINISH_BATCHES))
-        keeper.keep_weights()
-    method.load_state_dict(adapter.evaluated.state_dict())
+    method = channels_last(method).to(fabric.device).train()
+    average = copy.deepcopy(method).requires_grad_(False) if config.ema_decay else None
+    training = Training(data, config, job, fabric, method, _optimizer(method, config), average)
+    training.restore()
+    stopped = False
+    if training.progress < 1 and not training.has_stalled:
+        stopped = _run(training)
+    evaluated = training.evaluated
+    if not stopped:
+        training.take_best()
+        images = (fabric.to_device(images) for images, _ in training.batches())
+        with fast_precision(fabric.device):
+            evaluated.finish(islice(images, NUM_FINISH_BATCHES))
+        if fabric.is_global_zero:
+            replace_file(job.weights, packed(evaluated))
+    method.load_state_dict(evaluated.state_dict())
     method.eval()
-    return keeper.outcome()
+    minutes = round(training.elapsed / 60, 2)
+    return {"steps": training.step, "minutes": minutes, "best_ged": training.best_ged, "stopped": stopped}
 
 
-def check_hardware(hardware: Hardware) -> None:
-    """Raise `InputError` if the machine has no such devices, before anything is written."""
-    quiet_lightning()
-    _trainer(hardware, [])
+def _run(training: Training) -> bool:
+    """Train until the budget is used. Returns whether Ctrl-C came before."""
+    data, config, fabric, method = training.data, training.config, training.fabric, training.method
+    objective = fabric.setup_module(_Objective(method))
+    augmentation = Augmentation(config.augmentation)
+    batches = iter(DataLoader(training.batches(), batch_size=None, num_workers=config.num_workers))
+    saved = time.monotonic()
+    start = saved - training.elapsed
+    with interruption() as is_interrupted, progress_bar(training) as show:
+        while True:
+            generator = generator_of("step", training.job.seed, training.step, fabric.global_rank)
+            step = TrainingStep(training.step, training.progress, generator)
+            factor = config.learning_rate_factor(step.progress, step.index)
+            for group in training.optimizer.param_groups:
+                group["lr"] = group["peak_lr"] * factor
+
+            images, labels = augmentation(*fabric.to_device(next(batches)), generator)
+            if images.ndim == 4:
+                images = images.contiguous(memory_format=torch.channels_last)
+            loss, norm = _learn(training, objective, images, labels, step)
+            method.after_step(step)
+            if training.average is not None:
+                _follow(training, training.average)
+
+            training.step += 1
+            now = (time.monotonic() - start, is_interrupted())
+            training.elapsed, stopped = fabric.broadcast(now)  # all processes follow the first one
+            terms = {"loss": loss.total.detach(), **loss.terms, "gradient_norm": norm}
+            training.log.add_step(training.where, terms)
+
+            progress = training.progress
+            due = config.validations_until(progress)
+            is_due = due > training.validations and not stopped
+            if is_due:
+                training.validations, is_best = due, True
+                if data.val is not None:
+                    figures = validate(training.evaluated, data, config, fabric.global_rank, fabric.world_size)
+                    training.elapsed = fabric.broadcast(time.monotonic() - start)
+                    training.log.add_row(training.where, figures)
+                    is_best = training.is_best(figures["val_ged"])
+                if is_best and fabric.is_global_zero:
+                    training.keep_best()
+            if is_due or stopped or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                saved = time.monotonic()
+                if fabric.is_global_zero:
+                    training.save()
+            show(progress, is_due)
+            if stopped or progress >= 1 or training.has_stalled:
+                fabric.barrier()  # what the first process wrote is there for all
+                return stopped
 
 
-def _trainer(hardware: Hardware, callbacks: list[lightning.Callback]) -> lightning.Trainer:
-    on_gpu = hardware.accelerator != "cpu" and torch.cuda.is_available()
-    try:
-        return lightning.Trainer(
-            accelerator=hardware.accelerator,
-            devices=hardware.devices,
-            num_nodes=hardware.nodes,
-            precision="bf16-mixed" if has_fast_bf16(torch.device("cuda" if on_gpu else "cpu")) else "32-true",
-            max_epochs=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            limit_val_batches=0,
-            callbacks=callbacks,
-        )
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+def _learn(
+    training: Training, objective: nn.Module, images: Tensor, labels: Tensor, step: TrainingStep
+) -> tuple[Loss, Tensor]:
+    """One step: the method's own update, or the gradient of its loss and the optimiser. Returns loss and norm."""
+    with fast_precision(images.device):
+        own = training.method.update(images, labels, step)
+    if own is not None:
+        if training.fabric.world_size > 1:
+            raise InputError("a method with updates of its own learns in one process: leave out devices and nodes")
+        _require_finite(own.total, own.terms, step)
+        return own, torch.zeros(())
+    loss: Loss = objective(images, labels, step.generator)
+    _require_finite(loss.total, loss.terms, step)
+    optimizer = training.optimizer
+    optimizer.zero_grad()
+    training.fabric.backward(loss.total)  # leaves the mean over all processes
+    clipped = [p for group in optimizer.param_groups if group.get("clip", True) for p in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(clipped, training.config.gradient_clip).detach()
+    _require_finite(norm, {"the norm of the gradient": norm}, step)
+    optimizer.step()
+    return loss, norm
+
+
+class _Objective(nn.Module):
+    """The loss of a method as a forward pass, where several processes exchange their gradients."""
+
+    def __init__(self, method: SegmentationMethod) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Loss:
+        with fast_precision(images.device):
+            return self.method.loss(images, labels, generator)
+
+
+def _optimizer(method: SegmentationMethod, config: TrainingConfig) -> torch.optim.Optimizer:
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    groups = method.parameter_groups(config.learning_rate)
+    groups = [{"lr": config.learning_rate, **group} for group in groups]
+    return kind([{**group, "peak_lr": group["lr"]} for group in groups], weight_decay=config.weight_decay)
+
+
+@torch.no_grad()
+def _follow(training: Training, average: SegmentationMethod) -> None:
+    """Move the average towards the current weights and buffers; what wants no average, and counters, are copied."""
+    groups, share = training.optimizer.param_groups, training.config.ema_share(training.step)
+    copied = {id(p) for group in groups if not group.get("average", True) for p in group["params"]}
+    for mean, value in zip(_tensors(average), _tensors(training.method), strict=True):
+        if mean.is_floating_point() and id(value) not in copied:
+            mean.lerp_(value, share)
+        else:
+            mean.copy_(value)
+
+
+def _tensors(method: nn.Module) -> Iterator[Tensor]:
+    return chain(method.parameters(), method.buffers())
+
+
+def _require_finite(total: Tensor, terms: Mapping[str, Tensor], step: TrainingStep) -> None:
+    if not bool(torch.isfinite(total)):
+        broken = [name for name, value in terms.items() if not bool(torch.isfinite(value))]
         raise InputError(
-            f"accelerator {hardware.accelerator!r} with {hardware.devices} devices cannot be used here ({reason}): "
-            "leave it out, or name what the machine has"
-        ) from error
-
-
-def quiet_lightning() -> None:
-    """Silence the parts of Lightning's chatter that do not concern the user of a run."""
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for message in (
-        ".*does not have many workers.*",
-        ".*isn't a.*checkpoint.*",
-        ".*no `validation_step`.*",
-        ".*LeafSpec.*",
-    ):
-        warnings.filterwarnings("ignore", message=message)
+            f"{' and '.join(broken) or 'the loss'} became {float(total.detach())} at step {step.index}: training "
+            "stops, the last checkpoint is unharmed. Lower the learning rate, or look for images with extreme values"
+        )

@@ -6,19 +6,17 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import torch
-from safetensors.torch import save
 
 from plurimask.errors import InputError
-from plurimask.evaluation.evaluate import evaluate
 from plurimask.files import replace_file
 from plurimask.method import SegmentationMethod
-from plurimask.prediction.predict import Sampling
 from plurimask.prediction.seeds import generator_of
 from plurimask.training.batches import TrainingData
+from plurimask.training.checkpoint import TrainingJob, packed
 from plurimask.training.config import TrainingConfig
-from plurimask.training.keeper import VALIDATED, TrainingJob, validation_view, weights_of
+from plurimask.training.devices import is_first_process
 from plurimask.training.log import MetricsLog, read_metrics
-from plurimask.training.processes import is_first_process
+from plurimask.training.validation import validate
 
 PARTS_FOLDER = "members"
 
@@ -35,7 +33,7 @@ def fit_parts(
     counted on, and at the end a row of the whole's validation (in one process alone).
 
     Returns:
-        As `plurimask.train.fit`, of all parts together.
+        As `fit`, of all parts together.
     """
     parts = method.parts()
     folders = [job.folder / PARTS_FOLDER / f"{number:02d}" for number in range(len(parts))]
@@ -55,13 +53,13 @@ def fit_parts(
             return {"steps": steps, "minutes": round(minutes, 2), "best_ged": None, "stopped": True}
     if is_first_process():
         log.write(job.metrics)
-        replace_file(job.weights, save(weights_of(method)))
+        replace_file(job.weights, packed(method))
     ged = None
     if data.val is not None and not torch.distributed.is_initialized():
-        totals = evaluate(method.eval(), validation_view(data, config), Sampling(config.validation_samples)).totals
-        log.add_row({"step": steps, "minutes": minutes}, {f"val_{name}": totals[name] for name in VALIDATED})
+        figures = validate(method.eval(), data, config)
+        log.add_row({"step": steps, "minutes": minutes}, figures)
         log.write(job.metrics)
-        ged = totals["ged"]
+        ged = figures["val_ged"]
     return {"steps": steps, "minutes": round(minutes, 2), "best_ged": ged, "stopped": False}
 
 

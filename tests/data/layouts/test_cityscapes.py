@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from data_trees import save
+from street_tree import write_cityscapes
 
 from plurimask.commands.main import main
 from plurimask.data import open_data
 from plurimask.data.layouts.cityscapes import LABEL_IDS
-from plurimask.data.worlds.streets import street_source, write_cityscapes
+from plurimask.data.worlds.streets import street_source
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 from plurimask.flips import Flip
@@ -151,6 +152,7 @@ def test_what_does_not_fit(tmp_path: Path) -> None:
         open_data(tmp_path / "gtFine")
 
 
+@pytest.mark.slow
 def test_the_command_line(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(tree)]) == 0
     text = capsys.readouterr().out

@@ -14,7 +14,6 @@ from plurimask.data import open_data, open_images
 from plurimask.data.layouts.yeast import CLASS_NAMES
 from plurimask.errors import InputError
 from plurimask.evaluation.check import check_data
-from plurimask.metrics.distance import rater_distance
 
 HEIGHT, WIDTH = 7, 11
 
@@ -83,7 +82,7 @@ def test_images_and_merged_classes(tmp_path: Path) -> None:
     assert example.image.dtype == torch.float32 and torch.equal(example.image, picture(10)[None])
     assert example.labels.dtype == torch.uint8 and example.labels.shape == (1, HEIGHT, WIDTH)
     np.testing.assert_array_equal(example.labels[0].numpy(), merged())  # where cell and trap overlap it is the cell
-    report = check_data(source, rater_distance)
+    report = check_data(source)
     assert report.splits["train"].num_images == 3 and not report.warnings
 
 
@@ -126,7 +125,7 @@ def test_names_that_occur_in_two_splits_say_their_split(tmp_path: Path) -> None:
     write_split(tmp_path / "val", [0])
     source = open_data(tmp_path)
     assert source.splits["train"].names == ("train/0", "train/1") and source.splits["val"].names == ("val/0",)
-    assert not check_data(source, rater_distance).warnings
+    assert not check_data(source).warnings
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.int64, torch.float16, torch.bfloat16])

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from plurimask.data.example import ExampleSet
-from plurimask.data.worlds.streets import BORDER_SHARE, CLASSES, StreetWorld, street_source, write_cityscapes
+from plurimask.data.worlds.streets import BORDER_SHARE, CLASSES, StreetWorld, street_source
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 
@@ -97,9 +95,3 @@ def test_impossible_worlds(arguments: tuple[int, ...], words: str) -> None:
         StreetWorld(*arguments)
     with pytest.raises(InputError, match="seed"):
         street_source(seed=-1)
-
-
-def test_nothing_is_mixed_with_older_files(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="not an empty folder"):
-        write_cityscapes(street_source(1, 1), tmp_path)

@@ -136,6 +136,7 @@ def test_half_precision_is_computed_in_float32_and_rounded_once(
         assert_equal(larger, tuple(one.to(dtype) for one in larger_moments(*precise, *other)), last_digit)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not can_compile(CPU), reason="torch.compile needs a C++ compiler")
 def test_compiled_functions_give_the_same_forward_and_backward() -> None:
     """The one test that compiles: half a minute."""

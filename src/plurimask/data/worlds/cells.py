@@ -19,18 +19,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
-from plurimask.data.example import DataDescription, DataSource, Example, ExampleSet
+from plurimask.data.example import DataSource, Example, ExampleSet
+from plurimask.data.worlds.common import (
+    READERS,
+    Array,
+    Masks,
+    binary_description,
+    check_numbers,
+    radial_coordinate,
+    smooth_noise,
+    stream,
+    turned,
+    world_source,
+)
 from plurimask.errors import InputError
-
-Array: TypeAlias = NDArray[np.float64]
-Masks: TypeAlias = NDArray[np.uint8]
 
 MAX_CELLS = 16
 """Of one image: four rows of four."""
@@ -47,7 +55,6 @@ CONTRAST_RANGE = (12.0, 66.0)
 PROBABILITY_RANGE = (0.2, 0.8)
 """The probability that a reader counts a cell, at the two ends of CONTRAST_RANGE; linear in between."""
 
-# What is drawn of an image draws from its own stream of random numbers, so that one thing's recipe can change alone.
 _PROPERTIES, _TEXTURE, _READERS = range(3)
 
 _GAP = 1.0  # pixels that a cell keeps from each border of its place
@@ -112,16 +119,11 @@ class CellWorld(ExampleSet):
         InputError: a number is out of its range, or the cells find no room in the image.
     """
 
-    def __init__(self, num_images: int, seed: int, size: int = 64, num_cells: int = 12, num_readers: int = 4) -> None:
-        for name, value, least in (
-            ("num_images", num_images, 1),
-            ("seed", seed, 0),
-            ("size", size, MIN_SIZE),
-            ("num_cells", num_cells, 1),
-            ("num_readers", num_readers, 1),
-        ):
-            if value < least:
-                raise InputError(f"{name}={value}: a world of cells needs {name} >= {least}")
+    def __init__(
+        self, num_images: int, seed: int, size: int = 64, num_cells: int = 12, num_readers: int = len(READERS)
+    ) -> None:
+        numbers = (("num_images", num_images, 1), ("seed", seed, 0), ("size", size, MIN_SIZE))
+        check_numbers("cells", *numbers, ("num_cells", num_cells, 1), ("num_readers", num_readers, 1))
         if num_cells > MAX_CELLS:
             raise InputError(f"num_cells={num_cells}: a world of cells needs num_cells <= {MAX_CELLS}")
         rows, columns = _grid(num_cells)
@@ -152,50 +154,19 @@ class CellWorld(ExampleSet):
         return CellTruth(contrasts, centres, coordinates)
 
     def _stream(self, index: int, purpose: int) -> np.random.Generator:
-        index = range(len(self))[index]  # an IndexError beyond the end, and -1 is the last
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(index, purpose)))
+        return stream(self.seed, len(self), index, purpose)
 
 
 def cell_source(
-    num_train: int = 2000,
-    num_val: int = 100,
-    num_test: int = 0,
-    seed: int = 0,
-    size: int = 64,
-    num_cells: int = 12,
+    num_train: int = 2000, num_val: int = 100, num_test: int = 0, seed: int = 0, size: int = 64, num_cells: int = 12
 ) -> DataSource:
     """The world as a data set with four readers and the splits "train", "val" and "test", which share no image.
 
-    Args:
-        num_train: training images. They cost nothing until they are asked for.
-        num_val: images to choose checkpoints by.
-        num_test: held-out images; without any, there is no split "test".
-        seed: not negative; sources of different seeds share no image.
-        size: height and width in pixels, at least 32, and 12 for each cell in a row.
-        num_cells: in every image, from 1 to 16.
-
-    Raises:
-        InputError: as `CellWorld`.
+    Images cost nothing until they are asked for; without any for "test" there is no such split. `seed` is not negative,
+    and sources of different seeds share no image. `size` and `num_cells` are those of `CellWorld`, as errors are.
     """
-    if seed < 0:
-        raise InputError(f"seed={seed}: a world of cells needs seed >= 0")
-    counts = {"train": num_train, "val": num_val, "test": num_test}
-    splits = {
-        name: CellWorld(count, 3 * seed + number, size, num_cells)
-        for number, (name, count) in enumerate(counts.items())
-        if name != "test" or count
-    }
-    description = DataDescription(
-        layout="built-in cells",
-        class_names=("background", "cell"),
-        class_values=(0, 255),
-        ignore_value=None,
-        has_background=True,
-        encoding="binary masks, 0 background and 255 cell, as the built-in world defines them",
-        channel_names=("image",),
-        rater_names=tuple(f"reader{number}" for number in range(1, splits["train"].num_readers + 1)),
-    )
-    return DataSource(description, splits, drawn=False)
+    counts, about = (num_train, num_val, num_test), binary_description("cells", "cell")
+    return world_source("cells", lambda count, own: CellWorld(count, own, size, num_cells), counts, seed, about)
 
 
 class _Place(NamedTuple):
@@ -236,14 +207,8 @@ def _lay_cell(place: _Place, centre: Array, coordinate: Array, generator: np.ran
     last = np.minimum(np.floor(centre + reach), np.array(coordinate.shape) - 1).astype(int)
     rows, columns = np.ogrid[first[0] : last[0] + 1, first[1] : last[1] + 1]
     down, right = rows - centre[0], columns - centre[1]
-    along = (np.cos(angle) * right + np.sin(angle) * down) / aspect
-    across = (np.cos(angle) * down - np.sin(angle) * right) * aspect
-    theta = np.arctan2(across, along)
-    contour = np.ones_like(theta)
-    for waves, largest in _WAVES.items():
-        amplitude, phase = generator.uniform(0, largest), generator.uniform(0, 2 * np.pi)
-        contour += amplitude * np.cos(waves * theta + phase)
-    window = np.hypot(along, across) / (radius * contour)
+    along, across = turned(down, right, angle, aspect)
+    window = radial_coordinate(along, across, radius, _WAVES, generator)
     window[window > _WINDOW] = np.inf
     coordinate[first[0] : last[0] + 1, first[1] : last[1] + 1] = window
 
@@ -254,7 +219,7 @@ def _paint(truth: CellTruth, generator: np.random.Generator) -> Array:
     rho = truth.coordinates.min(0)  # of the nearest cell; infinite far from all
     contrast = truth.contrasts[truth.coordinates.argmin(0)]
     inside = np.clip((0.95 - rho) / 0.25, 0, 1)  # 1 within, 0 from the rim on
-    texture = _smooth_noise(size, 0.8, generator) * 5
+    texture = smooth_noise(size, 0.8, generator) * 5
     rim = -42 * np.exp(-0.5 * ((rho - 0.95) / 0.13) ** 2)
     halo = 9 * np.exp(-0.5 * ((rho - 1.3) / 0.13) ** 2)
     debris = np.where(rho > 1.2, _debris(size, generator), 0)
@@ -264,7 +229,7 @@ def _paint(truth: CellTruth, generator: np.random.Generator) -> Array:
 
 def _medium(size: int, generator: np.random.Generator) -> Array:
     """Empty chamber `(size, size)` in grey levels: a random level, slow shading and the camera's grain."""
-    shading = _smooth_noise(size, size / 5, generator) * 6
+    shading = smooth_noise(size, size / 5, generator) * 6
     medium: Array = generator.uniform(95, 135) + shading + generator.standard_normal((size, size)) * 3
     return medium
 
@@ -278,11 +243,3 @@ def _debris(size: int, generator: np.random.Generator) -> Array:
         width, brightness = generator.uniform(0.5, 0.9), generator.uniform(-35, 25)
         specks += brightness * np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * width**2))
     return specks
-
-
-def _smooth_noise(size: int, scale: float, generator: np.random.Generator) -> Array:
-    """Correlated noise `(size, size)` of length `scale` pixels, standard deviation about 1 over all images."""
-    noise = gaussian_filter(generator.standard_normal((size, size)), scale, mode="wrap", truncate=3)
-    # The standard deviation of smoothed white noise is 1 / (2 sqrt(pi) scale).
-    smoothed: Array = noise * (2 * np.sqrt(np.pi) * scale)
-    return smoothed

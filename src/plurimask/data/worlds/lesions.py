@@ -19,19 +19,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 
-from plurimask.data.example import DataDescription, DataSource, Example, ExampleSet
+from plurimask.data.example import DataSource, Example, ExampleSet
+from plurimask.data.worlds.common import (
+    READERS,
+    Array,
+    Masks,
+    binary_description,
+    check_numbers,
+    radial_coordinate,
+    smooth_noise,
+    stream,
+    turned,
+    world_source,
+)
 from plurimask.errors import InputError
-
-Array: TypeAlias = NDArray[np.float64]
-Masks: TypeAlias = NDArray[np.uint8]
 
 MIN_SIZE = 32
 """Below this (pixels) the core of the smallest lesion would be less than a few pixels."""
@@ -51,7 +57,6 @@ HALO_RANGE = (0.06, 0.42)
 MAX_SHIFT = 0.09
 """How far the lesion's centre may lie from the image's, along each axis, as a share of the size."""
 
-# What is drawn of an image draws from its own stream of random numbers, so that one thing's recipe can change alone.
 _PROPERTIES, _TEXTURE, _READERS = range(3)
 
 
@@ -105,15 +110,9 @@ class LesionWorld(ExampleSet):
         num_readers: masks per image, at least 1.
     """
 
-    def __init__(self, num_images: int, seed: int, size: int = 64, num_readers: int = 4) -> None:
-        for name, value, least in (
-            ("num_images", num_images, 1),
-            ("seed", seed, 0),
-            ("size", size, MIN_SIZE),
-            ("num_readers", num_readers, 1),
-        ):
-            if value < least:
-                raise InputError(f"{name}={value}: a world of lesions needs {name} >= {least}")
+    def __init__(self, num_images: int, seed: int, size: int = 64, num_readers: int = len(READERS)) -> None:
+        numbers = (("num_images", num_images, 1), ("seed", seed, 0), ("size", size, MIN_SIZE))
+        check_numbers("lesions", *numbers, ("num_readers", num_readers, 1))
         self.seed, self.size, self.num_readers = seed, size, num_readers
         self.names = tuple(f"lesion-{seed}-{index:05d}" for index in range(num_images))
         self.groups = self.names
@@ -137,8 +136,7 @@ class LesionWorld(ExampleSet):
         return LesionTruth(contrast, radius, halo, (row, column), coordinate)
 
     def _stream(self, index: int, purpose: int) -> np.random.Generator:
-        index = range(len(self))[index]  # an IndexError beyond the end, and -1 is the last
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(index, purpose)))
+        return stream(self.seed, len(self), index, purpose)
 
 
 def lesion_source(
@@ -146,32 +144,11 @@ def lesion_source(
 ) -> DataSource:
     """The world as a data set with four readers and the splits "train", "val" and "test", which share no image.
 
-    Args:
-        num_train: training images. They cost nothing until they are asked for.
-        num_val: images to choose checkpoints by.
-        num_test: held-out images; without any, there is no split "test".
-        seed: not negative; sources of different seeds share no image.
-        size: height and width in pixels, at least 32.
+    Images cost nothing until they are asked for; without any for "test" there is no such split. `seed` is not negative,
+    and sources of different seeds share no image. `size` is that of `LesionWorld`, which says what is refused.
     """
-    if seed < 0:
-        raise InputError(f"seed={seed}: a world of lesions needs seed >= 0")
-    counts = {"train": num_train, "val": num_val, "test": num_test}
-    splits = {
-        name: LesionWorld(count, 3 * seed + number, size)
-        for number, (name, count) in enumerate(counts.items())
-        if name != "test" or count
-    }
-    description = DataDescription(
-        layout="built-in lesions",
-        class_names=("background", "lesion"),
-        class_values=(0, 255),
-        ignore_value=None,
-        has_background=True,
-        encoding="binary masks, 0 background and 255 lesion, as the built-in world defines them",
-        channel_names=("image",),
-        rater_names=tuple(f"reader{number}" for number in range(1, splits["train"].num_readers + 1)),
-    )
-    return DataSource(description, splits, drawn=False)
+    counts, about = (num_train, num_val, num_test), binary_description("lesions", "lesion")
+    return world_source("lesions", lambda count, own: LesionWorld(count, own, size), counts, seed, about)
 
 
 def write_folder(source: DataSource, path: Path) -> None:
@@ -217,43 +194,26 @@ def _radial_coordinate(size: int, centre: tuple[float, float], radius: float, ge
     rows, columns = np.ogrid[:size, :size]
     down, right = rows - centre[0], columns - centre[1]
     aspect, angle = np.exp(generator.uniform(0, 0.22)), generator.uniform(0, np.pi)
-    along = (np.cos(angle) * right + np.sin(angle) * down) / aspect
-    across = (np.cos(angle) * down - np.sin(angle) * right) * aspect
-    theta = np.arctan2(across, along)
-    contour = np.ones_like(theta)
-    for waves in (2, 3, 4, 5):
-        amplitude, phase = generator.uniform(0, 0.16 / waves), generator.uniform(0, 2 * np.pi)
-        contour += amplitude * np.cos(waves * theta + phase)
-    coordinate: Array = np.hypot(along, across) / (radius * contour)
-    return coordinate
+    waves = {number: 0.16 / number for number in (2, 3, 4, 5)}
+    return radial_coordinate(*turned(down, right, angle, aspect), radius, waves, generator)
 
 
 def _tissue(size: int, generator: np.random.Generator) -> Array:
     """Background `(size, size)` in grey levels: a random level, slow shading, fine grain and a few faint vessels."""
     level = generator.uniform(60, 100)
-    shading = _smooth_noise(size, size / 6, generator) * 6
-    grain = _smooth_noise(size, 0.8, generator) * 5
+    shading = smooth_noise(size, size / 6, generator) * 6
+    grain = smooth_noise(size, 0.8, generator) * 5
     tissue = level + shading + grain
     for _ in range(generator.integers(1, 4)):
         tissue += _vessel(size, generator)
     return tissue
 
 
-def _smooth_noise(size: int, scale: float, generator: np.random.Generator) -> Array:
-    """Correlated noise `(size, size)` of length `scale` pixels, standard deviation about 1 over all images."""
-    noise = gaussian_filter(generator.standard_normal((size, size)), scale, mode="wrap", truncate=3)
-    smoothed: Array = noise * (
-        2 * np.sqrt(np.pi) * scale
-    )  # the deviation of smoothed white noise is 1 / (2 sqrt(pi) scale)
-    return smoothed
-
-
 def _vessel(size: int, generator: np.random.Generator) -> Array:
     """A thin bright curve across the image, `(size, size)` in grey levels above the tissue."""
     rows, columns = np.ogrid[:size, :size]
     middle, angle = (size - 1) / 2, generator.uniform(0, 2 * np.pi)
-    along = np.cos(angle) * (columns - middle) + np.sin(angle) * (rows - middle)
-    across = np.cos(angle) * (rows - middle) - np.sin(angle) * (columns - middle)
+    along, across = turned(rows - middle, columns - middle, angle)
     offset, bend = generator.uniform(-0.45, 0.45) * size, generator.uniform(-0.7, 0.7) / size
     width, brightness = generator.uniform(0.6, 1.1), generator.uniform(8, 20)
     vessel: Array = brightness * np.exp(-0.5 * ((across - offset - bend * along**2) / width) ** 2)

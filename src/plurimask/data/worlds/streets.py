@@ -7,21 +7,13 @@ ambiguous by itself: `plurimask.data.flipping` makes it so.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TypeAlias
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from plurimask.data.example import DataDescription, DataSource, Example, ExampleSet
-from plurimask.data.layouts.cityscapes import ID_ENDING, IMAGE_ENDING, IMAGES, LABEL_IDS, LABELS, REDUCTION
+from plurimask.data.worlds.common import Array, Masks, check_numbers, stream, world_source
 from plurimask.distribution import IGNORE
-from plurimask.errors import InputError
-
-Labels: TypeAlias = NDArray[np.uint8]
-Array: TypeAlias = NDArray[np.float64]
 
 CLASSES = ("sky", "building", "road", "pavement", "tree", "car", "person")
 SKY, BUILDING, ROAD, PAVEMENT, TREE, CAR, PERSON = range(len(CLASSES))
@@ -38,10 +30,6 @@ NOISE = 7.0
 BORDER_SHARE = 0.3
 """The share of images with a border that the annotator did not judge."""
 
-CITYSCAPES_NAMES = {"pavement": "sidewalk", "tree": "vegetation"}
-"""What the classes are called there, where the names differ."""
-
-# What is drawn of an image draws from its own stream of random numbers, so that one thing's recipe can change alone.
 _SCENE, _TEXTURE, _BORDER = range(3)
 
 
@@ -57,14 +45,8 @@ class StreetWorld(ExampleSet):
     """
 
     def __init__(self, num_images: int, seed: int, size: tuple[int, int] = (48, 96)) -> None:
-        for name, value, least in (
-            ("num_images", num_images, 1),
-            ("seed", seed, 0),
-            ("height", size[0], MIN_SIZE[0]),
-            ("width", size[1], MIN_SIZE[1]),
-        ):
-            if value < least:
-                raise InputError(f"{name}={value}: a world of streets needs {name} >= {least}")
+        sides = (("height", size[0], MIN_SIZE[0]), ("width", size[1], MIN_SIZE[1]))
+        check_numbers("streets", ("num_images", num_images, 1), ("seed", seed, 0), *sides)
         self.seed, self.size = seed, size
         self.names = tuple(f"street-{seed}-{index:05d}" for index in range(num_images))
         self.groups = self.names
@@ -76,8 +58,7 @@ class StreetWorld(ExampleSet):
         return Example(self.names[index], torch.from_numpy(image), torch.from_numpy(labels)[None])
 
     def _stream(self, index: int, purpose: int) -> np.random.Generator:
-        index = range(len(self))[index]  # an IndexError beyond the end, and -1 is the last
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(index, purpose)))
+        return stream(self.seed, len(self), index, purpose)
 
 
 def street_source(
@@ -85,22 +66,10 @@ def street_source(
 ) -> DataSource:
     """The world as a data set of one annotator with the splits "train", "val" and "test", which share no image.
 
-    Args:
-        num_train: training images.
-        num_val: images to choose checkpoints by.
-        num_test: held-out images; without any, there is no split "test".
-        seed: not negative; sources of different seeds share no image.
-        size: height and width in pixels, at least 24 x 48.
+    Images cost nothing until they are asked for; without any for "test" there is no such split. `seed` is not negative,
+    and sources of different seeds share no image. `size` is that of `StreetWorld`, which says what is refused.
     """
-    if seed < 0:
-        raise InputError(f"seed={seed}: a world of streets needs seed >= 0")
-    counts = {"train": num_train, "val": num_val, "test": num_test}
-    splits = {
-        name: StreetWorld(count, 3 * seed + number, size)
-        for number, (name, count) in enumerate(counts.items())
-        if name != "test" or count
-    }
-    description = DataDescription(
+    about = DataDescription(
         layout="built-in streets",
         class_names=CLASSES,
         class_values=tuple(range(len(CLASSES))),
@@ -110,45 +79,11 @@ def street_source(
         channel_names=("R", "G", "B"),
         rater_names=("annotator",),
     )
-    return DataSource(description, splits, drawn=False)
+    counts = (num_train, num_val, num_test)
+    return world_source("streets", lambda count, own: StreetWorld(count, own, size), counts, seed, about)
 
 
-def write_cityscapes(source: DataSource, path: Path) -> None:
-    """Save a source in the layout of Cityscapes, four times as large, so that it is read back as it is.
-
-    Args:
-        source: as `street_source` gives. "val" goes to the cities that are held out of the official training set, and
-            "test" to the official validation set.
-        path: a new or empty folder.
-
-    Raises:
-        InputError: the folder has files in it.
-    """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path} is not an empty folder: give a new one, so that no older files are mixed with these")
-    ids = np.zeros(256, np.uint8)  # 0 is "unlabeled"
-    for index, name in enumerate(source.description.class_names):
-        ids[index] = LABEL_IDS[CITYSCAPES_NAMES.get(name, name)]
-    places = {
-        "train": ("train", ("aachen", "bochum", "bremen")),
-        "val": ("train", ("darmstadt", "monchengladbach", "ulm")),
-        "test": ("val", ("frankfurt", "lindau", "munster")),
-    }
-    for split, examples in source.splits.items():
-        official, cities = places[split]
-        for index in range(len(examples)):
-            example, city = examples[index], cities[index % len(cities)]
-            name = f"{city}_{index:06d}_000019"
-            for kind, ending, values in (
-                (IMAGES, IMAGE_ENDING, example.image.numpy().astype(np.uint8).transpose(1, 2, 0)),
-                (LABELS, ID_ENDING, ids[example.labels[0].numpy()]),
-            ):
-                file = path / kind / official / city / f"{name}{ending}"
-                file.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(values.repeat(REDUCTION, 0).repeat(REDUCTION, 1)).save(file)
-
-
-def _scene(size: tuple[int, int], random: np.random.Generator) -> tuple[Labels, Array]:
+def _scene(size: tuple[int, int], random: np.random.Generator) -> tuple[Masks, Array]:
     """Labels `(H, W)`, and by how much each thing is lighter or darker than its class, `(H, W)` in grey levels."""
     height, width = size
     rows, columns = np.mgrid[:height, :width] + 0.5
@@ -187,11 +122,11 @@ def _thing(kind: int, below: Array, right: Array, scale: float) -> NDArray[np.bo
     return standing & (((above < 0.34) & (aside < 0.07)) | (np.hypot(above - 0.38, aside) < 0.055))
 
 
-def _put(labels: Labels, shade: Array, where: NDArray[np.bool_], kind: int, value: float) -> None:
+def _put(labels: Masks, shade: Array, where: NDArray[np.bool_], kind: int, value: float) -> None:
     labels[where], shade[where] = kind, value
 
 
-def _paint(labels: Labels, shade: Array, random: np.random.Generator) -> NDArray[np.float32]:
+def _paint(labels: Masks, shade: Array, random: np.random.Generator) -> NDArray[np.float32]:
     """The image `(3, H, W)`, whole grey levels: colours, windows and leaves, light, noise."""
     height, width = labels.shape
     rows, columns = np.mgrid[:height, :width]
@@ -204,7 +139,7 @@ def _paint(labels: Labels, shade: Array, random: np.random.Generator) -> NDArray
     return grey
 
 
-def _hide_border(labels: Labels, random: np.random.Generator) -> None:
+def _hide_border(labels: Masks, random: np.random.Generator) -> None:
     """Some images: 1 to 3 pixels all around are not judged."""
     if random.random() < BORDER_SHARE:
         depth = int(random.integers(1, 4))

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from plurimask.data.worlds.trap_scene import NUM_DIRECTIONS, SIDE, Array, Cell, Layer, Scene
+from plurimask.data.worlds.common import Array, blurred_noise, turned
+from plurimask.data.worlds.trap_scene import NUM_DIRECTIONS, SIDE, Cell, Layer, Scene
 
 _TURN = np.arange(NUM_DIRECTIONS) * (2 * np.pi / NUM_DIRECTIONS)
 _LIGHT = -0.5  # direction from which the optics darken a rim: right, a little upwards
@@ -140,8 +141,7 @@ def _debris(nearest: Array, unit: float, generator: np.random.Generator) -> Arra
         if nearest[int(row / unit), int(column / unit)] < 4:
             continue
         down, right = grid[:, None] - row, grid[None, :] - column
-        along = (np.cos(angle) * right + np.sin(angle) * down) / aspect
-        rho = np.hypot(along, (np.cos(angle) * down - np.sin(angle) * right) * aspect)
+        rho = np.hypot(*turned(down, right, angle, aspect))
         if kind == "ring":
             debris += -1.6 * strength * _bump(rho, 4.5 * width, 1.1) + strength * _bump(rho, 4.5 * width + 2.6, 1.2)
         else:
@@ -177,6 +177,6 @@ def _step(distance: Array, width: float) -> Array:
 
 def _smooth_noise(size: int, scale: float, generator: np.random.Generator) -> Array:
     """Correlated noise `(size, size)` of length `scale` pixels, standard deviation about 1."""
-    noise = gaussian_filter(generator.standard_normal((size, size)), scale, mode="wrap", truncate=3)
+    noise = blurred_noise(size, scale, generator)
     smoothed: Array = noise / noise.std()
     return smoothed

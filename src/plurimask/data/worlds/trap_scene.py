@@ -14,7 +14,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Array: TypeAlias = NDArray[np.float64]
+from plurimask.data.worlds.common import Array
+
 Directions: TypeAlias = NDArray[np.uint16]
 
 SIDE = 128.0

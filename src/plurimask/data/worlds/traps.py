@@ -1,9 +1,9 @@
 """A built-in world of trapped yeast with the labels of one annotator, who is unsure where the image is.
 
-Brightfield, as in the images that `plurimask.data.yeast` reads, and at their scale: an image shows the whole of one of
-them. Two drop-shaped traps with bright halos stand side by side, and zero to six roundish cells with dark rims lie
-between and above them; some float out of focus, and of these some are faint. What else floats about (smudges, specks,
-rings like tiny cells) is nobody's label. Classes: background, trap, cell.
+Brightfield, as in the images that `plurimask.data.layouts.yeast` reads, and at their scale: an image shows the whole of
+one of them. Two drop-shaped traps with bright halos stand side by side, and zero to six roundish cells with dark rims
+lie between and above them; some float out of focus, and of these some are faint. What else floats about (smudges,
+specks, rings like tiny cells) is nobody's label. Classes: background, trap, cell.
 
 The annotator outlines every object apart from all others. Let d_j be the distance of a pixel from the true outline of
 object j, negative inside, in units of 1/128 of the image's side (pixels at size 128), and theta its direction as seen
@@ -30,16 +30,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from plurimask.data.example import DataDescription, DataSource, Example, ExampleSet
 from plurimask.data.layouts.yeast import CELL, CHANNEL_NAMES, CLASS_NAMES, RATER_NAMES, TRAP
+from plurimask.data.worlds.common import Array, Masks, check_numbers, stream, world_source
 from plurimask.data.worlds.trap_painting import paint
-from plurimask.data.worlds.trap_scene import NUM_DIRECTIONS, Array, Cell, Layer, Scene, draw_scene, lay
-from plurimask.errors import InputError
-
-Masks = NDArray[np.uint8]
+from plurimask.data.worlds.trap_scene import NUM_DIRECTIONS, Cell, Layer, Scene, draw_scene, lay
 
 MIN_SIZE = 64
 """Height and width of an image in pixels, at least: rims are one pixel wide then."""
@@ -56,7 +53,6 @@ BORDER_NOISE, BLUR_NOISE, FAINT_NOISE = 0.35, 0.25, 0.6
 WAVE_WEIGHTS = (0.5, 0.5, 0.5, 0.4, 0.3)
 """w_0 to w_4; their squares sum to 1."""
 
-# What is drawn of an image draws from its own stream of random numbers, so that one thing's recipe can change alone.
 _SCENE, _PAINT, _ANNOTATOR = range(3)
 
 
@@ -136,9 +132,7 @@ class TrapWorld(ExampleSet):
     """
 
     def __init__(self, num_images: int, seed: int, size: int = 128) -> None:
-        for name, value, least in (("num_images", num_images, 1), ("seed", seed, 0), ("size", size, MIN_SIZE)):
-            if value < least:
-                raise InputError(f"{name}={value}: a world of trapped yeast needs {name} >= {least}")
+        check_numbers("trapped yeast", ("num_images", num_images, 1), ("seed", seed, 0), ("size", size, MIN_SIZE))
         self.seed, self.size = seed, size
         self.names = tuple(f"traps-{seed}-{index:05d}" for index in range(num_images))
         self.groups = self.names
@@ -155,8 +149,7 @@ class TrapWorld(ExampleSet):
         return TrapTruth(scene, tuple(lay(each, self.size) for each in scene.objects), self.size)
 
     def _stream(self, index: int, purpose: int) -> np.random.Generator:
-        index = range(len(self))[index]  # an IndexError beyond the end, and -1 is the last
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(index, purpose)))
+        return stream(self.seed, len(self), index, purpose)
 
 
 def trap_source(
@@ -166,25 +159,10 @@ def trap_source(
 
     Classes, channel and annotator are those of the real data, so a run trained here can be evaluated there.
 
-    Args:
-        num_train: training images. They cost nothing until they are asked for.
-        num_val: images to choose checkpoints by.
-        num_test: held-out images; without any, there is no split "test".
-        seed: not negative; sources of different seeds share no image.
-        size: height and width in pixels, at least 64.
-
-    Raises:
-        InputError: as `TrapWorld`.
+    Images cost nothing until they are asked for; without any for "test" there is no such split. `seed` is not negative,
+    and sources of different seeds share no image. `size` is that of `TrapWorld`, which says what is refused.
     """
-    if seed < 0:
-        raise InputError(f"seed={seed}: a world of trapped yeast needs seed >= 0")
-    counts = {"train": num_train, "val": num_val, "test": num_test}
-    splits = {
-        name: TrapWorld(count, 3 * seed + number, size)
-        for number, (name, count) in enumerate(counts.items())
-        if name != "test" or count
-    }
-    description = DataDescription(
+    about = DataDescription(
         layout="built-in trapped yeast",
         class_names=CLASS_NAMES,
         class_values=(0, TRAP, CELL),
@@ -194,7 +172,8 @@ def trap_source(
         channel_names=CHANNEL_NAMES,
         rater_names=RATER_NAMES,
     )
-    return DataSource(description, splits, drawn=False)
+    counts = (num_train, num_val, num_test)
+    return world_source("trapped yeast", lambda count, own: TrapWorld(count, own, size), counts, seed, about)
 
 
 _WAVES = np.arange(1, len(WAVE_WEIGHTS))[:, None] * (np.arange(NUM_DIRECTIONS) + 0.5) * (2 * np.pi / NUM_DIRECTIONS)

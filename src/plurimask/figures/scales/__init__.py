@@ -1,1 +1,1 @@
-"""."""
+"""Figures of latents at several scales: what each scale decides."""

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial import KDTree
 
-from plurimask.figures.charts import SMALL
 from plurimask.figures.colours import FAINT, INK, PALETTE, RATER_COLOUR, rgb
 from plurimask.figures.page import MARGIN, Page, draw_together, legend_height
-from plurimask.figures.scales.maps import ScaleSamples, check_samples
-from plurimask.figures.scales.view import View, marks_legend
+from plurimask.figures.scales.maps import ScaleSamples, check_samples, step_names
+from plurimask.figures.scales.view import View
+from plurimask.figures.style import SMALL
 from plurimask.files import replace_file
 
 Frame: TypeAlias = NDArray[np.uint8]
@@ -59,7 +59,7 @@ def coarse_to_fine_frames(content: ScaleSamples, size: int = 640) -> list[Frame]
     names, (last, num_draws) = list(content.scale_names), (len(content.steps) - 1, content.steps.shape[1])
     frames = []
     for draw, maps in enumerate(np.moveaxis(content.steps, 1, 0), 1):
-        for step, words in enumerate(["prior mean", *(f"+ {name}" for name in names), "all scales"]):
+        for step, words in enumerate([*step_names(names), "all scales"]):
             sheet = _Sheet(view, size, 2)
             _draw_image(sheet, view, content)
             axes = sheet.panel(1, f"draw {draw} of {num_draws}: {words}")
@@ -68,8 +68,7 @@ def coarse_to_fine_frames(content: ScaleSamples, size: int = 640) -> list[Frame]
             else:
                 view.draw(axes, maps[min(step, last)])
             _draw_progress(sheet.page.panel(sheet.left(1), sheet.bottom, sheet.width, _STRIP), names, step)
-            marks = view.change_legend("added", "taken away", "changed")
-            marks_legend(sheet.page, marks, sheet.bottom + 0.04)
+            sheet.page.marks(view.change_legend("added", "taken away", "changed"), sheet.bottom + 0.04)
             frames.append(sheet.pixels())
     return frames
 
@@ -87,9 +86,7 @@ def kind_frames(content: ScaleSamples, size: int = 840) -> list[Frame]:
     Raises:
         ValueError: an array has the wrong shape, there is no kind, or the size is too small.
     """
-    check_samples(content)
-    if not content.kinds:
-        raise ValueError("no kinds of samples: give at least one, such as kinds={'all scales': samples}")
+    check_samples(content, needs_kinds=True)
     view = View(content.image, [content.raters, *content.kinds.values()], content.classes)
     num = min(len(maps) for maps in content.kinds.values())
     frames = []
@@ -116,8 +113,7 @@ class _Sheet:
         legend = self.bottom + _LINE
         height = legend + legend_height(view.classes, width) + 0.02
         self.page = Page(width, round(height * _DPI) / _DPI)
-        if not view.classes.is_binary:
-            self.page.legend(view.classes, legend, width)
+        self.page.legend(view.classes, legend, width)
 
     def left(self, number: int) -> float:
         """The left edge of a panel, inches."""
@@ -137,7 +133,7 @@ class _Sheet:
 
 
 def _draw_image(sheet: _Sheet, view: View, content: ScaleSamples) -> None:
-    raters = np.zeros((0, *view.shape)) if content.raters is None else content.raters
+    raters = content.maps_of_raters
     outlined = len(raters) > 0 and view.classes.are_outlined
     several = "a rater" if len(raters) == 1 else f"{len(raters)} raters"
     axes = sheet.panel(0, f"image and {several}" if outlined else "image")

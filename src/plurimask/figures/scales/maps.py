@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from plurimask.distribution import IGNORE
-from plurimask.figures.colours import FAINT, RATER_COLOUR, SAMPLE_COLOUR
-from plurimask.figures.page import MARGIN, Classes, Page, legend_height, outline, show
-from plurimask.figures.scales.view import View, check_shape, disagreement_of, draw_disagreement, marks_legend
+from plurimask.figures.colours import FAINT, INK, RATER_COLOUR, SAMPLE_COLOUR, peak
+from plurimask.figures.page import MARGIN, Classes, Page, counted, legend_height, outline, show, show_share
+from plurimask.figures.scales.view import View, check_shape, disagreement_of
 
 MAX_COLUMNS, MAX_DRAWS = 8, 6
 """Maps in a row of `scale_samples`, and draws in `coarse_to_fine`; of more, the first are shown."""
@@ -55,6 +56,11 @@ class ScaleSamples:
         """The classes, and how they are drawn."""
         return Classes(tuple(self.class_names), self.has_background)
 
+    @property
+    def maps_of_raters(self) -> NDArray[Any]:
+        """`(R, H, W)`; R = 0 where nobody labelled the image."""
+        return np.zeros((0, *self.image.shape[1:]), np.uint8) if self.raters is None else self.raters
+
 
 @dataclass(frozen=True, eq=False)
 class ReconstructionLadder:
@@ -89,53 +95,40 @@ def scale_samples(content: ScaleSamples) -> Figure:
     Raises:
         ValueError: an array has the wrong shape, or there is no kind.
     """
-    check_samples(content)
-    if not content.kinds:
-        raise ValueError("no kinds of samples: give at least one, such as kinds={'all scales': samples}")
-    classes, raters = content.classes, np.zeros((0, *content.image.shape[1:]), np.uint8)
-    if content.raters is not None:
-        raters = content.raters
-    rows = [("raters", raters), *content.kinds.items()]
+    check_samples(content, needs_kinds=True)
+    classes, rows = content.classes, [("raters", content.maps_of_raters), *content.kinds.items()]
     view = View(content.image, [maps for _, maps in rows], classes)
     columns = min(MAX_COLUMNS, max(len(maps) + (row == 0) for row, (_, maps) in enumerate(rows)))
     height, last = _PANEL * view.ratio, MARGIN + columns * _PITCH + _GROUP_GAP
     bottom = len(rows) * (_TITLE + height) + _BAR_GAP
     page = Page(last + _PANEL + MARGIN, bottom + max(_BAR, legend_height(classes, last)))
     shares = [disagreement_of(maps, len(classes.names)) for _, maps in rows]
-    peak = _disagreement_peak(shares, classes)
-    page.text(MARGIN, _TITLE * 0.55, "image")
-    view.draw_whole(page.panel(MARGIN, _TITLE, _PANEL, height))
+    # The largest share that there can be of two classes, else the largest that is there.
+    highest = 0.5 if len(classes.names) == 2 else peak(shares, 0.01)
+    view.draw_whole(_panel(page, MARGIN, 0.0, height, "image"))
     for row, ((name, maps), share) in enumerate(zip(rows, shares, strict=True)):
         top, start = row * (_TITLE + height), MARGIN if row else MARGIN + _PITCH
         shown = maps[: columns if row else columns - 1]
-        words = _counted(len(shown), len(maps), "sample" if row else "rater")
+        words = counted(len(shown), len(maps), "sample" if row else "rater")
         if row:
             page.text(start, top + _TITLE * 0.55, name)
             page.text(start + _LETTER * (len(name) + 2), top + _TITLE * 0.55, words, FAINT)
         elif len(maps):
             page.text(start, top + _TITLE * 0.55, words)
         for number, labels in enumerate(shown):
-            axes = page.panel(start + number * _PITCH, top + _TITLE, _PANEL, height)
+            axes = _panel(page, start + number * _PITCH, top, height)
             view.draw(axes, labels, SAMPLE_COLOUR if row else RATER_COLOUR)
         if len(maps) > 1:
-            page.text(last, top + _TITLE * 0.55, "disagreement")
-            draw_disagreement(page.panel(last, top + _TITLE, _PANEL, height), view.cut(share), peak)
-    if not classes.is_binary:
-        page.legend(classes, bottom, last)
-    page.bar((last, bottom, _PANEL - _NUMBER), "viridis", peak, "share")
+            show_share(_panel(page, last, top, height, "disagreement"), view.cut(share), highest)
+    page.legend(classes, bottom, last)
+    page.bar((last, bottom, _PANEL - _NUMBER), "viridis", highest, "share")
     return page.figure
 
 
-def _disagreement_peak(shares: Sequence[NDArray[np.float64]], classes: Classes) -> float:
-    """The top of the scale: the largest share that there can be of two classes, else the largest that is there."""
-    if len(classes.names) == 2:
-        return 0.5
-    return max(0.01, *(float(np.nanmax(share, initial=0.0)) for share in shares))
-
-
-def _counted(shown: int, count: int, what: str) -> str:
-    plural = what if count == 1 else f"{what}s"
-    return f"{shown} of {count} {plural}" if shown < count else f"{count} {plural}"
+def _panel(page: Page, left: float, top: float, height: float, words: str = "", colour: str = INK) -> Axes:
+    """A panel with a line of words over it, for which there is room in any case."""
+    page.text(left, top + _TITLE * 0.55, words, colour)
+    return page.panel(left, top + _TITLE, _PANEL, height)
 
 
 # ---- what each scale adds -----------------------------------------------------------------------------------------
@@ -154,8 +147,8 @@ def coarse_to_fine(content: ScaleSamples) -> Figure:
     """
     check_samples(content)
     classes, steps = content.classes, content.steps[:, :MAX_DRAWS]
-    raters = [] if content.raters is None else [*content.raters[: len(steps) - 1]]
-    view = View(content.image, [steps, *raters], classes)
+    raters = content.maps_of_raters[: len(steps) - 1]
+    view = View(content.image, [steps, raters], classes)
     names = step_names(content.scale_names)
     room, height = _LETTER * max(len(name) for name in names) + 0.15, _PANEL * view.ratio
     start = MARGIN + _PANEL + _GROUP_GAP + room
@@ -167,25 +160,19 @@ def coarse_to_fine(content: ScaleSamples) -> Figure:
         page.text(start - room, top + _TITLE + height / 2, name)
         for draw, labels in enumerate(maps):
             left = start + draw * _PITCH
-            axes = page.panel(left, top + _TITLE, _PANEL, height)
             if row == 0:
-                page.text(left, top + _TITLE * 0.55, f"draw {draw + 1}")
-                view.draw(axes, labels)
+                view.draw(_panel(page, left, top, height, f"draw {draw + 1}"), labels)
                 continue
-            view.draw_change(axes, labels, steps[row - 1, draw])
-            share = float((labels != steps[row - 1, draw]).mean())
-            page.text(left, top + _TITLE * 0.55, f"{_percent(share)} changed", FAINT)
-        if row <= len(raters):
-            page.text(MARGIN, top + _TITLE * 0.55, f"rater {row}" if row else "image")
-            axes = page.panel(MARGIN, top + _TITLE, _PANEL, height)
-            if row == 0:
-                view.draw_whole(axes)
-            else:
-                view.draw(axes, raters[row - 1], RATER_COLOUR)
-    words = ("added by the scale just drawn", "taken away by it", "changed by the scale just drawn")
-    marks_legend(page, view.change_legend(*words), bottom)
-    if not classes.is_binary:
-        page.legend(classes, bottom + _LINE, width - MARGIN)
+            before = steps[row - 1, draw]
+            words = f"{_percent(float((labels != before).mean()))} changed"
+            view.draw_change(_panel(page, left, top, height, words, FAINT), labels, before)
+        if row == 0:
+            view.draw_whole(_panel(page, MARGIN, top, height, "image"))
+        elif row <= len(raters):
+            view.draw(_panel(page, MARGIN, top, height, f"rater {row}"), raters[row - 1], RATER_COLOUR)
+    marks = ("added by the scale just drawn", "taken away by it", "changed by the scale just drawn")
+    page.marks(view.change_legend(*marks), bottom)
+    page.legend(classes, bottom + _LINE, width - MARGIN)
     return page.figure
 
 
@@ -199,17 +186,24 @@ def _percent(share: float) -> str:
     return f"{100 * share:.{0 if share == 0 or share >= 0.1 else 1 if share >= 0.001 else 2}f}%"
 
 
-def check_samples(content: ScaleSamples) -> None:
-    """Raise `ValueError` where the shape of an array does not fit the image or the number of scales."""
-    check_shape("image", content.image, ("K", "H", "W"))
-    size, num_scales = content.image.shape[1:], len(content.scale_names)
-    if not num_scales:
-        raise ValueError("scale_names is empty: give the name of at least one scale")
+def check_samples(content: ScaleSamples, needs_kinds: bool = False) -> None:
+    """Raise `ValueError` where an array does not fit the image or the number of scales, or kinds are missing."""
+    size, num_scales = _check_image(content)
+    if needs_kinds and not content.kinds:
+        raise ValueError("no kinds of samples: give at least one, such as kinds={'all scales': samples}")
     if content.raters is not None:
         check_shape("raters", content.raters, ("R", *size))
     for name, maps in content.kinds.items():
         check_shape(f"samples of kind {name!r}", maps, ("N", *size))
     check_shape(f"steps through {num_scales} scales", content.steps, (num_scales + 1, "M", *size))
+
+
+def _check_image(content: ScaleSamples | ReconstructionLadder) -> tuple[tuple[int, ...], int]:
+    """Height and width of the image, and the number of scales."""
+    check_shape("image", content.image, ("K", "H", "W"))
+    if not content.scale_names:
+        raise ValueError("scale_names is empty: give the name of at least one scale")
+    return content.image.shape[1:], len(content.scale_names)
 
 
 # ---- what rebuilds a rater's map ----------------------------------------------------------------------------------
@@ -256,9 +250,9 @@ def reconstruction_ladder(content: ReconstructionLadder) -> Figure:
             outline(axes, view.cut(rebuilt) == 1, SAMPLE_COLOUR)
     if classes.is_binary:
         pairs = (("the rater's outline", RATER_COLOUR), ("the reconstruction's", SAMPLE_COLOUR))
-        marks_legend(page, [Patch(facecolor=colour, label=words) for words, colour in pairs], bottom)
+        page.marks([Patch(facecolor=colour, label=words) for words, colour in pairs], bottom)
     else:
-        marks_legend(page, view.change_legend("", "", "unlike the rater's map"), bottom)
+        page.marks(view.change_legend("", "", "unlike the rater's map"), bottom)
         page.legend(classes, bottom + _LINE, width - MARGIN)
     return page.figure
 
@@ -271,10 +265,7 @@ def _iou_words(iou: float, rater: NDArray[Any], rebuilt: NDArray[Any], classes: 
 
 
 def _check_ladder(content: ReconstructionLadder) -> None:
-    check_shape("image", content.image, ("K", "H", "W"))
-    size, num_scales = content.image.shape[1:], len(content.scale_names)
-    if not num_scales:
-        raise ValueError("scale_names is empty: give the name of at least one scale")
+    size, num_scales = _check_image(content)
     check_shape("raters", content.raters, ("R", *size))
     expected = (num_scales + 1, len(content.raters))
     check_shape(f"reconstructions from {num_scales} scales", content.reconstructions, (*expected, *size))

@@ -6,29 +6,35 @@ The terms are those of Kohl et al., "A Hierarchical Probabilistic U-Net for Mode
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from plurimask.figures.charts import SMALL, TEXT, say, series, smoothed, style
 from plurimask.figures.colours import FAINT, INK, PALETTE
-
-Rows: TypeAlias = Sequence[dict[str, float]]
+from plurimask.figures.style import (
+    SMALL,
+    Rows,
+    canvas,
+    draw_series,
+    legend_below,
+    legend_of_lines,
+    say,
+    series,
+    step_label,
+    steps_along,
+    style,
+)
 
 LEAST_KL = 1e-3
 """Nats: a level below that says nothing of the label map, and is drawn at the lower edge."""
 
 _COLOURS = tuple(PALETTE[k] for k in (4, 5, 2, 6, 0, 1, 7, 15))
 _DASHES: tuple[Literal["-", "--", "-.", ":"], ...] = ("-", "--", "-.", ":")
-_COLUMNS, _WIDE, _HIGH = 4, 2.3, 1.8  # panels in a row; inches
-_MANY_POINTS = 60  # of more, running means are drawn over the values
-_END = 0.9  # the last tenth of a training is its end
 
 
 def hierarchy_training(rows: Rows, kappa: float | None = None, scale_names: Sequence[str] = ()) -> Figure:
@@ -47,65 +53,25 @@ def hierarchy_training(rows: Rows, kappa: float | None = None, scale_names: Sequ
     if not len(series(rows, term)[1]):
         term, title, kappa = "reconstruction", "reconstruction, nats", None
     columns = [term, "kl", *(["lambda"] if len(series(rows, "lambda")[1]) else [])]
-    figure = Figure(figsize=(3.3 * len(columns), 2.9), facecolor="white", layout="constrained")
+    figure = canvas(3.3 * len(columns), 2.65)
     panels = dict(zip(columns, figure.subplots(1, len(columns)), strict=True))
-    minutes = max((row.get("minutes", 0.0) for row in rows), default=0.0)
-    along = f"training step ({minutes:.3g} minutes in all)" if minutes else "training step"
     for axes, words in zip(panels.values(), (title, "KL of each level, nats", "multiplier lambda"), strict=False):
-        style(axes, words, along)
-        _steps_along(axes, rows)
-    lines = _draw_levels(panels["kl"], rows, scale_names)
-    _level_limits([panels["kl"]])
+        style(axes, words, step_label(rows))
+        steps_along(axes, rows)
+    lines = draw_levels(panels["kl"], rows, scale_names)
+    level_limits([panels["kl"]])
     if not lines:
         say(panels["kl"], "no KL of levels was recorded")
     for column in (term, "lambda"):
-        if column in panels and _draw_curve(panels[column], rows, column, INK) is None:
+        if column in panels and draw_series(panels[column], rows, column, INK) is None:
             say(panels[column], "no reconstruction term was recorded")
     if kappa is not None:
         panels[term].axhline(kappa, color=FAINT, linewidth=1.2, linestyle="--", label=f"kappa = {kappa:g}")
-        panels[term].legend(fontsize=SMALL, frameon=False, loc="upper right")
+        legend_of_lines(panels[term], "upper right")
     for column, axes in panels.items():
         if column != "kl" and axes.lines and all(np.min(line.get_ydata()) > 0 for line in axes.lines):
             _logarithmic(axes)
-    _legend(figure, lines)
-    return figure
-
-
-def level_kl_of_variants(rows_by_name: Mapping[str, Rows], scale_names: Sequence[str] = ()) -> Figure:
-    """The KL of each level against training steps, a panel for each variant, all on one logarithmic scale.
-
-    Over each panel: the sum of all levels at the end, the mean of the last tenth of the training. A KL below 0.001 nats
-    is drawn at the lower edge.
-
-    Args:
-        rows_by_name: of each variant, the rows of its `metrics.csv`: `step` and `kl_0`, `kl_1` ...
-        scale_names: of the levels, coarse to fine: as many as the variant with most levels has.
-
-    Raises:
-        ValueError: there is no variant.
-    """
-    if not rows_by_name:
-        raise ValueError("no variants to draw: give the rows of at least one")
-    across = min(_COLUMNS, len(rows_by_name))
-    down = math.ceil(len(rows_by_name) / across)
-    size = (max(3.5, _WIDE * across + 0.4), _HIGH * down + 0.6)
-    figure = Figure(figsize=size, facecolor="white", layout="constrained")
-    grid = [*figure.subplots(down, across, sharey=True, squeeze=False).reshape(-1)]
-    lines: dict[str, Line2D] = {}
-    for number, (axes, (name, rows)) in enumerate(zip(grid, rows_by_name.items(), strict=False)):
-        style(axes, "", "training step" if number + across >= len(rows_by_name) else "")
-        axes.set_title(name, fontsize=TEXT + 0.5, color=INK, loc="left", pad=15, parse_math=False)
-        _steps_along(axes, rows)
-        lines |= _draw_levels(axes, rows, scale_names)
-        end = sum(_at_the_end(rows, column) for column in level_columns(rows))
-        words = f"{end:.3g} nats at the end" if level_columns(rows) else "no KL of levels was recorded"
-        axes.text(0, 1.03, words, transform=axes.transAxes, fontsize=SMALL, color=FAINT)
-        if number % across == 0:
-            axes.set_ylabel("KL, nats", fontsize=TEXT, color=INK)
-    _level_limits(grid[: len(rows_by_name)])
-    for axes in grid[len(rows_by_name) :]:
-        axes.remove()
-    _legend(figure, lines)
+    legend_below(figure, [*lines.values()], max(2, int(figure.get_figwidth() / 1.2)))
     return figure
 
 
@@ -115,20 +81,20 @@ def level_columns(rows: Rows) -> list[str]:
     return sorted((name for name in found if len(series(rows, name)[1])), key=lambda name: int(name[3:]))
 
 
-def _draw_levels(axes: Axes, rows: Rows, scale_names: Sequence[str]) -> dict[str, Line2D]:
+def draw_levels(axes: Axes, rows: Rows, scale_names: Sequence[str]) -> dict[str, Line2D]:
     """The KL of each level: label -> line."""
     lines = {}
     for column in level_columns(rows):
         level = int(column[3:])
         name = scale_names[level] if level < len(scale_names) else f"level {level}{' (coarsest)' * (level == 0)}"
-        line = _draw_curve(axes, rows, column, _COLOURS[level % len(_COLOURS)], LEAST_KL)
+        line = draw_series(axes, rows, column, _COLOURS[level % len(_COLOURS)], least=LEAST_KL)
         if line is not None:
-            line.set_linestyle(_DASHES[level % len(_DASHES)])
+            line.set(linestyle=_DASHES[level % len(_DASHES)], label=name)
             lines[name] = line
     return lines
 
 
-def _level_limits(panels: Sequence[Axes]) -> None:
+def level_limits(panels: Sequence[Axes]) -> None:
     """One logarithmic scale for panels with levels: all that is drawn in any of them."""
     drawn = [np.asarray(line.get_ydata(), np.float64) for axes in panels for line in axes.lines]
     if not drawn:
@@ -137,29 +103,6 @@ def _level_limits(panels: Sequence[Axes]) -> None:
     for axes in panels:
         axes.set_ylim(0.8 * together.min(), 1.3 * together.max())
         _logarithmic(axes)
-
-
-def _draw_curve(axes: Axes, rows: Rows, column: str, colour: str, least: float = -math.inf) -> Line2D | None:
-    """Running means over the values of a column, none below `least`; None where there are no values."""
-    steps, values = series(rows, column)
-    if not len(values):
-        return None
-    if len(values) > _MANY_POINTS:
-        axes.plot(steps, np.maximum(values, least), color=colour, linewidth=0.5, alpha=0.25)
-    along, means = smoothed(steps, values)
-    (line,) = axes.plot(along, np.maximum(means, least), color=colour, linewidth=1.5)
-    return line
-
-
-def _at_the_end(rows: Rows, column: str) -> float:
-    steps, values = series(rows, column)
-    return float(values[steps >= _END * steps.max()].mean())
-
-
-def _steps_along(axes: Axes, rows: Rows) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step / 1000:g}k" if step >= 1000 else f"{step:g}"))
-    axes.set_xlim(0, 1.03 * max((row["step"] for row in rows), default=1.0))
 
 
 def _logarithmic(axes: Axes) -> None:
@@ -171,21 +114,3 @@ def _logarithmic(axes: Axes) -> None:
     axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     axes.yaxis.set_minor_formatter(plain if high / low < 100 else NullFormatter())
     axes.tick_params(axis="y", which="minor", labelsize=SMALL, colors=INK)
-
-
-def _legend(figure: Figure, lines: Mapping[str, Line2D]) -> None:
-    """Below all panels, the levels from coarse to fine."""
-    if not lines:
-        return
-    columns = max(2, int(figure.get_figwidth() / 1.2))
-    legend = figure.legend(
-        handles=list(lines.values()),
-        labels=list(lines),
-        loc="outside lower left",
-        ncols=columns,
-        frameon=False,
-        fontsize=SMALL,
-        handlelength=2.6,
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)

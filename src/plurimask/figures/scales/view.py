@@ -7,18 +7,16 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from plurimask.distribution import IGNORE
-from plurimask.figures.charts import SMALL
-from plurimask.figures.colours import INK, PALETTE, SAMPLE_COLOUR, Colours, display_image, rgb, stripes, thinned
-from plurimask.figures.page import MARGIN, Classes, Page, around, draw_map, outline, show
+from plurimask.figures.colours import INK, PALETTE, SAMPLE_COLOUR, Colours, display_image, rgb, thinned
+from plurimask.figures.page import Classes, around, aspect, draw_map, frame, outline, show
 
 ADDED_COLOUR, REMOVED_COLOUR = PALETTE[3], PALETTE[6]
 """Of pixels that a change adds to the one counted class of binary data, and of those that it takes away."""
 
-_TALLEST = 1.6  # height of a panel over its width, at most
 _MAX_SIDE = 400  # pixels that a panel shows
 _PALE, _VIVID = 0.3, 0.95  # opacity of what stayed and of what changed
 _WHITE = "#FFFFFF"
@@ -42,7 +40,7 @@ class View:
         self.rows, self.columns = around(marked)
         self.whole = display_image(image)
         self.picture: Colours = np.moveaxis(self.cut(np.moveaxis(self.whole, -1, 0)), 0, -1)
-        self.ratio: float = min(_TALLEST, self.shape[0] / self.shape[1])
+        self.ratio = aspect(image)
         """Height of a panel over its width."""
 
     @property
@@ -60,11 +58,7 @@ class View:
         show(axes, picture)
         if labels is not None:
             draw_map(axes, thinned(labels), self.classes, own)
-        if self.is_enlarged:
-            scale = picture.shape[0] / self.shape[0]
-            left, top = self.columns.start * scale - 0.5, self.rows.start * scale - 0.5
-            width, height = ((part.stop - part.start) * scale for part in (self.columns, self.rows))
-            axes.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor="white", linewidth=0.9))
+        frame(axes, (self.rows, self.columns), picture.shape[0] / self.shape[0])
 
     def draw(self, axes: Axes, labels: NDArray[Any], own: str = SAMPLE_COLOUR) -> None:
         """A label map `(H, W)` over the image; the one class of binary data in the colour `own`."""
@@ -103,13 +97,6 @@ class View:
         return [Patch(facecolor="#BBBBBB", edgecolor=INK, linewidth=1.0, label=changed)]
 
 
-def draw_disagreement(axes: Axes, share: NDArray[Any], top: float) -> None:
-    """A map of shares `(H, W)` from 0 to `top`; stripes where it is NaN."""
-    show(axes, np.nan_to_num(share), "viridis", top)
-    if np.isnan(share).any():
-        axes.imshow(np.where(np.isnan(share)[..., None], stripes(share.shape), 0.0), interpolation="nearest")
-
-
 def disagreement_of(maps: NDArray[Any], num_classes: int) -> NDArray[np.float64]:
     """The share of a pixel's label maps that differ from the most frequent class, `(H, W)`, 0 to (C - 1) / C.
 
@@ -120,22 +107,6 @@ def disagreement_of(maps: NDArray[Any], num_classes: int) -> NDArray[np.float64]
     most = np.max([(maps == index).sum(0) for index in range(num_classes)], axis=0)
     judged = (maps != IGNORE).sum(0)
     return np.where(judged > 0, 1 - most / np.maximum(judged, 1), np.nan)
-
-
-def marks_legend(page: Page, handles: Sequence[Patch], top: float, left: float = MARGIN) -> None:
-    """A line that says what marks mean, its upper left corner at `left` and `top`, inches."""
-    page.figure.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(left / page.width, 1 - top / page.height),
-        ncols=len(handles),
-        frameon=False,
-        fontsize=SMALL,
-        borderpad=0,
-        borderaxespad=0,
-        handlelength=1.2,
-        columnspacing=1.4,
-    )
 
 
 def check_shape(what: str, array: NDArray[Any], expected: Sequence[int | str]) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from plurimask.nn.convolution import thinned
 from plurimask.nn.moments.moments import Moments, Propagation, Spent, total_variance
 
 _CONVOLUTIONS: dict[type[nn.Module], Any] = {
@@ -35,7 +36,10 @@ def convolution(
     """
     if layer.padding_mode != "zeros":
         raise ValueError(f"padding_mode={layer.padding_mode!r} repeats values, and moments are of independent ones")
-    rest = (layer.stride, layer.padding, layer.dilation, layer.groups)
+    stride: int | tuple[int, ...] = layer.stride
+    if set(layer.kernel_size) == {1} and layer.padding in ("valid", (0,) * len(layer.stride)):
+        x, stride = x.moved(lambda values: thinned(values, layer.stride)), 1
+    rest = (stride, layer.padding, layer.dilation, layer.groups)
     convolve, floor = _CONVOLUTIONS[type(layer)], _floor(layer.weight, layer.out_channels, how)
     return Moments(
         convolve(x.mean, layer.weight, layer.bias, *rest),

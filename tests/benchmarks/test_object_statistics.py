@@ -6,10 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-
-from plurimask.errors import InputError
-from plurimask.metrics import objects
-from plurimask.metrics.objects import (
+from object_statistics import (
     chance_correlation,
     distinct_modes_curve,
     expected_distinct_modes,
@@ -17,6 +14,8 @@ from plurimask.metrics.objects import (
     object_presence,
     object_statistics,
 )
+
+from plurimask.errors import InputError
 
 
 def blocks(spatial=(6, 7), num_objects=3, num_samples=11, seed=0):
@@ -37,7 +36,7 @@ def draws(probabilities, num_samples, seed=0):
 def test_coverage_and_presence_equal_a_loop_over_pixels(spatial, monkeypatch):
     samples, regions = blocks(spatial)
     for chunk in (1, 100, 2**24):  # pixels; the last takes all samples at once
-        monkeypatch.setattr(objects, "_MAX_CHUNK_PIXELS", chunk)
+        monkeypatch.setattr("object_statistics._MAX_CHUNK_PIXELS", chunk)
         coverage, presence = object_coverage(samples, regions), object_presence(samples, regions)
         assert coverage.shape == presence.shape == (11, 3) and presence.dtype == torch.bool
         for n, k in np.ndindex(11, 3):
@@ -152,8 +151,8 @@ def test_sure_objects_add_no_modes():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda s, r: object_presence(s.int(), r), "samples must be uint8 and regions bool"),
-        (lambda s, r: object_presence(s, r.byte()), "samples must be uint8 and regions bool"),
+        (lambda s, r: object_presence(s.float(), r), "samples must be bool or class indices"),
+        (lambda s, r: object_presence(s, r.byte()), "regions must be bool, not torch.uint8"),
         (lambda s, r: object_presence(s[0], r), "of the same image"),
         (lambda s, r: object_presence(s[:, 1:], r), "of the same image"),
         (lambda s, r: object_presence(s, r & (torch.arange(3) != 1)[:, None, None]), r"regions \[1\] have no pixel"),

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
+from plurimask.metrics.maps import Maps, label_maps, numbers
 
 MAX_OBJECTS = 20
 """All 2^k combinations of more objects are too many to enumerate."""
@@ -42,18 +43,19 @@ class ObjectStatistics(NamedTuple):
     """How many different combinations of objects the samples show, 1 to min(N, 2^k)."""
 
 
-def object_coverage(samples: Tensor, regions: Tensor) -> Tensor:
+def object_coverage(samples: Maps, regions: Maps) -> Tensor:
     """The share of each object's pixels that is foreground (not of class 0) in each sample, `(N, k)` float64, 0 to 1.
 
     Args:
-        samples: `(N, *spatial)`, uint8, every pixel judged.
+        samples: `(N, *spatial)`, class indices or bool, from torch or numpy, every pixel judged.
         regions: `(k, *spatial)`, bool: the pixels of each object, at least one of each.
 
     Raises:
         InputError: shapes or types do not fit, an object has no pixel, or a sample holds IGNORE.
     """
-    if samples.dtype != torch.uint8 or regions.dtype != torch.bool:
-        raise InputError(f"samples must be uint8 and regions bool, not {samples.dtype} and {regions.dtype}")
+    samples, regions = label_maps(samples, "samples"), numbers(regions)
+    if regions.dtype != torch.bool:
+        raise InputError(f"regions must be bool, not {regions.dtype}")
     if samples.ndim < 2 or samples.shape[1:] != regions.shape[1:]:
         raise InputError(
             f"samples must be (N, *spatial) and regions (k, *spatial) of the same image, "
@@ -73,15 +75,21 @@ def object_coverage(samples: Tensor, regions: Tensor) -> Tensor:
     return torch.cat(counts).double() / sizes
 
 
-def object_presence(samples: Tensor, regions: Tensor) -> Tensor:
+def object_presence(samples: Maps, regions: Maps) -> Tensor:
     """Whether each sample shows each object: more than half of its pixels are foreground. `(N, k)` bool.
 
     Args:
-        samples: `(N, *spatial)`, uint8, every pixel judged.
+        samples: `(N, *spatial)`, class indices or bool, from torch or numpy, every pixel judged.
         regions: `(k, *spatial)`, bool: the pixels of each object, at least one of each.
 
     Raises:
         InputError: as `object_coverage`.
+
+        >>> import numpy as np
+        >>> regions = np.array([[True, True, False, False], [False, False, True, True]])
+        >>> object_presence(np.array([[1, 1, 0, 0], [1, 0, 1, 1]]), regions)
+        tensor([[ True, False],
+                [False,  True]])
     """
     return object_coverage(samples, regions) > 0.5
 

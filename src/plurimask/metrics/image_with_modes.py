@@ -1,0 +1,83 @@
+"""An image whose classes flip at random, beside every mode with its exact probability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from plurimask.distribution import IGNORE
+from plurimask.errors import InputError
+from plurimask.flips import Flip, switchable_classes
+from plurimask.metrics.error_detection import PixelUncertainty
+from plurimask.metrics.image import ComparedImage, label_map_of, refuse_unknown_classes
+from plurimask.metrics.maps import Maps, label_maps, numbers
+from plurimask.metrics.modes import (
+    expected_overlap,
+    mode_distances,
+    mode_spread,
+    weighted_energy_distance,
+    weighted_hungarian_iou,
+)
+from plurimask.metrics.reconstruction import reconstruction_iou
+
+
+def image_with_modes(
+    samples: Maps,
+    mean_probabilities: Maps,
+    label: Maps,
+    flips: Sequence[Flip],
+    reconstruction: Maps | None = None,
+    uncertainty: PixelUncertainty | None = None,
+) -> ComparedImage:
+    """An image beside all its modes.
+
+    `overlap` is the expectation over the modes. Calibration, likelihood, errors and counts of classes compare the mean
+    with the exact probabilities of the classes at each pixel. Reconstructions are of the annotator's own map, the mode
+    in which nothing flips. An image in which the annotator marked no class that flips does not count, as in the
+    published evaluation: its figures are NaN, its sums 0.
+
+    Args:
+        samples: `(N, *spatial)`, class indices, from torch or numpy.
+        mean_probabilities: `(C, *spatial)`, 0 to 1, of all classes, twins among them.
+        label: the annotator's map `(*spatial)`, in the classes before flipping.
+        flips: K of them.
+        reconstruction: of the annotator's map, `(*spatial)`; None for a method that has none.
+        uncertainty: how far the draws disagree, maps `(*spatial)`; None: errors are counted by the entropy alone.
+
+    Raises:
+        InputError: shapes or types do not fit, a class is not below C, or the annotator marked a twin class.
+    """
+    samples, label, mean = label_maps(samples, "samples"), label_maps(label, "label"), numbers(mean_probabilities)
+    if mean.shape[1:] != label.shape:
+        raise InputError(
+            f"probabilities {tuple(mean.shape)} and label {tuple(label.shape)} differ in their spatial shape"
+        )
+    counted = switchable_classes(flips)
+    refuse_unknown_classes({"samples": samples, "labels": label, "flips": torch.tensor(counted)}, len(mean))
+    distances, counts = mode_distances(samples, label, flips), mode_spread(label, flips) is not None
+    made = None if reconstruction is None else label_maps(reconstruction, "reconstructions")[None]
+    return ComparedImage(
+        samples=samples,
+        mean=mean,
+        counted_classes=counted,
+        valid=label != IGNORE,
+        votes=class_probabilities(label, flips, len(mean)) * counts,
+        energy=weighted_energy_distance(distances),
+        hungarian_iou=weighted_hungarian_iou(distances),
+        overlap=expected_overlap(label_map_of(mean), label, flips),
+        reconstruction=reconstruction_iou(made, label[None], counted),
+        uncertainty=uncertainty,
+        counts=counts,
+    )
+
+
+def class_probabilities(label: Tensor, flips: Sequence[Flip], num_classes: int) -> Tensor:
+    """How probable each class is at each pixel over the modes of a map `(*spatial)`: `(C, *spatial)`, float64; 0 of
+    all classes where nobody judged."""
+    votes = torch.stack([label == index for index in range(num_classes)]).double()
+    for flip in flips:
+        votes[flip.target] = votes[flip.source] * flip.probability
+        votes[flip.source] *= 1 - flip.probability
+    return votes

@@ -1,0 +1,272 @@
+"""Every figure of an evaluation, said once: its name, what it tells, how it is computed, averaged and printed.
+
+The rows of an image, the totals of a data set, the log of a training, the files of `evaluate`, the tables of reports
+and comparisons, the conventions in words and `docs/metrics.md` are made from `TABLE`. A further metric is a function of
+a `ComparedImage` (or of `PixelSums`), and a row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal, TypeAlias
+
+from torch import Tensor
+
+from plurimask.metrics.error_detection import ErrorHistogram
+from plurimask.metrics.image import ComparedImage, PixelSums
+from plurimask.metrics.sparsification import sparsification
+from plurimask.metrics.uncertainty import expected_dice, mean_entropy
+
+Over: TypeAlias = Literal["images", "median", "pixels", "classes", "image"]
+
+AVERAGED: dict[Over, str] = {
+    "images": "mean over images",
+    "median": "median over images",
+    "pixels": "pooled over the data set",
+    "classes": "of each class, pooled over the data set",
+    "image": "of each image alone",
+}
+"""Which mean over what a figure is, in words."""
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One figure."""
+
+    key: str
+    """Its name in JSON and CSV."""
+    title: str
+    """For people, within a sentence."""
+    sentence: str
+    """What it tells and how it is computed, without the mean over images."""
+    _: KW_ONLY
+    better: Literal["lower", "higher"] | None = None
+    """None where neither is."""
+    digits: int = 4
+    """Behind the point."""
+    over: Over = "images"
+    """Which mean over what the figure of a data set is."""
+    needs: str = ""
+    """What there must be, that the figure exists."""
+    source: str = ""
+    of_image: Callable[[ComparedImage], float] | None = None
+    """The figure of one image, a column of the CSV; NaN where it does not exist."""
+    of_sums: Callable[[PixelSums], float | Tensor] | None = None
+    """The figure of a data set where pixels are pooled; `(C,)` if it is of each class. NaN where it does not exist."""
+    median_of: str = ""
+    """The key of the figure whose median it is."""
+    raters: str = ""
+    """The key of what raters themselves score, to look at beside it."""
+    is_validated: bool = False
+    """Whether it is logged while a method is trained."""
+
+
+Table: TypeAlias = Sequence[MetricRow]
+
+_KOHL_2018, _KOHL_2019 = "Kohl et al. 2018, arXiv:1806.05034", "Kohl et al. 2019, arXiv:1905.13077"
+
+
+def _auroc(histogram: ErrorHistogram) -> float:
+    return math.nan if histogram.is_silent else histogram.auroc()
+
+
+def _ause(histogram: ErrorHistogram) -> float:
+    return math.nan if histogram.is_silent else sparsification(histogram).ause()
+
+
+# A row reads as a paragraph: its name, what it tells, how it is made.
+# fmt: off
+TABLE: Table = (
+    MetricRow(
+        "ged", "GED",
+        "the generalised energy distance, squared, between the distributions of samples S and raters Y: "
+        "2 E d(S,Y) - E d(S,S') - E d(Y,Y') as a V-statistic (pairs of a map with itself are counted)",
+        better="lower", raters="ged_oracle", is_validated=True,
+        of_image=lambda image: image.energy.ged, source=f"{_KOHL_2018}; Szekely and Rizzo 2013",
+    ),
+    MetricRow(
+        "ged_unbiased", "GED, unbiased",
+        "the same without the pairs of a map with itself (U-statistic): 0 is expected when samples are distributed as "
+        "the raters' maps are, whatever their numbers",
+        better="lower", needs="two raters and two samples", is_validated=True,
+        of_image=lambda image: image.energy.ged_unbiased, source="Szekely and Rizzo 2013",
+    ),
+    MetricRow(
+        "ged_oracle", "GED of draws from the raters themselves",
+        "mu (1/n + 1/m), what n independent draws from the distribution of the m raters score in expectation, mu = "
+        "rater_diversity",
+        needs="two raters", of_image=lambda image: image.energy.ged_oracle,
+    ),
+    MetricRow(
+        "hungarian_iou", "Hungarian IoU",
+        "samples and raters are repeated to their least common multiple and matched one to one, so that they overlap "
+        "most: the mean IoU of the pairs",
+        better="higher", is_validated=True, of_image=lambda image: image.hungarian_iou, source=_KOHL_2019,
+    ),
+    MetricRow(
+        "diversity", "diversity",
+        "mean d over pairs of different samples, best near that of different raters",
+        needs="two samples", raters="rater_diversity", is_validated=True, of_image=lambda image: image.energy.diversity,
+    ),
+    MetricRow(
+        "rater_diversity", "diversity of raters",
+        "mu, the mean d over pairs of different raters",
+        needs="two raters", of_image=lambda image: image.energy.rater_diversity,
+    ),
+    MetricRow(
+        "dice", "Dice",
+        "overlap of the single prediction, the most likely classes of the mean probabilities, with each present rater, "
+        "mean over raters; 1 if both are empty",
+        better="higher", is_validated=True, of_image=lambda image: image.overlap.dice,
+    ),
+    MetricRow(
+        "median_dice", "median Dice",
+        "the same for the image in the middle of the ranking",
+        better="higher", over="median", median_of="dice",
+    ),
+    MetricRow(
+        "iou", "IoU",
+        "intersection over union of the single prediction with each present rater, mean over raters; 1 if both are "
+        "empty",
+        better="higher", is_validated=True, of_image=lambda image: image.overlap.iou,
+    ),
+    MetricRow(
+        "mean_class_dice", "mean class Dice",
+        "mean of class_dice over the counted_classes that are in any map",
+        better="higher", over="pixels", needs="a counted class that is in some map",
+        of_sums=lambda sums: sums.mean_of_counted(sums.classes.dice()),
+    ),
+    MetricRow(
+        "mean_class_iou", "mean class IoU",
+        "mean of class_iou over the counted_classes that are in any map",
+        better="higher", over="pixels", needs="a counted class that is in some map",
+        of_sums=lambda sums: sums.mean_of_counted(sums.classes.iou()), source="Everingham et al. 2015, IJCV",
+    ),
+    MetricRow(
+        "class_dice", "Dice",
+        "2 n / (p + y) of each class, the background too: of all pairs of a judged pixel and a rater of the data set, "
+        "n are predicted as the class and called so by the rater, p are predicted so, y called so",
+        better="higher", over="classes", needs="a class that is in some map", of_sums=lambda sums: sums.classes.dice(),
+    ),
+    MetricRow(
+        "class_iou", "IoU",
+        "n / (p + y - n) of the same counts",
+        better="higher", over="classes", needs="a class that is in some map",
+        of_sums=lambda sums: sums.classes.iou(), source="Everingham et al. 2015, IJCV",
+    ),
+    MetricRow(
+        "ece", "calibration error",
+        "how far the mean probabilities are from the share of the raters who marked the pixel, in 15 equal-width bins, "
+        "mean over counted_classes",
+        better="lower", over="pixels", is_validated=True,
+        of_image=lambda image: image.sums.calibration.error(), of_sums=lambda sums: sums.calibration.error(),
+        source="Naeini et al. 2015, AAAI",
+    ),
+    MetricRow(
+        "nll", "negative log-likelihood",
+        "nats per judged pixel and rater of the mean probabilities: how surprising the raters' labels are",
+        better="lower", over="pixels", is_validated=True,
+        of_image=lambda image: image.sums.likelihood.mean(), of_sums=lambda sums: sums.likelihood.mean(),
+    ),
+    MetricRow(
+        "expected_dice", "expected Dice",
+        "mean Dice over pairs of different samples, the quality that the prediction itself expects",
+        over="image", needs="two samples",
+        of_image=lambda image: expected_dice(image.samples, image.counted_classes, image.valid),
+        source="DeVries and Taylor 2018, arXiv:1807.00502",
+    ),
+    MetricRow(
+        "mean_entropy", "mean entropy",
+        "nats per pixel of the mean probabilities",
+        over="image", of_image=lambda image: mean_entropy(image.entropies, image.valid),
+    ),
+    MetricRow(
+        "error_auroc", "AUROC of entropy for errors",
+        "the probability that a wrong label (the most likely class of the mean probabilities is not the rater's) has a "
+        "higher entropy than a right one, over all pairs of a judged pixel and a rater, in 1024 bins of the entropy: 1 "
+        "is perfect, 0.5 chance",
+        better="higher", digits=3, over="pixels",
+        needs="a wrong and a right label, and an entropy that is not zero everywhere",
+        of_sums=lambda sums: _auroc(sums.errors.entropy),
+    ),
+    MetricRow(
+        "error_auroc_information", "AUROC of mutual information",
+        "the same by the mutual information, the part of the entropy that comes from draws that disagree",
+        better="higher", digits=3, over="pixels", needs="a wrong and a right label, and draws that are not all equal",
+        of_sums=lambda sums: _auroc(sums.errors.mutual_information),
+    ),
+    MetricRow(
+        "error_auroc_spread", "AUROC of spread",
+        "the same by the mean over all classes of the standard deviation of their probability over the draws",
+        better="higher", digits=3, over="pixels", needs="a wrong and a right label, and draws that are not all equal",
+        of_sums=lambda sums: _auroc(sums.errors.spread),
+    ),
+    MetricRow(
+        "ause", "AUSE",
+        "area between the share of wrong labels among those left when 0 to 99 % with the highest entropy are removed, "
+        "and the same where the wrong ones are removed first, both divided by the share of all: 0 is perfect, near 1 "
+        "chance",
+        better="lower", digits=3, over="pixels", needs="a wrong label, and an entropy that is not zero everywhere",
+        of_sums=lambda sums: _ause(sums.errors.entropy), source="Ilg et al. 2018, ECCV",
+    ),
+    MetricRow(
+        "reconstruction_iou", "IoU of reconstructions",
+        "IoU between a rater's map and the map decoded from the means of the posterior that has seen it, mean over "
+        "raters",
+        better="higher", needs="a method with a posterior", is_validated=True,
+        of_image=lambda image: image.reconstruction.iou, source=_KOHL_2019,
+    ),
+    MetricRow(
+        "reconstruction_iou_marked", "IoU of reconstructions, marked",
+        "the same over the maps that mark a counted class in a pixel that counts: empty maps are easily reconstructed",
+        better="higher", needs="a method with a posterior, and a map that marks something",
+        of_image=lambda image: image.reconstruction.marked,
+    ),
+)
+# fmt: on
+"""In the order in which figures are written and shown."""
+
+VALIDATED = tuple(row.key for row in TABLE if row.is_validated)
+"""What a training's log has of the validation images."""
+
+
+def row_of(key: str, table: Table = TABLE) -> MetricRow:
+    """The row of a figure; KeyError if there is none."""
+    return {row.key: row for row in table}[key]
+
+
+def compared_rows(table: Table = TABLE) -> list[MetricRow]:
+    """By what methods are compared: one number of a data set each, without what raters themselves score."""
+    of_raters = {row.raters for row in table}
+    return [row for row in table if row.over in ("images", "median", "pixels") and row.key not in of_raters]
+
+
+# ---- in words -----------------------------------------------------------------------------------------------------
+
+GENERAL = (
+    "d = 1 - IoU. IoU counts the classes in counted_classes (background is left out): it is the mean over those that "
+    "are in at least one of the two maps, and 1 (d = 0) if none is. Per image only pixels that every present rater "
+    "judged count, for samples and raters alike; a rater whose map is wholly ignored is absent; images without a "
+    "common pixel are left out of the means and counted in num_undefined. What is pooled is summed over all pairs of a "
+    "judged pixel and a rater of the data set before it is divided. subset_b: images on which at least two raters are "
+    "present and each marked a counted class."
+)
+FLIPPING = (
+    "Where classes flip at random, the raters are all modes with their exact probabilities: expectations over raters "
+    "are weighted by these, ged_oracle = mu / n, hungarian_iou is an optimal transport from samples of equal weight, "
+    "reconstructions are of the annotator's own map, only the classes that flip and their twins are counted_classes, "
+    "and images of which the annotator marked none of them are left out."
+)
+
+
+def conventions(table: Table = TABLE) -> str:
+    """What the figures mean, in words."""
+    told = " ".join(f"{row.key}: {row.sentence} ({AVERAGED[row.over]})." for row in table)
+    missing = "; ".join(f"{row.key} needs {row.needs}" for row in table if row.needs)
+    return f"{GENERAL} {told} {FLIPPING} null: the figure does not exist ({missing})."
+
+
+CONVENTIONS = conventions()
+"""What the figures mean, in words: stored beside them."""

@@ -1,0 +1,160 @@
+"""Base noise: what a distribution draws before it looks at its image, declared as parts and drawn in one place.
+
+A part says whom its draws belong to, their law and their shape. `draw_noise` makes tensors of all parts, on the CPU, so
+that a seed means the same on every device, and so that the first samples are the same however many are drawn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+Noise: TypeAlias = tuple[Tensor, ...]
+"""A tensor for each part, with the N samples leading: `(N, *shape)`, or `(N, B, *shape)` of what belongs to images."""
+
+_ROWS = 16
+"""torch draws normal numbers in groups of 16, and others where the last group is not full."""
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+class Generators(NamedTuple):
+    """Random numbers for a batch whose images keep their own draws, whatever images are beside them."""
+
+    shared: torch.Generator
+    """For noise that belongs to weights: dropout masks, members of an ensemble."""
+    images: tuple[torch.Generator, ...]
+    """One per image, for noise that belongs to an image."""
+
+
+RandomSource: TypeAlias = torch.Generator | Generators | None
+
+
+@dataclass(frozen=True)
+class NoisePart:
+    """One part of the noise of a distribution."""
+
+    kind: Literal["weights", "image", "places"]
+    """Whom a draw belongs to: a network (one for all images), an image, or the places of an image, side by side."""
+    law: Literal["normal", "uniform", "index", "seed"]
+    """Standard normal or uniform from 0 to 1, float32; an index or the seed of a generator, int64."""
+    shape: tuple[int, ...] = ()
+    """Of one draw, of one image where it belongs to images; places have their spatial dimensions last."""
+    count: int = 0
+    """Of an index: how many there are."""
+    weights: tuple[float, ...] | None = None
+    """Of an index: how likely each is; equally if not given."""
+    stride: tuple[int, ...] = ()
+    """Of places: how many pixels one is for, along each dimension."""
+
+
+def draw_noise(
+    parts: Sequence[NoisePart], num_samples: int, batch_size: int, source: RandomSource, at_mean: Collection[int] = ()
+) -> Noise:
+    """N draws of each part, for a batch of B images.
+
+    Parts of one law are drawn together. The first of such groups draws from the generator as it stands, every further
+    one from a stream of its own, seeded by the state in which the generator came: so none depends on how many numbers
+    another takes.
+
+    Args:
+        parts: what is drawn.
+        num_samples: N.
+        batch_size: B.
+        source: a generator; one for each image and one for weights; or None for torch's own.
+        at_mean: numbers of normal parts that are held at their mean, 0; the others are drawn as they would be without.
+
+    Raises:
+        ValueError: there is not one generator an image, or a part that is to be held has no mean.
+    """
+    if isinstance(source, Generators) and len(source.images) != batch_size:
+        raise ValueError(f"{len(source.images)} generators for a batch of {batch_size} images: give one per image")
+    if not all(0 <= number < len(parts) and parts[number].law == "normal" for number in at_mean):
+        raise ValueError(
+            f"parts {sorted(at_mean)} at the mean: expected numbers of normal parts, of {len(parts)} parts from 0 on"
+        )
+    groups: dict[tuple[bool, str, int], list[int]] = {}
+    for number, part in enumerate(parts):
+        of_its_law = -1 if part.law != "index" else number
+        groups.setdefault((part.kind == "weights", part.law, of_its_law), []).append(number)
+    streams = _streams(source, [of_weights for of_weights, *_ in groups])
+    noise: dict[int, Tensor] = {}
+    for stream, ((of_weights, *_), numbers) in zip(streams, groups.items(), strict=True):
+        batch = () if of_weights else (batch_size,)
+        drawn = _draw_group([parts[number] for number in numbers], num_samples, batch, stream)
+        noise |= dict(zip(numbers, drawn, strict=True))
+    return tuple(torch.zeros_like(noise[n]) if n in at_mean else noise[n] for n in range(len(parts)))
+
+
+def take(noise: Noise, index: slice | Tensor) -> Noise:
+    """The samples `index` of a noise."""
+    return tuple(part[index] for part in noise)
+
+
+def _streams(
+    source: RandomSource, of_weights: Sequence[bool]
+) -> list[torch.Generator | tuple[torch.Generator, ...] | None]:
+    """Where each group draws from: one generator, or one for each image."""
+    streams: list[torch.Generator | tuple[torch.Generator, ...] | None] = []
+    for place, shared in enumerate(of_weights):
+        if not isinstance(source, Generators):
+            streams.append(_stream(source, place))
+            continue
+        place = of_weights[:place].count(shared)
+        if shared:
+            streams.append(_stream(source.shared, place))
+        else:
+            streams.append(tuple(_stream(generator, place) for generator in source.images))
+    return streams
+
+
+def _stream(generator: torch.Generator | None, place: int) -> torch.Generator:
+    generator = torch.default_generator if generator is None else generator
+    if place == 0:
+        return generator
+    digest = hashlib.sha256(generator.get_state().numpy().tobytes() + bytes([place])).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def _draw_group(
+    parts: Sequence[NoisePart],
+    num_samples: int,
+    batch: tuple[int, ...],
+    stream: torch.Generator | tuple[torch.Generator, ...] | None,
+) -> list[Tensor]:
+    """Draws of parts of one law, which share each sample's random numbers."""
+    if isinstance(stream, tuple):
+        of_images = [_draw_group(parts, num_samples, (), generator) for generator in stream]
+        return [torch.stack(of_part, dim=1) for of_part in zip(*of_images, strict=True)]
+    law = parts[0].law
+    if law == "index":
+        return [_indices(parts[0], num_samples, stream)]
+    sizes = [math.prod(part.shape) for part in parts]
+    if law == "seed":
+        together = torch.randint(2**62, (num_samples, *batch, sum(sizes)), generator=stream)
+    else:
+        rows = -(-num_samples // _ROWS) * _ROWS
+        draw = torch.randn if law == "normal" else torch.rand
+        together = draw(rows, *batch, sum(sizes), generator=stream)[:num_samples]
+    shares: tuple[Tensor, ...] = torch.split(together, sizes, dim=-1)
+    return [share.reshape(num_samples, *batch, *part.shape) for share, part in zip(shares, parts, strict=True)]
+
+
+def _indices(part: NoisePart, num_samples: int, generator: torch.Generator | None) -> Tensor:
+    """`(N,)` indices below the count: if they are equally likely, each once in random order before any comes again.
+
+    Else point i of the sequence u + i (sqrt(5) - 1) / 2 modulo 1 chooses by the cumulated weights: each draw has the
+    weights' probabilities, and of N together each index has its share of N, give or take one or two.
+    """
+    if part.weights is None:
+        rounds = [torch.randperm(part.count, generator=generator) for _ in range(0, num_samples, part.count)]
+        return torch.cat([*rounds, torch.empty(0, dtype=torch.long)])[:num_samples]
+    start = torch.rand(1, generator=generator, dtype=torch.float64)
+    points = (start + _GOLDEN * torch.arange(num_samples, dtype=torch.float64)) % 1
+    edges = torch.tensor(part.weights, dtype=torch.float64).cumsum(0)
+    return torch.searchsorted(edges / edges[-1], points).clamp(max=part.count - 1)

@@ -1,0 +1,42 @@
+"""What HTML pages are made of: a template with the shared style, and figures as pictures inside the page."""
+
+from __future__ import annotations
+
+import base64
+from importlib.resources import files
+from typing import NamedTuple
+
+import jinja2
+from matplotlib.figure import Figure
+
+from plurimask.figures.style import figure_bytes
+
+
+class Picture(NamedTuple):
+    """A figure inside a page."""
+
+    title: str
+    text: str
+    address: str
+    """A data URI."""
+    width: int
+    """CSS pixels at its natural size."""
+
+
+def picture(title: str, text: str, figure: Figure, dpi: int) -> Picture:
+    """A figure as a picture of so many dots per inch."""
+    return Picture(title, text, data_uri(figure_bytes(figure, dpi), "png"), round(figure.get_figwidth() * 96))
+
+
+def data_uri(content: bytes, file_format: str) -> str:
+    """The address of a picture that is its own content."""
+    return f"data:image/{file_format};base64,{base64.b64encode(content).decode()}"
+
+
+def template(room: str) -> jinja2.Template:
+    """The `page.html` of a room; it may use `style`, what all pages share."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals["style"] = files("plurimask.report").joinpath("style.css").read_text(encoding="utf-8")
+    return environment.from_string(files(f"plurimask.{room}").joinpath("page.html").read_text(encoding="utf-8"))

@@ -1,0 +1,169 @@
+"""A training under way, and what of it is kept on disk."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from lightning import Fabric
+from safetensors.torch import load_file, save
+from torch import nn
+from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
+
+from plurimask.errors import InputError
+from plurimask.files import replace_file
+from plurimask.method import SegmentationMethod
+from plurimask.training.batches import TrainingBatches, TrainingData
+from plurimask.training.config import TrainingConfig
+from plurimask.training.log import MetricsLog
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One training: its seed, where it is kept, and whether it continues what is there."""
+
+    folder: Path
+    seed: int = 0
+    resume: bool = False
+    title: str = "training"
+    """What is trained, for the progress bar."""
+
+    @property
+    def weights(self) -> Path:
+        """The weights to use: best by validation GED, or the last where nothing was validated."""
+        return self.folder / "weights.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """Everything needed to continue."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The weights with the best validation GED so far."""
+        return self.folder / "checkpoints" / "best.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.csv"
+
+
+@dataclass
+class Training:
+    """A training under way: what it was given, and what changes, which is what a checkpoint holds."""
+
+    data: TrainingData
+    config: TrainingConfig
+    job: TrainingJob
+    fabric: Fabric
+
+    method: SegmentationMethod
+    optimizer: torch.optim.Optimizer
+    average: SegmentationMethod | None
+    """The method with the moving average of the weights, where there is one."""
+    log: MetricsLog = field(default_factory=MetricsLog)
+    step: int = 0
+    """Steps made so far."""
+    elapsed: float = 0.0
+    """Seconds, validations included."""
+    validations: int = 0
+    worse: int = 0
+    """Validations since the best one."""
+    best_ged: float | None = None
+
+    @property
+    def evaluated(self) -> SegmentationMethod:
+        """The method whose weights are validated and kept."""
+        return self.method if self.average is None else self.average
+
+    @property
+    def progress(self) -> float:
+        """The share of the budget that is used: of steps or of minutes, whichever is further on."""
+        by_steps = self.step / self.config.max_steps if self.config.max_steps else 0.0
+        by_time = self.elapsed / 60 / self.config.max_minutes if self.config.max_minutes else 0.0
+        return max(by_steps, by_time)
+
+    @property
+    def has_stalled(self) -> bool:
+        """Whether so many validations were no better that training ends early."""
+        return self.config.early_stopping is not None and self.worse >= self.config.early_stopping
+
+    def batches(self) -> TrainingBatches:
+        """The stream of batches of this process, from the current step on."""
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        return TrainingBatches(self.data, self.config, self.job.seed, self.step, rank, world)
+
+    @property
+    def where(self) -> dict[str, float]:
+        """The columns of every row of `metrics.csv`."""
+        learning_rate = float(self.optimizer.param_groups[0]["lr"])
+        return {"step": self.step, "minutes": round(self.elapsed / 60, 4), "learning_rate": learning_rate}
+
+    def is_best(self, ged: object) -> bool:
+        """Whether this GED, of a validation just made, is the best so far; counts those that are not."""
+        if isinstance(ged, float) and (self.best_ged is None or ged < self.best_ged):
+            self.best_ged, self.worse = ged, 0
+            return True
+        self.worse += 1
+        return False
+
+    def save(self) -> None:
+        """Write the checkpoint and the metrics so far."""
+        state = {
+            "method": self.method.state_dict(),
+            "own": self.method.training_state(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "log": self.log.pending,
+            **{name: getattr(self, name) for name in _COUNTED},
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        self.log.write(self.job.metrics)
+        replace_file(self.job.last, buffer.getvalue())
+
+    def restore(self) -> None:
+        """Continue from the checkpoint, if that is wanted and there is one; `InputError` if it cannot be used."""
+        if not self.job.resume or not self.job.last.exists():
+            return
+        try:
+            state = torch.load(self.job.last, map_location="cpu", weights_only=True)
+            self.method.load_state_dict(state["method"])
+            if "own" in state:  # version 0.1 had none
+                self.method.load_training_state(state["own"])
+            if self.average is not None:
+                state["average"].pop("n_averaged", None)  # version 0.1 wrote the average in a wrapping
+                consume_prefix_in_state_dict_if_present(state["average"], "module.")
+                self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            for name in _COUNTED:
+                setattr(self, name, state[name])
+            self.log.restore(self.job.metrics, self.step, state["log"])
+        except Exception as error:
+            raise InputError(
+                f"{self.job.last} cannot be continued from ({type(error).__name__}: {str(error).splitlines()[0]}): "
+                "start again with --overwrite"
+            ) from error
+        due = self.config.validations_until(self.progress)
+        if due < self.validations:  # the budget has grown since
+            self.validations, self.worse = due, 0
+
+    def keep_best(self) -> None:
+        """Write the evaluated weights as the best so far."""
+        replace_file(self.job.best, packed(self.evaluated))
+        replace_file(self.job.weights, packed(self.evaluated))
+
+    def take_best(self) -> None:
+        """Give the evaluated method the weights that were best, where any were kept."""
+        if self.job.best.exists():
+            self.evaluated.load_state_dict(load_file(self.job.best))
+
+
+_COUNTED = ("step", "elapsed", "validations", "worse", "best_ged")
+
+
+def packed(method: nn.Module) -> bytes:
+    """All weights and buffers as a safetensors file."""
+    return save({name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()})

@@ -1,0 +1,46 @@
+"""Presets, files and the command line on top of each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from external_method import IMPORT_PATH, install
+
+from plurimask.errors import InputError
+from plurimask.methods.presets import PRESETS
+from plurimask.runs.plan import Plan, merged, resolve, settings_for
+
+
+def test_a_budget_takes_the_place_of_the_whole_budget() -> None:
+    assert resolve(Plan("unet"))[1].max_minutes == 20
+    training = resolve(Plan("unet", settings={"max_steps": 7, "augmentation": {"rotation": 3}}))[1]
+    assert (training.max_steps, training.max_minutes) == (7, None)
+    assert (training.augmentation.rotation, training.augmentation.flip_horizontal) == (3, 0.5)
+    assert resolve(Plan("unet", settings={"max_steps": None}))[1].max_minutes == 20
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"latent_dim": 3}, "unknown setting of unet"), ({"num_classes": 3}, "unknown"), ({"channels": [4]}, "channels")],
+)
+def test_what_cannot_be_set_is_refused(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        resolve(Plan("unet", settings=settings))
+
+
+def test_tables_are_merged_and_all_else_is_replaced() -> None:
+    old = {"a": {"b": 1, "c": {"d": 2}}, "e": (1, 2)}
+    assert merged(old, {"a": {"c": {"f": 3}}, "e": (4,)}) == {"a": {"b": 1, "c": {"d": 2, "f": 3}}, "e": (4,)}
+    assert old == {"a": {"b": 1, "c": {"d": 2}}, "e": (1, 2)}
+
+
+def test_a_method_from_outside_has_the_small_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(install(tmp_path))
+    own, training = resolve(Plan(IMPORT_PATH, settings={"spread": 0.25}))
+    assert own == {"spread": 0.25}
+    assert training == resolve(Plan("unet"))[1]
+    assert IMPORT_PATH not in PRESETS
+    chosen = settings_for("ensemble", {"members": [IMPORT_PATH], "spread": 0.75, "channels": [4, 6]})
+    assert chosen["member_settings"][IMPORT_PATH] == {"spread": 0.75}
+    assert chosen["member_settings"]["unet"] == {"channels": [4, 6]}
