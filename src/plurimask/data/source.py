@@ -150,7 +150,7 @@ def _find(place: Place, expected: DataDescription | None) -> Found:
         raise InputError(f"{path}: there is no such file or folder: check the path")
     if place.images is not None:
         declared = _declared(path, masks)
-        return open_layout(read_globs(place.images, place.masks, path, declared), declared, expected)
+        return open_layout(read_globs(place.images, place.masks, path, declared.channel_names), declared, expected)
     if path.is_file():
         if path.suffix.lower() != ".npz":
             raise InputError(f"{path}: a single file, looked for {_LOOKED_FOR}: give the folder that holds the data")

@@ -8,13 +8,14 @@ scans/p1/anna/7_mask.tif are p1/7.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from plurimask.data.images import SUFFIXES
-from plurimask.data.layouts.dataset_json import COLOURS_NAME, FILE_NAME, DatasetFile
+from plurimask.data.layouts.dataset_json import COLOURS_NAME, FILE_NAME
 from plurimask.data.layouts.files import UNSPLIT, FileItem, Layout
 from plurimask.data.layouts.folder import IMAGES, MASKS, SINGLE_RATER
 from plurimask.data.layouts.listing import Unread, ending, readable, walk_files
@@ -24,7 +25,24 @@ _WILDCARD = re.compile(r"(\*\*/|\*\*|\*|\?)")
 _WILDCARDS = {"**/": "((?:[^/]+/)*)", "**": "(.*)", "*": "([^/]*)", "?": "([^/])"}
 
 
-def read_globs(images: str, masks: Mapping[str, str], root: Path, declared: DatasetFile) -> Layout:
+def masks_by_rater(words: Sequence[str]) -> dict[str, str]:
+    """Rater to pattern, of words such as "anna=masks/anna/*.png"; a pattern alone is that of the only rater.
+
+    Raises:
+        InputError: a rater occurs twice, or several patterns have no rater.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        rater, _, pattern = word.partition("=") if "=" in word else (SINGLE_RATER, "", word)
+        if rater in found or not rater or not pattern:
+            raise InputError(f"{word}: expected each rater once, with a pattern, as in anna=masks/anna/*.png")
+        found[rater] = pattern
+    return found
+
+
+def read_globs(
+    images: str, masks: Mapping[str, str], root: Path, channel_names: tuple[str, ...] | None = None
+) -> Layout:
     """The files that the patterns match; images without any mask are left out, and said.
 
     Args:
@@ -32,7 +50,7 @@ def read_globs(images: str, masks: Mapping[str, str], root: Path, declared: Data
             any folders.
         masks: rater to the pattern of the rater's masks, with as many wildcards.
         root: the folder that the patterns start from.
-        declared: what the data say of themselves.
+        channel_names: if they are declared.
 
     Raises:
         InputError: a pattern matches nothing, or two files have the same name, or a mask has no image.
@@ -60,13 +78,13 @@ def read_globs(images: str, masks: Mapping[str, str], root: Path, declared: Data
     notes = list(unread.notes())
     if without:
         notes.append(f"{len(without)} of {len(found)} images have no mask and were left out: {', '.join(without[:3])}")
-    return Layout("patterns", {UNSPLIT: items}, tuple(masks), declared.channel_names, tuple(notes))
+    return Layout("patterns", {UNSPLIT: items}, tuple(masks), channel_names, tuple(notes))
 
 
-def import_layout(layout: Layout, out: Path, root: Path) -> int:
+def import_layout(layout: Layout, out: Path, root: Path, read_as: str | None = None) -> int:
     """Copies the files of `layout` into the plain folder layout at `out`; the number of images.
 
-    `dataset.json` and `labelmap.txt` of `root` go with them.
+    `dataset.json` and `labelmap.txt` of `root` go with them; `read_as` is written into the former ("foreground").
 
     Raises:
         InputError: `out` holds files already.
@@ -86,6 +104,9 @@ def import_layout(layout: Layout, out: Path, root: Path) -> int:
     for name in (FILE_NAME, COLOURS_NAME):
         if (root / name).is_file():
             _copy(root / name, out / name)
+    if read_as is not None:
+        declared = json.loads((out / FILE_NAME).read_text(encoding="utf-8")) if (out / FILE_NAME).is_file() else {}
+        (out / FILE_NAME).write_text(json.dumps({**declared, "masks": read_as}, indent=2) + "\n", encoding="utf-8")
     return sum(map(len, layout.items.values()))
 
 
