@@ -155,9 +155,10 @@ def _find(place: Place, expected: DataDescription | None) -> Found:
         if path.suffix.lower() != ".npz":
             raise InputError(f"{path}: a single file, looked for {_LOOKED_FOR}: give the folder that holds the data")
         return open_arrays({UNSPLIT: path}, _declared(path.parent, masks), expected)
+    folders = split_folders(path)
     if is_cityscapes(path):
         return open_cityscapes(path, expected)
-    declared, folders = _declared(path, masks), split_folders(path)
+    declared = _declared(path, masks)
     if is_nnunet(path):
         return open_layout(read_nnunet(path, declared), declared, expected)
     if folders and all(is_lidc_crops(folder) for folder in folders.values()):
