@@ -87,9 +87,8 @@ class SegmentationDistribution(abc.ABC):
 
     def sample(self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = ()) -> Tensor:
         """N label maps `(N, B, *spatial)`, uint8: the most likely map of each draw."""
-        return torch.cat(
-            [most_likely(chunk) for chunk in self.logit_chunks(self.draw_noise(num_samples, generator, at_mean))]
-        )
+        noise = self.draw_noise(num_samples, generator, at_mean)
+        return torch.cat([most_likely(chunk) for chunk in self.logit_chunks(noise)])
 
     def freeze(self, num_samples: int, generator: RandomSource = None) -> MixtureSegmentation:
         """N fixed draws as an equally weighted mixture, on which every statistic is exact and mutually consistent.
@@ -141,9 +140,7 @@ class MixtureSegmentation(SegmentationDistribution):
         index = NoisePart("weights", "index", count=self.num_components, weights=shares)
         super().__init__(base.logits_shape, torch.device("cpu"), [index], base.draw_elements)
         self.base, self.draws = base, draws
-        self.weights = torch.full((self.num_components,), 1 / self.num_components)
-        if shares is not None:
-            self.weights = torch.tensor(shares)
+        self.weights = torch.tensor(shares or [1 / self.num_components] * self.num_components)
 
     def scores(self, noise: Noise) -> Tensor:
         return self.base.logits(take(self.draws, noise[0]))

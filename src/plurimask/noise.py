@@ -18,7 +18,7 @@ from torch import Tensor
 Noise: TypeAlias = tuple[Tensor, ...]
 """A tensor for each part, with the N samples leading: `(N, *shape)`, or `(N, B, *shape)` of what belongs to images."""
 
-_ROWS = 16
+_GROUP = 16
 """torch draws normal numbers in groups of 16, and others where the last group is not full."""
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -33,6 +33,8 @@ class Generators(NamedTuple):
 
 
 RandomSource: TypeAlias = torch.Generator | Generators | None
+_Stream: TypeAlias = torch.Generator | tuple[torch.Generator, ...]
+"""One for all, or one for each image."""
 
 
 @dataclass(frozen=True)
@@ -96,21 +98,15 @@ def take(noise: Noise, index: slice | Tensor) -> Noise:
     return tuple(part[index] for part in noise)
 
 
-def _streams(
-    source: RandomSource, of_weights: Sequence[bool]
-) -> list[torch.Generator | tuple[torch.Generator, ...] | None]:
-    """Where each group draws from: one generator, or one for each image."""
-    streams: list[torch.Generator | tuple[torch.Generator, ...] | None] = []
-    for place, shared in enumerate(of_weights):
-        if not isinstance(source, Generators):
-            streams.append(_stream(source, place))
-            continue
-        place = of_weights[:place].count(shared)
-        if shared:
-            streams.append(_stream(source.shared, place))
-        else:
-            streams.append(tuple(_stream(generator, place) for generator in source.images))
-    return streams
+def _streams(source: RandomSource, of_weights: Sequence[bool]) -> list[_Stream]:
+    """Where each group draws from."""
+    if not isinstance(source, Generators):
+        return [_stream(source, place) for place in range(len(of_weights))]
+    places = [of_weights[:place].count(shared) for place, shared in enumerate(of_weights)]
+    return [
+        _stream(source.shared, place) if shared else tuple(_stream(generator, place) for generator in source.images)
+        for place, shared in zip(places, of_weights, strict=True)
+    ]
 
 
 def _stream(generator: torch.Generator | None, place: int) -> torch.Generator:
@@ -121,12 +117,7 @@ def _stream(generator: torch.Generator | None, place: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-def _draw_group(
-    parts: Sequence[NoisePart],
-    num_samples: int,
-    batch: tuple[int, ...],
-    stream: torch.Generator | tuple[torch.Generator, ...] | None,
-) -> list[Tensor]:
+def _draw_group(parts: Sequence[NoisePart], num_samples: int, batch: tuple[int, ...], stream: _Stream) -> list[Tensor]:
     """Draws of parts of one law, which share each sample's random numbers."""
     if isinstance(stream, tuple):
         of_images = [_draw_group(parts, num_samples, (), generator) for generator in stream]
@@ -138,14 +129,15 @@ def _draw_group(
     if law == "seed":
         together = torch.randint(2**62, (num_samples, *batch, sum(sizes)), generator=stream)
     else:
-        rows = -(-num_samples // _ROWS) * _ROWS
+        full = _GROUP // math.gcd(_GROUP, math.prod(batch) * sum(sizes))  # samples that end with a group
+        rows = -(-num_samples // full) * full
         draw = torch.randn if law == "normal" else torch.rand
         together = draw(rows, *batch, sum(sizes), generator=stream)[:num_samples]
     shares: tuple[Tensor, ...] = torch.split(together, sizes, dim=-1)
     return [share.reshape(num_samples, *batch, *part.shape) for share, part in zip(shares, parts, strict=True)]
 
 
-def _indices(part: NoisePart, num_samples: int, generator: torch.Generator | None) -> Tensor:
+def _indices(part: NoisePart, num_samples: int, generator: torch.Generator) -> Tensor:
     """`(N,)` indices below the count: if they are equally likely, each once in random order before any comes again.
 
     Else point i of the sequence u + i (sqrt(5) - 1) / 2 modulo 1 chooses by the cumulated weights: each draw has the

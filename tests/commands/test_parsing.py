@@ -59,7 +59,8 @@ def given(words: str) -> dict[str, Any]:
         ("--widths 4 5 6", {"widths": (4, 5, 6)}),
         ("--widths", {"widths": ()}),
         ("--size 256 512", {"size": (256, 512)}),
-        ("--size None", {"size": None}),
+        ("--out=-y --flips=--z", {"out": Path("-y"), "flips": ("--z",)}),
+        ("--inner.scale -1e-3 -.5", {"inner": {"scale": (-0.001, -0.5)}}),
         ("--drops 0.5 0.1 0.75 0.01", {"drops": ((0.5, 0.1), (0.75, 0.01))}),
         ("--kind two", {"kind": "two"}),
         ("--flips Car=1/2 Road=0.25", {"flips": ("Car=1/2", "Road=0.25")}),
@@ -82,8 +83,8 @@ def test_places_may_be_anywhere(words: str) -> None:
     [
         ("", "DATA is missing"),
         ("d", "--out is missing"),
-        ("d --out", "--out: a value is missing"),
-        ("d --out --go-on", "--out: a value is missing"),
+        ("d --out", "--out: expected one argument (see plurimask test --help)"),
+        ("d --out --go-on", "--out: expected one argument (see plurimask test --help)"),
         ("d --out x --coun 3", "'--coun': did you mean --count"),
         ("d --out x --no-count 3", "unknown option of plurimask test '--no-count'"),
         ("d --out x --tables 3", "unknown option of plurimask test '--tables'"),
@@ -91,7 +92,11 @@ def test_places_may_be_anywhere(words: str) -> None:
         ("d --out x --count 2.5", "--count 2.5: Input should be a valid integer"),
         ("d --out x --kind three", "--kind three: Input should be 'one' or 'two'"),
         ("d --out x --widths 4 -5", "--widths 4 -5: Input should be greater than 0"),
-        ("d --out x --size 2", "--size 2: a value is missing"),
+        ("d --out x --size 2", "--size: expected 2 arguments"),
+        ("d --out x --size None", "--size: expected 2 arguments"),
+        ("--out x --widths 4 /", "--widths 4 /: Input should be a valid integer, unable to parse"),
+        ("--out x --widths 4 /", "(--widths takes all words up to the next option)"),
+        ("d --out x --drops 0.5 y" + "z" * 300, "unable to parse string as a number"),
         ("d --out x --drops 0.5 0.1 0.75", "--drops 0.5 0.1 0.75: a value is missing"),
         ("d --out x --inner.angle 200", "--inner.angle 200: Input should be less than or equal to 180"),
     ],
@@ -116,7 +121,7 @@ def test_a_word_too_many_belongs_to_no_option() -> None:
 def test_a_first_look_passes_over_what_it_does_not_know() -> None:
     fields = {"out": Everything.model_fields["out"], "go_on": Everything.model_fields["go_on"]}
     words = ["d", "--channels", "3", "4", "--out", "x", "--else", "--go-on", "y"]
-    assert peek(fields, words) == {"out": Path("x"), "go_on": True}
+    assert peek(fields, words, "test") == {"out": Path("x"), "go_on": True}
 
 
 def test_the_help_shows_words_and_defaults(capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,11 +135,11 @@ def test_the_help_shows_words_and_defaults(capsys: pytest.CaptureFixture[str]) -
         "DATA folder of images and masks, or .npz",
         "MORE ... (default: none)",
         "--go-on go on",
-        "--no-tidy",
+        "--tidy, --no-tidy",
         "--count INT how many (default: 7)",
-        "--widths INT ... (default: 5 6 7)",
+        "--widths [INT ...] (default: 5 6 7)",
         "--size INT INT height and width (default: None)",
-        "--drops FLOAT FLOAT ... (default: none)",
+        "--drops [FLOAT FLOAT ...] (default: none)",
         "--kind one|two (default: one)",
         "--inner.angle FLOAT degrees, 100 % of them (default: 3.0)",
         "--inner.scale FLOAT FLOAT (default: 0.9 1.1)",

@@ -34,6 +34,5 @@ def main(arguments: Sequence[str]) -> int:
         window = Preprocessing(mean=(0.0,), std=(1.0,), center_crop=options.center_crop)
         splits = {name: Views(examples, window) for name, examples in source.splits.items()}
         source = replace(source, splits=splits)
-    report = check_data(source)
-    print("\n".join(report.lines()))
+    print("\n".join(check_data(source).lines()))
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,14 +46,12 @@ class CompareOptions(Options):
 
 
 def main(arguments: Sequence[str]) -> int:
-    general, training = CompareOptions.model_fields, TrainingConfig.model_fields
+    training = TrainingConfig.model_fields
     group = Group("settings of the training", training, dict.fromkeys(training, "the preset's"))
-    given = read(CompareOptions, [group], arguments, "compare")
-    options = CompareOptions(**{name: given.pop(name) for name in general if name in given})
-    return _compare(options, given)
+    settings = read(CompareOptions, [group], arguments, "compare")
+    general = settings.keys() & CompareOptions.model_fields.keys()
+    options = CompareOptions(**{name: settings.pop(name) for name in general})
 
-
-def _compare(options: CompareOptions, settings: dict[str, Any]) -> int:
     from plurimask.compare.contenders import STATE_FILE, evaluate_contenders, refuse_different, train_contenders
     from plurimask.compare.write import OUTPUTS, write_comparison
     from plurimask.prediction.predict import Sampling
@@ -98,9 +97,8 @@ def _contenders(options: CompareOptions, settings: dict[str, Any]) -> list[Conte
     known = set(TrainingConfig.model_fields)
     for name in (*METHODS, *options.methods, *common.get("members", ())):
         known |= set(find_method(name).Config.model_fields)
-    for key in common:
-        if key not in known:
-            raise unknown_name(f"setting or method in {options.config}", key, {*known, *names.values()})
+    for key in sorted(common.keys() - known):
+        raise unknown_name(f"setting or method in {options.config}", key, {*known, *names.values()})
     contenders = []
     for method in dict.fromkeys(options.methods):
         own = merged(merged(settings_for(method, common), methods.get(method, {})), settings)
@@ -108,16 +106,14 @@ def _contenders(options: CompareOptions, settings: dict[str, Any]) -> list[Conte
         resolve(plan)
         contenders.append(Contender(method.rpartition(":")[2], plan))
     contenders += [Contender(run.name, run=run) for run in options.runs]
-    called = [contender.name for contender in contenders]
-    for name in called:
-        if called.count(name) > 1:
-            raise InputError(f"two of the compared are called {name!r}: rename a run's folder")
+    name, number = Counter(contender.name for contender in contenders).most_common(1)[0]
+    if number > 1:
+        raise InputError(f"two of the compared are called {name!r}: rename a run's folder")
     return contenders
 
 
 def _open(options: CompareOptions) -> DataSource:
     from plurimask.data import open_data
-    from plurimask.data.flipping import refuse_other_law
     from plurimask.runs.load import open_run_data
     from plurimask.runs.record import read_record
 
@@ -126,10 +122,7 @@ def _open(options: CompareOptions) -> DataSource:
     record = read_record(options.runs[0])  # its split, classes and flips
     if options.group is not None and options.group != record.group:
         raise InputError(f"--group {options.group}: {options.runs[0]} was split by {record.group!r}: leave it out")
-    source = open_run_data(record, options.data)
-    if options.flips is not None:
-        refuse_other_law(options.flips, source.description)
-    return source
+    return open_run_data(record, options.data, options.flips)
 
 
 class Bars:

@@ -27,12 +27,11 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(DemoOptions, arguments, "demo")
     refuse_existing(options.out, "files", options.overwrite)
 
-    from plurimask.commands.demo_world import demo, is_demo
+    from plurimask.commands.demo_world import MARKER, demo
 
-    if options.out.exists() and any(options.out.iterdir()):
-        if not is_demo(options.out):
-            raise InputError(f"{options.out} holds files, but no earlier demo: give another --out")
-        clear(options.out, LEFT_BEHIND)
+    if any(options.out.glob("*")) and not (options.out / MARKER).exists():
+        raise InputError(f"{options.out} holds files, but no earlier demo: give another --out")
+    clear(options.out, LEFT_BEHIND)
 
     say = console()
     say.print(f"Training for {options.minutes:g} minutes on lesions that four readers see differently ...")

@@ -54,15 +54,10 @@ class TruthComparison:
 
 
 def demo(out: Path, minutes: float, seed: int = 0) -> dict[str, Any]:
-    """Train a Probabilistic U-Net on the built-in world and write run, data, truth and report into `out`.
+    """Train a Probabilistic U-Net on the built-in world; run, data, truth and report go into the empty folder `out`.
 
-    Args:
-        out: an empty folder.
-        minutes: time to train.
-        seed: of the world and of the training.
-
-    Returns:
-        `ged`, `ged_unbiased`, `ged_oracle` on the held-out images, and `empty_error`, `pixel_error` against the truth.
+    Returns `ged`, `ged_unbiased`, `ged_oracle` on the held-out images, and `empty_error`, `pixel_error` against the
+    truth; of a training that was stopped, its outcome.
     """
     replace_file(out / MARKER, b"what lies beside this was written by plurimask demo\n")
     source = lesion_source(NUM_TRAIN, NUM_VAL, NUM_TEST, seed, SIZE)
@@ -89,19 +84,12 @@ def demo(out: Path, minutes: float, seed: int = 0) -> dict[str, Any]:
     return scores
 
 
-def is_demo(folder: Path) -> bool:
-    """Whether an earlier demo wrote to the folder."""
-    return (folder / MARKER).exists()
-
-
 def compare_with_truth(run: Run, source: DataSource) -> TruthComparison:
     """Samples for every held-out image against the law that its readers follow."""
     world = source.splits["test"]
     assert isinstance(world, LesionWorld)
-    prepared = (
-        (example.name, run.record.preprocessing.image(example.image))
-        for example in map(world.__getitem__, range(len(world)))
-    )
+    examples = map(world.__getitem__, range(len(world)))
+    prepared = ((example.name, run.record.preprocessing.image(example.image)) for example in examples)
     shares: list[NDArray[np.float32]] = []
     errors: list[float] = []
     for _, samples, statistics in predict_images(run.method, prepared, Sampling(TRUTH_SAMPLES)):

@@ -12,7 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from plurimask.commands.parsing import Data, Options, RunFolder, Split, parse
+from plurimask.commands.parsing import Data, Options, RunFolder, Split, console, parse
 from plurimask.errors import InputError
 from plurimask.files import refuse_existing
 from plurimask.version import __version__
@@ -40,65 +40,49 @@ def main(arguments: Sequence[str]) -> int:
             raise InputError(f"--out {options.out}: expected a name that ends with .json")
         for path in (options.out, options.out.with_suffix(".csv")):
             refuse_existing(path, "an evaluation", options.overwrite)
-    _evaluate(options)
-    return 0
 
-
-def _evaluate(options: EvaluateOptions) -> None:
-    from plurimask.evaluation.evaluate import (
-        ExampleView,
-        evaluate,
-        flip_error,
-        flip_frequencies,
-        named_classes,
-        write_evaluation,
-    )
+    from plurimask.evaluation import evaluate
     from plurimask.prediction.predict import Sampling
     from plurimask.runs.load import find_split, load_run, open_run_data
 
     run = load_run(options.run)
     about = run.record
     examples = find_split(open_run_data(about, options.data), options.split)
-    console = Console(stderr=True)
-    view = ExampleView(examples, range(len(examples)), about.preprocessing, about.data.counted_classes)
+    say, out = console(), Console()
+    view = evaluate.ExampleView(examples, range(len(examples)), about.preprocessing, about.data.counted_classes)
     sampling = Sampling(options.samples, options.seed, options.batch_size)
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=say, transient=True) as progress:
         task = progress.add_task("evaluating", total=len(examples))
-        evaluation = evaluate(run.method, view, sampling, lambda _: progress.advance(task))
+        evaluation = evaluate.evaluate(run.method, view, sampling, lambda _: progress.advance(task))
     facts: dict[str, Any] = {
         "num_samples": options.samples,
         "split": options.split,
         "seed": options.seed,
         "method": about.method,
         "run": options.run.name,
-        "center_crop": about.preprocessing.center_crop,
-        "resize": about.preprocessing.resize,
-        "image_scaling": about.preprocessing.image_scaling,
+        **about.preprocessing.model_dump(include={"center_crop", "resize", "image_scaling"}),
         "num_raters": len(about.data.rater_names),
         "plurimask": __version__,
         "counted_classes": [about.data.class_names[index] for index in view.counted_classes],
     }
-    if flips := flip_frequencies(evaluation, about.data):
-        facts["flips"] = flips
-        facts["flip_error"] = flip_error(flips)
-    Console().print(_table(evaluation.totals, options.samples))
-    Console().print(_class_table(evaluation.totals, about.data.class_names))
+    if flips := evaluate.flip_frequencies(evaluation, about.data):
+        facts |= {"flips": flips, "flip_error": evaluate.flip_error(flips)}
+    out.print(_table(evaluation.totals, options.samples), _class_table(evaluation.totals, about.data.class_names))
     for name, flip in flips.items():
-        Console().print(
-            f"{name} flips in {_number(flip['frequency'])} of the samples' pixels, truly {_number(flip['probability'])}"
-        )
+        seen, true = _number(flip["frequency"]), _number(flip["probability"])
+        out.print(f"{name} flips in {seen} of the samples' pixels, truly {true}")
     if options.out is not None:
-        totals = named_classes(evaluation.totals, about.data.class_names)
-        write_evaluation(totals, evaluation.rows, options.out, facts)
-        console.print(f"Wrote {options.out} and {options.out.with_suffix('.csv')}")
+        totals = evaluate.named_classes(evaluation.totals, about.data.class_names)
+        evaluate.write_evaluation(totals, evaluation.rows, options.out, facts)
+        say.print(f"Wrote {options.out} and {options.out.with_suffix('.csv')}")
+    return 0
 
 
 def _table(totals: dict[str, Any], num_samples: int) -> Table:
     from plurimask.metrics.table import TABLE
 
     subset, digits = totals.get("subset_b"), {row.key: row.digits for row in TABLE}
-    table = Table(title=f"{totals['num_images']} images, {num_samples} samples each", title_justify="left")
-    table.add_column("figure")
+    table = Table("figure", title=f"{totals['num_images']} images, {num_samples} samples each", title_justify="left")
     table.add_column("all images", justify="right")
     if subset:
         table.add_column(f"all raters marked something ({subset['num_images']})", justify="right")
@@ -113,8 +97,7 @@ def _table(totals: dict[str, Any], num_samples: int) -> Table:
 def _class_table(totals: dict[str, Any], class_names: Sequence[str]) -> Table:
     from plurimask.metrics.table import TABLE
 
-    table = Table(title="of each class, pooled", title_justify="left")
-    table.add_column("class")
+    table = Table("class", title="of each class, pooled", title_justify="left")
     of_classes = [row for row in TABLE if row.over == "classes"]
     for row in of_classes:
         table.add_column(row.title, justify="right")

@@ -1,4 +1,4 @@
-"""From words on the command line to values. The options of a command are fields of pydantic models.
+"""From words on the command line to values: `argparse`, with an argument for each field of pydantic models.
 
 Only what was given is returned, so that a command knows it; the defaults, which the help shows, belong to whoever uses
 the values. An option takes as many words as its type has values, a tuple of any length all up to the next option; names
@@ -7,14 +7,13 @@ may be written with - or _, and `--name=value` is `--name value`. Every mistake 
 
 from __future__ import annotations
 
-import shutil
-import textwrap
-from collections import Counter, deque
+import os
+from argparse import SUPPRESS, ArgumentError, ArgumentParser, BooleanOptionalAction, HelpFormatter, Namespace
 from collections.abc import Iterator, Mapping, Sequence
-from functools import reduce
+from functools import partial
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -24,7 +23,6 @@ from plurimask.errors import InputError, unknown_name
 
 POSITIONAL = "positional"
 """In the annotation of a field that is given by its place, without a name."""
-HELP = {"-h", "--help"}
 WORDS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH", bool: "True|False"}
 """How the help writes a value of each type."""
 
@@ -51,65 +49,11 @@ Flips = Annotated[
 
 
 class Group(NamedTuple):
-    """Options under a title in the help."""
+    """Options under a title in the help, which shows `defaults` in place of the fields' own."""
 
     title: str
     fields: Mapping[str, FieldInfo]
     defaults: Mapping[str, Any] = {}
-    """What the help shows in place of the fields' own defaults."""
-
-
-class _Option(NamedTuple):
-    title: str
-    name: str
-    """As it is written; a word in capitals for one that is given by its place."""
-    path: str
-    """`outer.inner` of a field in a nested model."""
-    field: FieldInfo
-    kind: Any
-    """The type of a value that is not None."""
-    takes_none: bool
-    is_flag: bool
-    default: Any
-
-    def take(self, words: deque[str]) -> Any:
-        """Remove from `words` those of this option, and say their value.
-
-        Raises:
-            InputError: they are none of its values.
-        """
-        parts = get_args(self.kind) if get_origin(self.kind) is tuple else (self.kind,)
-        taken: list[str] = []
-        while words and (Ellipsis in parts or len(taken) < len(parts)) and not words[0].startswith("--"):
-            taken.append(words.popleft())
-            if self.takes_none and taken == ["None"]:
-                return None
-        given: Any = taken
-        if get_origin(self.kind) is not tuple:
-            given = taken[0] if taken else None
-        elif get_origin(parts[0]) is tuple:  # several words make one of the values
-            size = len(get_args(parts[0]))
-            given = [taken[start : start + size] for start in range(0, len(taken), size)]
-        allowed: Any = Annotated[self.field.annotation, self.field]
-        try:
-            return TypeAdapter(allowed).validate_python(given)
-        except ValidationError as error:
-            mistake = error.errors()[0]
-            missing = not taken or mistake["type"] == "missing"
-            reason = "a value is missing" if missing else mistake["msg"].removeprefix("Value error, ")
-            raise InputError(f"{' '.join([self.name, *taken])}: {reason}") from None
-
-    def help(self) -> tuple[str, str]:
-        """How the option is written, and what it does."""
-        text, default = self.field.description or "", self.default
-        if self.is_flag:
-            return self.name.replace("--", "--no-") if default else self.name, text
-        if not self.field.is_required():
-            shown = " ".join(map(str, default)) or "none" if isinstance(default, tuple) else default
-            text = f"{text} (default: {shown})"
-        if POSITIONAL in self.field.metadata:
-            return self.name + " ..." * (get_origin(self.kind) is tuple), text
-        return f"{self.name} {_words(self.kind)}", text
 
 
 def parse(options: type[AnyOptions], arguments: Sequence[str], command: str) -> AnyOptions:
@@ -123,28 +67,28 @@ def read(general: type[Options], groups: Sequence[Group], arguments: Sequence[st
     Raises:
         InputError: an option is unknown (the nearest names are given), missing, or has an impossible value.
     """
-    all_groups = [Group("options", general.model_fields), *groups]
-    options = [option for group in all_groups for option in _options(*group)]
-    for name, number in Counter(option.name for option in options).items():
-        if number > 1:  # of a method from outside of the package
-            raise InputError(f"there are two options {name}: rename the method's setting")
-    if not HELP.isdisjoint(arguments):
-        print(_help(options, command, " ".join((general.__doc__ or "").split())))
-        raise SystemExit(0)
-    values, loose = _values(options, arguments, command)
-    for option in options:
-        if POSITIONAL in option.field.metadata and loose:
-            values[option.path] = option.take(loose)
-        if option.field.is_required() and option.path not in values:
-            raise InputError(f"{option.name} is missing (see plurimask {command} --help)")
+    parser = _Parser(command, [Group("", general.model_fields), *groups])
+    parser.add_argument("-h", "--help", action="help", help="show this and exit")
+    needed = {path: option for path, option in parser.fields.items() if option[1].is_required()}
+    usage = [name if name.isupper() else f"{name} {_words(field.annotation)}" for name, field in needed.values()]
+    parser.usage, parser.description = f"%(prog)s {' '.join(usage)} [options]", general.__doc__
+    given, loose = parser.parse_known_intermixed_args([*_separate(arguments)])
+    if unknown := next((word for word in loose if word.startswith("--")), None):
+        names = [name for name, _ in parser.fields.values() if not name.isupper()]
+        raise unknown_name(f"option of plurimask {command}", unknown, names)
+    values = parser.values(given)
+    if missing := [name for path, (name, _) in needed.items() if path not in values]:
+        parser.error(f"{missing[0]} is missing")
     if loose:
-        raise InputError(f"{loose[0]}: belongs to no option (see plurimask {command} --help)")
+        parser.error(f"{loose[0].strip()}: belongs to no option")
     return values
 
 
-def peek(fields: Mapping[str, FieldInfo], arguments: Sequence[str]) -> dict[str, Any]:
-    """The values of those options among `arguments` that decide which others there are."""
-    return _values(list(_options("", fields)), arguments)[0]
+def peek(fields: Mapping[str, FieldInfo], arguments: Sequence[str], command: str) -> dict[str, Any]:
+    """The values of those named options among `arguments` that decide which others there are."""
+    named = {name: field for name, field in fields.items() if POSITIONAL not in field.metadata}
+    parser = _Parser(command, [Group("", named)])
+    return parser.values(parser.parse_known_args([*_separate(arguments)])[0])
 
 
 def console() -> Console:
@@ -152,67 +96,105 @@ def console() -> Console:
     return Console(stderr=True, soft_wrap=True, highlight=False)
 
 
-def _options(
-    title: str, fields: Mapping[str, FieldInfo], defaults: Mapping[str, Any] = {}, prefix: str = ""
-) -> Iterator[_Option]:
-    for name, field in fields.items():
-        kind, default = field.annotation, defaults.get(name, field.default)
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            same = dict.fromkeys(kind.model_fields, default)
-            inner = default.model_dump() if isinstance(default, BaseModel) else same
-            yield from _options(name, kind.model_fields, inner, f"{prefix}{name}.")
-        elif get_origin(kind) is not dict:  # tables of settings come by --config alone
-            path, takes_none = prefix + name, NoneType in get_args(kind)
-            written = path.upper() if POSITIONAL in field.metadata else "--" + path.replace("_", "-")
-            value = next(part for part in get_args(kind) if part is not NoneType) if takes_none else kind
-            yield _Option(title, written, path, field, value, takes_none, kind is bool, default)
+class _Parser(ArgumentParser):
+    """To argparse no option is required: a name that is misspelt is to be told before one that is missing."""
+
+    def __init__(self, command: str, groups: Sequence[Group]) -> None:
+        super().__init__(f"plurimask {command}", argument_default=SUPPRESS, add_help=False, allow_abbrev=False)
+        self.formatter_class = partial(HelpFormatter, max_help_position=34)
+        self.fields: dict[str, tuple[str, FieldInfo]] = {}
+        """By `outer.inner`: the name as it is written, in capitals if it is given by its place; and the field."""
+        try:
+            for group in groups:
+                self.add(group)
+        except ArgumentError as error:  # of a method from outside of the package
+            raise InputError(f"there are two options {error.argument_name}: rename the method's setting") from error
+
+    def add(self, group: Group, at: str = "") -> None:
+        section = self.add_argument_group(group.title) if group.title else self
+        for name, field in group.fields.items():
+            kind, default, path = field.annotation, group.defaults.get(name, field.default), at + name
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                same = dict.fromkeys(kind.model_fields, default)
+                inner = default.model_dump() if isinstance(default, BaseModel) else same
+                self.add(Group(name, kind.model_fields, inner), f"{path}.")
+            elif get_origin(kind) is not dict:  # tables of settings come by --config alone
+                by_place = POSITIONAL in field.metadata
+                several = " ..." if get_origin(kind) is tuple else ""
+                written = path.upper() + several if by_place else "--" + path.replace("_", "-")
+                self.fields[path] = written, field
+                section.add_argument(path if by_place else written, **_settings(written, field, default))
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message.removeprefix('argument ')} (see {self.prog} --help)")
+
+    def values(self, namespace: Namespace) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for path, given in vars(namespace).items():
+            outer, _, inner = path.rpartition(".")
+            table = values.setdefault(outer, {}) if outer else values
+            table[inner] = _value(*self.fields[path], given)
+        return values
 
 
-def _values(
-    options: Sequence[_Option], arguments: Sequence[str], command: str | None = None
-) -> tuple[dict[str, Any], deque[str]]:
-    """The values of named options, and the words that are no option's. Without a command, options may be unknown."""
-    named = {option.name: option for option in options}
-    negated = {option.name.replace("--", "--no-"): option for option in options if option.is_flag}
-    values: dict[str, Any] = {}
-    loose: deque[str] = deque()
-    words = deque(arguments)
-    while words:
-        word = words.popleft()
-        if not word.startswith("--"):
-            loose.append(word)
-            continue
-        name, sign, value = word.partition("=")
-        name = name.replace("_", "-")
+def _separate(arguments: Sequence[str]) -> Iterator[str]:
+    """Names with -, and values in words of their own: with a space ahead where argparse would see an option."""
+    for word in arguments:
+        name, sign, value = word.partition("=") if word.startswith("--") else ("", "=", word)
+        if name:
+            yield name.replace("_", "-")
         if sign:
-            words.appendleft(value)
-        option = named.get(name) or negated.get(name)
-        if option is None and command:
-            raise unknown_name(f"option of plurimask {command}", name, (key for key in named if key.startswith("--")))
-        if option is not None:
-            *outer, inner = option.path.split(".")
-            table = reduce(lambda table, part: table.setdefault(part, {}), outer, values)
-            table[inner] = name in named if option.is_flag else option.take(words)
-    return values, loose
+            yield f" {value}" if value[:1] in ("-", " ") and value != "-h" else value
 
 
-def _help(options: Sequence[_Option], command: str, description: str) -> str:
-    width, left = min(shutil.get_terminal_size().columns, 120), " " * 34
-    needed = " ".join(option.help()[0] for option in options if option.field.is_required())
-    lines = [f"usage: plurimask {command} {needed} [options]", "", *textwrap.wrap(description, width)]
-    for title in dict.fromkeys(option.title for option in options):
-        lines += ["", f"{title}:"]
-        for usage, text in (option.help() for option in options if option.title == title):
-            told = textwrap.fill(text, width, initial_indent=left, subsequent_indent=left)
-            start = f"  {usage}  "
-            lines.append(start + told[len(start) :] if len(start) <= len(left) else f"{start.rstrip()}\n{told}")
-    return "\n".join(lines)
+def _settings(name: str, field: FieldInfo, default: Any) -> dict[str, Any]:
+    """What argparse must know of an option."""
+    shown = " ".join(map(str, default)) or "none" if isinstance(default, tuple) else default
+    told = "" if field.is_required() or field.annotation is bool else f" (default: {shown})"
+    text = {"help": f"{field.description or ''}{told}".replace("%", "%%")}
+    kind, parts = _kind(field)
+    if name.isupper():
+        return {"nargs": "*" if parts else "?", "metavar": name, **text}
+    if field.annotation is bool:
+        return {"action": BooleanOptionalAction if default else "store_true", **text}
+    if parts and Ellipsis not in parts:
+        return {"nargs": len(parts), "metavar": tuple(map(_words, parts)), **text}
+    return {"nargs": "*" if parts else None, "metavar": _words(parts[0] if parts else kind), **text}
+
+
+def _value(name: str, field: FieldInfo, given: bool | str | list[str]) -> Any:
+    """The value of an option's words, which argparse gives as a list where there may be several."""
+    words = [str(word).removeprefix(" ") for word in (given if isinstance(given, list) else [given])]
+    _, parts = _kind(field)
+    if words == ["None"] and NoneType in get_args(field.annotation):
+        return None
+    value: Any = words if parts else words[0]
+    if parts and get_origin(parts[0]) is tuple:  # several words make one of the values
+        size = len(get_args(parts[0]))
+        value = [words[start : start + size] for start in range(0, len(words), size)]
+    allowed: Any = Annotated[field.annotation, field]
+    try:
+        return TypeAdapter(allowed).validate_python(value)
+    except ValidationError as error:
+        mistake = error.errors()[0]
+        reason = "a value is missing" if mistake["type"] == "missing" else mistake["msg"].removeprefix("Value error, ")
+        if parts and words and os.path.exists(words[-1]):  # noqa: PTH110  (no word is too long for it)
+            reason += f" ({name} takes all words up to the next option)"
+        raise InputError(f"{' '.join([name, *words])}: {reason}") from None
+
+
+def _kind(field: FieldInfo) -> tuple[Any, tuple[Any, ...]]:
+    """The type of a value that is not None, and the types of its words where it is a tuple."""
+    kind: Any = field.annotation
+    if NoneType in get_args(kind):
+        kind = next(part for part in get_args(kind) if part is not NoneType)
+    return kind, get_args(kind) if get_origin(kind) is tuple else ()
 
 
 def _words(kind: Any) -> str:
     """How the help writes a value."""
     if get_origin(kind) is tuple:
-        return " ".join("..." if part is Ellipsis else _words(part) for part in get_args(kind))
+        return " ".join(map(_words, get_args(kind)))
     if get_origin(kind) is Literal:
         return "|".join(map(str, get_args(kind)))
     return WORDS.get(get_args(kind)[0] if get_origin(kind) is Annotated else kind, "VALUE")

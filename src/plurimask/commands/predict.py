@@ -44,8 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     about = run.record.data
     images = open_images(options.images, about.channel_names)
     say = console()
-    if run.record.preprocessing.center_crop is not None:
-        size = run.record.preprocessing.center_crop
+    if size := run.record.preprocessing.center_crop:
         rest = "background" if about.has_background else "not judged"
         say.print(f"The run was trained on centre crops of {size} pixels: outside of that, masks are {rest}.")
     sampling = Sampling(options.samples, options.seed, options.batch_size)

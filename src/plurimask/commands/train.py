@@ -11,7 +11,6 @@ from pydantic import Field
 from plurimask.commands.parsing import Data, Flips, Group, Options, PatientGroup, console, parse, peek, read
 from plurimask.commands.settings import read_settings
 from plurimask.data import DataSource, open_data
-from plurimask.data.flipping import refuse_other_law
 from plurimask.errors import InputError
 from plurimask.files import refuse_existing
 from plurimask.method import MethodConfig
@@ -49,7 +48,7 @@ class TrainOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     general = TrainOptions.model_fields
-    first = peek(general, arguments)  # what decides which settings there are, and what they are by default
+    first = peek(general, arguments, "train")  # what decides which settings there are, and what they are by default
     if "method" not in first:  # ends with the help, or with what is missing
         parse(TrainOptions, arguments, "train")
     method = first["method"]
@@ -59,30 +58,22 @@ def main(arguments: Sequence[str]) -> int:
     own, training = resolve(Plan(method, preset, chosen))
     settings = find_method(method).Config.model_fields.items()
     fields = {name: field for name, field in settings if name not in MethodConfig.model_fields}
-    groups = [
-        Group(f"settings of {method}", fields, own),
-        Group("settings of its training", TrainingConfig.model_fields, dict(training)),
-    ]
-    given = read(TrainOptions, groups, arguments, "train")
+    of_training = Group("settings of its training", TrainingConfig.model_fields, dict(training))
+    given = read(TrainOptions, [Group(f"settings of {method}", fields, own), of_training], arguments, "train")
     options = TrainOptions(**{name: given.pop(name) for name in general if name in given})
+    if stored and options.overwrite:
+        raise InputError("--resume and --overwrite exclude each other: continue the run, or replace it")
     # What is not given stays as it was in a run that is resumed.
-    seed, group = (
-        getattr(stored if stored and name not in options.model_fields_set else options, name)
-        for name in ("seed", "group")
-    )
-    plan = Plan(method, preset, merged(chosen, given), seed, group)
-    return _train(options, plan, stored)
+    kept = stored.model_dump(include={"seed", "group"} - options.model_fields_set) if stored else {}
+    options = options.model_copy(update=kept)
+    return _train(options, Plan(method, preset, merged(chosen, given), options.seed, options.group), stored)
 
 
 def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
     from plurimask.training.devices import is_first_process
 
-    if stored and options.overwrite:
-        raise InputError("--resume and --overwrite exclude each other: continue the run, or replace it")
     if stored:
-        source = open_run_data(stored, options.data)
-        if options.flips is not None:
-            refuse_other_law(options.flips, source.description)
+        source = open_run_data(stored, options.data, options.flips)
     else:
         if is_first_process():
             refuse_existing(options.out, "something", options.overwrite)
@@ -92,8 +83,8 @@ def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
             for note in source.notes:
                 console().print(f"note: {note}", markup=False)
     hardware = Hardware(options.accelerator, options.devices, options.nodes)
-    resume = stored is not None
-    outcome = train_run(plan, source, options.out, resume=resume, overwrite=options.overwrite, hardware=hardware)
+    resume, overwrite = options.resume, options.overwrite
+    outcome = train_run(plan, source, options.out, resume=resume, overwrite=overwrite, hardware=hardware)
     if is_first_process():
         _say(outcome, options)
     return 130 if outcome["stopped"] else 0
@@ -107,9 +98,8 @@ def _warn_of_large_steps(source: DataSource, plan: Plan) -> None:
     height, width = source.splits["train"][0].image.shape[-2:]
     if training.batch_size * height * width > MANY_PIXELS:
         console().print(
-            f"Images are {height}x{width}, {training.batch_size} of them in each step: steps will be slow "
-            "on a processor. "
-            "--crop 256 trains on random windows and evaluates whole images."
+            f"Images are {height}x{width}, {training.batch_size} of them in each step: steps will be slow on a "
+            "processor. --crop 256 trains on random windows and evaluates whole images."
         )
 
 

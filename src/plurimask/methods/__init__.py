@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,7 +15,7 @@ from plurimask.methods.hierarchical_probabilistic_unet import HierarchicalProbab
 from plurimask.methods.image2image_vae import Image2ImageVAE
 from plurimask.methods.lightweight_probabilistic import LightweightProbabilistic
 from plurimask.methods.m_heads import MHeads
-from plurimask.methods.outside import import_method, offered, offered_names
+from plurimask.methods.outside import GROUP, import_method, offered
 from plurimask.methods.probabilistic_unet import ProbabilisticUNet
 from plurimask.methods.unet import UNet
 
@@ -32,7 +33,7 @@ METHODS: dict[str, type[SegmentationMethod]] = {
 
 def method_names() -> list[str]:
     """The names of all methods: of plurimask, then those that installed packages offer."""
-    return list(dict.fromkeys([*METHODS, *offered_names()]))
+    return list(dict.fromkeys([*METHODS, *sorted(entry_points(group=GROUP).names)]))
 
 
 def find_method(name: str) -> type[SegmentationMethod]:
@@ -67,18 +68,15 @@ def build_method(name: str, **settings: Any) -> SegmentationMethod:
     """
     method = find_method(name)
     config = method.Config(**settings)
-    if not isinstance(config, EnsembleConfig):
-        return method(config)
-    return Ensemble(config, _members(config))
+    return Ensemble(config, _members(config)) if isinstance(config, EnsembleConfig) else method(config)
 
 
 def _members(config: EnsembleConfig) -> list[SegmentationMethod]:
     common = {"image_channels": config.image_channels, "num_classes": config.num_classes}
-    own, numbers = config.member_settings, {str(number) for number in range(len(config.members))}
-    known = {*method_names(), *config.members, *numbers}
-    for key in own:
-        if key not in known:
-            raise unknown_name("method or number of a member in member_settings", key, known)
+    own = config.member_settings
+    known = {*method_names(), *config.members, *map(str, range(len(config.members)))}
+    for key in sorted(own.keys() - known):
+        raise unknown_name("method or number of a member in member_settings", key, known)
     members = []
     for number, member in enumerate(config.members):
         settings = {**own.get(member, {}), **own.get(str(number), {}), **common}

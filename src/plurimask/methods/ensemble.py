@@ -63,14 +63,11 @@ class EnsembleSegmentation(SegmentationDistribution):
         finite = [member for member in self.members if isinstance(member, MixtureSegmentation)]
         if len(finite) < len(self.members):
             return None
-        counts = torch.tensor([member.num_components for member in finite])
-        who = torch.arange(len(finite)).repeat_interleave(counts)
-        indices = [
-            torch.zeros_like(who).masked_scatter_(who == number, torch.arange(finite[number].num_components))
-            for number in range(len(finite))
-        ]
+        counts = [member.num_components for member in finite]
+        who = torch.arange(len(finite)).repeat_interleave(torch.tensor(counts))
+        own = [torch.zeros_like(who).masked_scatter_(who == m, torch.arange(count)) for m, count in enumerate(counts)]
         weights = torch.cat([member.weights for member in finite]).tolist()
-        return MixtureSegmentation(self, (who, *indices), None if len(set(weights)) == 1 else weights)
+        return MixtureSegmentation(self, (who, *own), None if len(set(weights)) == 1 else weights)
 
 
 class EnsembleConfig(MethodConfig):
@@ -93,10 +90,7 @@ class EnsembleConfig(MethodConfig):
 
 
 class Ensemble(SegmentationMethod):
-    """Args:
-    config: which members.
-    members: the methods themselves, in the order of the config.
-    """
+    """It is given the built members too, in the order of the config."""
 
     Config = EnsembleConfig
     summary = "networks trained independently, of one method or of several: a sample is a member's map"

@@ -42,12 +42,9 @@ from plurimask.noise import Noise, NoisePart
 class Encoding(NamedTuple):
     """All that the decoder needs of B images."""
 
-    coarsest: Tensor
-    """`(B, F, *spatial)`: the prior's features at the coarsest scale."""
-    core: list[Share]
-    """Of the finer features in the scales of the prior's decoder."""
-    stitching: list[Share]
-    """And in those of the stitching decoder."""
+    coarsest: Tensor  # (B, F, *spatial): the prior's features at the coarsest scale
+    core: list[Share]  # of the finer features in the scales of the prior's decoder
+    stitching: list[Share]  # and in those of the stitching decoder
 
 
 class HierarchicalSegmentation(LatentSegmentation):
@@ -196,10 +193,8 @@ class HierarchicalProbabilisticUNet(SegmentationMethod):
         # Teacher forcing: the prior of each level is that given the posterior's latents of the levels before.
         image = None if labels.shape[1] == 1 and len(raters.image) == len(images) else raters.image
         logits, prior = self.decode(self.encode(images), image, lambda level, _: posterior[level].latents)
-        kls = [
-            (raters.weight * ours.gaussian.kl(theirs.gaussian)).sum()
-            for ours, theirs in zip(posterior, prior, strict=True)
-        ]
+        pairs = zip(posterior, prior, strict=True)
+        kls = [(raters.weight * ours.gaussian.kl(theirs.gaussian)).sum() for ours, theirs in pairs]
         kl = torch.stack(kls).sum()
         terms = {"kl": kl.detach(), **{f"kl_{level}": own.detach() for level, own in enumerate(kls)}}
         pixels = pixel_cross_entropy(logits, raters.labels)
@@ -209,11 +204,10 @@ class HierarchicalProbabilisticUNet(SegmentationMethod):
         selected = hard_pixels(pixels, self.config.hard_pixel_share, generator)
         reconstruction = (raters.weight * (pixels * selected).flatten(1).sum(1)).sum()
         num_selected = (raters.weight * selected.flatten(1).sum(1)).sum()
-        constrained = self.constraint(reconstruction, num_selected)
         terms["reconstruction"] = reconstruction.detach()
         terms["reconstruction_per_pixel"] = (reconstruction / num_selected.clamp(min=1)).detach()
         terms["lambda"] = self.constraint.multiplier
-        return Loss(constrained + self.config.beta * kl, terms)
+        return Loss(self.constraint(reconstruction, num_selected) + self.config.beta * kl, terms)
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         if self.constraint is None:

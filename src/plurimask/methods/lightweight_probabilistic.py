@@ -18,13 +18,13 @@ and the DeepLabV3+ are the ordinary ones of `nn/`, turned by `moment_network`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import nll_loss, softplus
 
 from plurimask.distribution import IGNORE, SegmentationDistribution, SegmentationStatistics
 from plurimask.method import Loss, MethodConfig, SegmentationMethod
@@ -44,20 +44,20 @@ from plurimask.nn.moments import Moments, Propagation, moment_network
 from plurimask.nn.moments.moments import MaxPool
 from plurimask.nn.settings import Channels
 from plurimask.nn.unet import Pooling, Style, UNetFeatures, Upsampling, class_scores
-from plurimask.noise import Noise, NoisePart, RandomSource
+from plurimask.noise import Noise, NoisePart
 
 
 class DirichletSegmentation(SegmentationDistribution):
     """A Dirichlet over the class probabilities of each pixel, independent of all other pixels.
 
     Mean, variance, entropy, mutual information and the probability of label maps are closed forms, without draws.
+    Samples are drawn pixel by pixel: where the prediction is unsure the maps are speckled, and objects do not come or
+    go as a whole. How likely each class is at each pixel is known here; which pixels go together is not.
     """
 
     def __init__(self, dirichlet: Dirichlet) -> None:
-        shape = dirichlet.log_mean.shape
         # A gamma draw takes some ten random numbers for each class of each pixel: they stay a seed until they are used.
-        seeds = NoisePart("image", "seed")
-        super().__init__(shape, dirichlet.log_mean.device, [seeds])
+        super().__init__(dirichlet.log_mean.shape, dirichlet.log_mean.device, [NoisePart("image", "seed")])
         self.dirichlet = dirichlet
 
     @property
@@ -85,13 +85,6 @@ class DirichletSegmentation(SegmentationDistribution):
 
     def _numbers(self, seed: int) -> Iterator[Tensor]:
         return gamma_numbers(self.logits_shape[1:], torch.Generator().manual_seed(seed))
-
-    def sample(self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = ()) -> Tensor:
-        """N label maps `(N, B, *spatial)`, uint8. Pixels are drawn independently of each other: where the prediction is
-        unsure the maps are speckled, and objects do not come or go as a whole. How likely each class is at each pixel
-        is what this distribution knows; which pixels go together it does not.
-        """
-        return super().sample(num_samples, generator, at_mean)
 
     def mean(self) -> Tensor:
         return self.dirichlet.log_mean.exp()
@@ -149,15 +142,11 @@ class LightweightProbabilisticConfig(MethodConfig):
     initialisation: Initialisation = Field("he_normal", description="initial weights")
 
     @model_validator(mode="after")
-    def _has_group_norm_where_it_is(self) -> LightweightProbabilisticConfig:
-        if self.backbone == "unet" and self.normalisation == "group":
-            raise ValueError("normalisation='group' is for deeplabv3plus: the U-Net has none or batch")
-        return self
-
-    @model_validator(mode="after")
-    def _reaches_the_output_stride(self) -> LightweightProbabilisticConfig:
+    def _suits_the_backbone(self) -> LightweightProbabilisticConfig:
         if self.backbone == "deeplabv3plus":
             check_output_stride(self.output_stride, self.channels)
+        elif self.normalisation == "group":
+            raise ValueError("normalisation='group' is for deeplabv3plus: the U-Net has none or batch")
         return self
 
 
@@ -199,12 +188,10 @@ class LightweightProbabilistic(SegmentationMethod):
             surprise = -of_raters.log_density(targets).masked_fill(raters.labels == IGNORE, 0)
             total = (raters.weight * surprise.flatten(1).sum(1)).sum()
             with torch.no_grad():
-                label = raters.labels.masked_fill(raters.labels == IGNORE, 0).long().unsqueeze(1)
-                pixels = -of_raters.log_mean.gather(1, label)[:, 0].masked_fill(raters.labels == IGNORE, 0)
+                pixels = nll_loss(of_raters.log_mean, raters.labels.long(), ignore_index=IGNORE, reduction="none")
                 cross_entropy = (raters.weight * pixels.flatten(1).sum(1)).sum()
-        terms = {"dirichlet": total.detach(), "cross_entropy": cross_entropy}
-        scales = {"c1": softplus(self.scale_base).detach(), "c2": softplus(self.scale_slope).detach()}
-        return Loss(total, {**terms, **scales})
+        c1, c2 = softplus(self.scale_base).detach(), softplus(self.scale_slope).detach()
+        return Loss(total, {"dirichlet": total.detach(), "cross_entropy": cross_entropy, "c1": c1, "c2": c2})
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """c1 and c2 have their own learning rate, and their gradient no part in the clipped norm."""
@@ -218,16 +205,7 @@ class LightweightProbabilistic(SegmentationMethod):
 def backbone(config: LightweightProbabilisticConfig) -> nn.Module:
     """The ordinary network: images `(B, K, *spatial)` -> class scores `(B, C, *spatial)`."""
     if config.backbone == "deeplabv3plus":
-        settings = DeepLabSettings(
-            config.channels,
-            config.blocks_per_stage,
-            config.output_stride,
-            config.rates,
-            config.aspp_channels,
-            config.low_level_channels,
-            config.separable,
-            config.normalisation,
-        )
+        settings = DeepLabSettings(*(getattr(config, name) for name in DeepLabSettings._fields))
         return DeepLabV3Plus(config.image_channels, config.num_classes, settings)
     assert config.normalisation != "group"
     style = Style(config.normalisation, config.pooling, config.upsampling)

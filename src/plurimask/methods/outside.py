@@ -18,11 +18,6 @@ from plurimask.method import MethodConfig, SegmentationMethod
 GROUP = "plurimask.methods"
 
 
-def offered_names() -> list[str]:
-    """The names of all methods that installed packages offer."""
-    return sorted(entry_points(group=GROUP).names)
-
-
 def offered(name: str) -> EntryPoint | None:
     """What an installed package offers by a name; None where none does.
 

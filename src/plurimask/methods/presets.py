@@ -22,21 +22,25 @@ class Preset:
 _SMALL_WIDTHS = (16, 32, 64, 96)
 _SMALL_TRAINING = {"max_minutes": 20.0, "ema_decay": 0.99}
 
-# The paper's training: 128x128 crops, batches of 32, one rater a step, Adam with an L2 penalty, 240,000 steps, the
-# learning rate from 1e-4 to 1e-6 in five drops.
-_LIDC_WIDTHS = (32, 64, 128, 256, 512)
-_LIDC_TRAINING = {
+# What the paper's trainings have in common: one rater a step, Adam with an L2 penalty, 240,000 steps.
+_PAPER_TRAINING = {
     "max_steps": 240_000,
-    "batch_size": 32,
     "raters_per_step": 1,
     "optimizer": "adam",
     "learning_rate": 1e-4,
-    "schedule": "exponential-steps",
-    "final_learning_rate": 1e-6,
-    "decay_steps": 5,
     "warmup_steps": 0,
     "weight_decay": 1e-5,
     "num_validations": 120,
+}
+
+# On LIDC-IDRI: 128x128 crops, batches of 32, the learning rate from 1e-4 to 1e-6 in five drops.
+_LIDC_WIDTHS = (32, 64, 128, 256, 512)
+_LIDC_TRAINING = {
+    **_PAPER_TRAINING,
+    "batch_size": 32,
+    "schedule": "exponential-steps",
+    "final_learning_rate": 1e-6,
+    "decay_steps": 5,
     "augmentation": {
         "flip_horizontal": 0.0,
         "rotation": 22.5,
@@ -80,21 +84,15 @@ _BBBC010_TRAINING = {
     },
 }
 
-# The paper's training on Cityscapes: whole quarter-resolution images, one draw of the flips a step, Adam with an L2
-# penalty, 240,000 steps with the learning rate at 1e-4, from 80,000 at 5e-5, from 160,000 at 1e-5.
+# On Cityscapes: whole quarter-resolution images, one draw of the flips a step, the learning rate at 1e-4, from 80,000
+# steps at 5e-5, from 160,000 at 1e-5.
 _CITYSCAPES_WIDTHS = (32, 64, 128, 192, 192, 192, 192)
 _CITYSCAPES_TRAINING = {
-    "max_steps": 240_000,
+    **_PAPER_TRAINING,
     "batch_size": 10,
-    "raters_per_step": 1,
-    "optimizer": "adam",
-    "learning_rate": 1e-4,
     "schedule": "piecewise",
     "drops": ((1 / 3, 0.5), (2 / 3, 0.1)),
     "resize": (256, 512),  # a quarter: as the data are read already, and for new images of full size
-    "warmup_steps": 0,
-    "weight_decay": 1e-5,
-    "num_validations": 120,
     "augmentation": {
         "flip_horizontal": 0.5,
         "rotation": 22.5,
@@ -118,7 +116,6 @@ _OF_THE_PAPER = {
 }
 """All methods of the Probabilistic U-Net paper are built around the same U-Net; the rest are their defaults."""
 
-_HIERARCHY = "hierarchical-probabilistic-unet"
 _HIERARCHICAL = {
     "small": Preset(
         "a laptop: narrow network, one block a scale, 20 minutes",
@@ -163,7 +160,7 @@ _SINGLE_NETWORKS = {
     "m-heads": _OF_THE_PAPER,
     "image2image-vae": _OF_THE_PAPER,
     "probabilistic-unet": _OF_THE_PAPER,
-    _HIERARCHY: _HIERARCHICAL,
+    "hierarchical-probabilistic-unet": _HIERARCHICAL,
     "lightweight-probabilistic": {"small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING)},
 }
 

@@ -70,7 +70,9 @@ class Layers(NamedTuple):
             return BATCH_NORM[self.spatial_dims](channels)
         return nn.GroupNorm(math.gcd(channels, MAX_GROUPS), channels)
 
-    def conv(self, in_channels: int, out_channels: int, size: int = 1, stride: int = 1, dilation: int = 1) -> nn.Module:
+    def conv(
+        self, in_channels: int, out_channels: int, size: int = 1, stride: int = 1, dilation: int = 1, groups: int = 1
+    ) -> nn.Module:
         """A convolution and its normalisation: `(B, in_channels, *spatial)` -> `(B, out_channels, *spatial/stride)`."""
         conv = CONVOLUTION[self.spatial_dims](
             in_channels,
@@ -79,17 +81,10 @@ class Layers(NamedTuple):
             stride=stride,
             padding=dilation * (size // 2),
             dilation=dilation,
+            groups=groups,
             bias=self.normalisation == "none",
         )
         return nn.Sequential(conv, self.norm(out_channels))
-
-    def depthwise(self, channels: int, dilation: int) -> nn.Module:
-        """A 3x3 convolution of each channel by itself, and its normalisation."""
-        bias = self.normalisation == "none"
-        conv = CONVOLUTION[self.spatial_dims](
-            channels, channels, kernel_size=3, padding=dilation, dilation=dilation, groups=channels, bias=bias
-        )
-        return nn.Sequential(conv, self.norm(channels))
 
     def atrous(self, in_channels: int, out_channels: int, dilation: int = 1) -> nn.Sequential:
         """A dilated 3x3 convolution, normalisation and ReLU; separable (section 3.1) if the network is.
@@ -99,7 +94,7 @@ class Layers(NamedTuple):
         if not self.separable:
             return nn.Sequential(self.conv(in_channels, out_channels, 3, dilation=dilation), nn.ReLU(inplace=True))
         return nn.Sequential(
-            self.depthwise(in_channels, dilation),
+            self.conv(in_channels, in_channels, 3, dilation=dilation, groups=in_channels),
             nn.ReLU(inplace=True),
             self.conv(in_channels, out_channels),
             nn.ReLU(inplace=True),

@@ -18,10 +18,8 @@ _LEVELS = 2**16
 class DropoutSites(NamedTuple):
     """Which blocks of a U-Net drop elements of the features that come in from the block before, not of the skips."""
 
-    encoder: range
-    """Scales, finest 0: dropped before pooling."""
-    decoder: range
-    """Scales: dropped before up-sampling."""
+    encoder: range  # scales, finest 0: dropped before pooling
+    decoder: range  # scales: dropped before up-sampling
 
 
 def innermost_blocks(num_scales: int, num_encoder: int, num_decoder: int) -> DropoutSites:
@@ -135,11 +133,8 @@ class MonteCarloPasses:
 
     def _dropped(self, x: Tensor, masks: Iterator[Tensor]) -> Tensor:
         """Features `(B or N * B, F, *spatial)` with each sample's mask on them: `(N * B, F, *spatial)`."""
-        mask = next(masks).to(x.device)
-        batch_size = len(self.shared[0])
-        by_sample = x.view(-1, batch_size, *x.shape[1:])
-        scaled = mask.to(x.dtype) / (1 - self.probability)
-        return (by_sample * scaled).flatten(0, 1)
+        by_sample = x.view(-1, len(self.shared[0]), *x.shape[1:])
+        return _drop(by_sample, next(masks).to(x.device), self.probability).flatten(0, 1)
 
 
 class _Convolution(NamedTuple):

@@ -20,12 +20,7 @@ from torch import Tensor, nn
 
 
 class ConstrainedReconstruction(nn.Module):
-    """lambda (average(L) - kappa n), to be added to the KL terms.
-
-    Args:
-        kappa: nats per selected pixel that are allowed.
-        decay: of the moving average of L.
-    """
+    """lambda (average(L) - kappa n), to be added to the KL terms; `decay` is that of the moving average."""
 
     log_multiplier: nn.Parameter
     """u = log lambda, 0 at first. Its gradient is turned round: what descends on the weights ascends on it."""
@@ -47,15 +42,13 @@ class ConstrainedReconstruction(nn.Module):
         return self.log_multiplier.detach().exp()
 
     def forward(self, reconstruction: Tensor, num_selected: Tensor) -> Tensor:
-        """The constraint's term of the loss.
+        """The constraint's term of the loss, from L of this process's batch and n, `()` both.
 
-        Args:
-            reconstruction: `()`, L of this process's batch.
-            num_selected: `()`, n: how many pixels of a map it is a sum over, on average; 0 if there was no map.
+        n is how many pixels of a map L is a sum over, on average; 0 if there was no map.
         """
-        average = self._averaged(reconstruction.detach(), (num_selected > 0).to(reconstruction))
-        straight_through = average + (reconstruction - reconstruction.detach())
         u, is_there = self.log_multiplier, num_selected > 0  # a step without labels says nothing about the constraint
+        average = self._averaged(reconstruction.detach(), is_there.to(reconstruction))
+        straight_through = average + (reconstruction - reconstruction.detach())
         return (2 * u.detach() - u).exp() * (straight_through - self.kappa * num_selected) * is_there
 
     def _averaged(self, value: Tensor, is_there: Tensor) -> Tensor:

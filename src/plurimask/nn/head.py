@@ -48,7 +48,8 @@ class LatentHead(nn.Module):
         """All samples at once: the gradient needs every activation anyway."""
         x = pixels.mT[image] + shifts.to(pixels.dtype)[:, None]
         for layer in (*self.hidden, self.scores):
-            x = _linear(layer, x.relu())
+            weight, bias = _parameters(layer)
+            x = functional.linear(x.relu(), weight.to(x.dtype), bias.to(x.dtype))
         return x.float().mT
 
     def _tiled(self, pixels: Tensor, shifts: Tensor, image: Tensor) -> Tensor:
@@ -91,11 +92,6 @@ def _alternate(features: Tensor, weights: list[Tensor], floors: list[Tensor]) ->
             x, spare = torch.maximum(spare, floor, out=spare), x
         scores[..., start : start + size] = torch.bmm(stacks[-1], x)
     return scores
-
-
-def _linear(layer: nn.Module, x: Tensor) -> Tensor:
-    weight, bias = _parameters(layer)
-    return functional.linear(x, weight.to(x.dtype), bias.to(x.dtype))
 
 
 def _parameters(layer: nn.Module) -> tuple[Tensor, Tensor]:

@@ -17,10 +17,8 @@ from plurimask.nn.unet import Encoder, Style, class_scores
 class Level(NamedTuple):
     """One latent scale of a pass."""
 
-    gaussian: Gaussian
-    """`(P, d, *spatial)`."""
-    latents: Tensor
-    """`(P, d, *spatial)`, float32: those that the pass went on with."""
+    gaussian: Gaussian  # (P, d, *spatial)
+    latents: Tensor  # (P, d, *spatial), float32: those that the pass went on with
 
 
 Choice: TypeAlias = Callable[[int, Gaussian], Tensor]

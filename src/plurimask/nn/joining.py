@@ -7,7 +7,7 @@ half. The coarse half differs from sample to sample (or from rater to rater), th
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -54,11 +54,8 @@ class JoiningConvolution(nn.Module):
 class DecoderScale(nn.Module):
     """Coarse features of P maps and a skip of B images -> `(P, channels, *spatial)`: the blocks of one scale.
 
-    Args:
-        coarse_channels: of the coarse features, latents among them.
-        channels: of the skip and of the output.
-        num_blocks: plain convolutions or residual blocks, as the style has it.
-        style: its blocks and convolutions per block count; up-sampling is to the nearest.
+    The skip has `channels` too. Of the style only the blocks and their convolutions count; up-sampling is to the
+    nearest.
     """
 
     def __init__(
@@ -113,10 +110,6 @@ def _add(features: Tensor, share: Tensor, image: Tensor | None) -> Tensor:
     return features + (share if len(share) == 1 else of_images(share, image))
 
 
-def shares_of(scales: Iterable[nn.Module], skips: Iterable[Tensor]) -> list[Share]:
-    """The share of each skip in its scale, as far as there are scales."""
-    shares = []
-    for scale, skip in zip(scales, skips, strict=False):
-        assert isinstance(scale, DecoderScale)
-        shares.append(scale.share(skip))
-    return shares
+def shares_of(scales: Iterable[Any], skips: Iterable[Tensor]) -> list[Share]:
+    """The share of each skip in its `DecoderScale`, as far as there are scales."""
+    return [scale.share(skip) for scale, skip in zip(scales, skips, strict=False)]

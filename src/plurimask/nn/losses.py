@@ -14,14 +14,10 @@ from plurimask.distribution import IGNORE, most_likely
 class Judgements(NamedTuple):
     """The P label maps of a batch that somebody drew, absent raters (all IGNORE) left out."""
 
-    image: Tensor
-    """`(P,)` long: the image that each belongs to."""
-    labels: Tensor
-    """`(P, *spatial)` uint8."""
-    weight: Tensor
-    """`(P,)` float32: 1 / (raters of the image * images with a rater): an average over raters, then over images."""
-    rater: Tensor
-    """`(P,)` long: which of its image's R raters drew each."""
+    image: Tensor  # (P,) long: the image that each belongs to
+    labels: Tensor  # (P, *spatial) uint8
+    weight: Tensor  # (P,) float32: 1 / (raters of the image * images with a rater), an average over raters, then images
+    rater: Tensor  # (P,) long: which of its image's R raters drew each
 
 
 def judgements(labels: Tensor) -> Judgements:
@@ -36,13 +32,8 @@ def judgements(labels: Tensor) -> Judgements:
 def maps_of_raters(logits: Tensor, raters: Judgements, labels: Tensor) -> Tensor:
     """The most likely map of each present rater, put back where the rater's own map is.
 
-    Args:
-        logits: `(P, C, *spatial)`, one for each of the P judgements.
-        raters: the `judgements` of `labels`.
-        labels: `(B, R, *spatial)`, uint8.
-
-    Returns:
-        `(B, R, *spatial)`, uint8: IGNORE everywhere for absent raters.
+    Logits `(P, C, *spatial)` of the P judgements of `labels`, `(B, R, *spatial)` -> uint8 of the shape of the labels:
+    IGNORE everywhere for absent raters.
     """
     maps = torch.full_like(labels, IGNORE)
     maps[raters.image, raters.rater] = most_likely(logits.detach()[None])[0]

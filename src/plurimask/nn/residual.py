@@ -18,12 +18,7 @@ class ResidualBlock(nn.Module):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        num_convs: int = 3,
-        spatial_dims: int = 2,
-        on_images: bool = False,
+        self, in_channels: int, out_channels: int, num_convs: int = 3, spatial_dims: int = 2, on_images: bool = False
     ) -> None:
         super().__init__()
         self.on_images = on_images

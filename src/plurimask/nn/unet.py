@@ -82,12 +82,7 @@ class Encoder(nn.Module):
     """`(B, in_channels, *spatial)` -> one feature map per scale, finest first, each half the size of the last."""
 
     def __init__(
-        self,
-        in_channels: int,
-        channels: Sequence[int],
-        num_convs: int = 3,
-        style: Style = PLAIN,
-        spatial_dims: int = 2,
+        self, in_channels: int, channels: Sequence[int], num_convs: int = 3, style: Style = PLAIN, spatial_dims: int = 2
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
@@ -135,12 +130,7 @@ class UNetFeatures(nn.Module):
     """Encoder and decoder without a last layer: `(B, in_channels, *spatial)` -> `(B, channels[0], *spatial)`."""
 
     def __init__(
-        self,
-        in_channels: int,
-        channels: Sequence[int],
-        num_convs: int = 3,
-        style: Style = PLAIN,
-        spatial_dims: int = 2,
+        self, in_channels: int, channels: Sequence[int], num_convs: int = 3, style: Style = PLAIN, spatial_dims: int = 2
     ) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels, channels, num_convs, style, spatial_dims)

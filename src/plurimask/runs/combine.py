@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save
-from torch import Tensor
 
 from plurimask.errors import InputError
 from plurimask.files import clear, refuse_existing, replace_file
+from plurimask.method import MethodConfig
 from plurimask.methods import build_method
 from plurimask.runs.folder import RECORD_FILE, RUN_FILES, WEIGHTS_FILE
 from plurimask.runs.load import Run, load_run
 from plurimask.runs.record import RunRecord
-
-_FROM_DATA = ("image_channels", "num_classes")
 
 
 def combine_runs(folders: Sequence[Path | str], out: Path | str, overwrite: bool = False) -> None:
@@ -36,38 +33,25 @@ def combine_runs(folders: Sequence[Path | str], out: Path | str, overwrite: bool
         raise InputError(f"an ensemble of {len(runs)} run: give at least two")
     for run in runs[1:]:
         _refuse_different(runs[0], run)
-    members: list[str] = []
-    settings: dict[str, dict[str, Any]] = {}
-    weights: dict[str, Tensor] = {}
-    for run in runs:
-        for part, (method, config) in zip(run.method.parts(), _members(run.record), strict=True):
-            number = len(members)
-            members.append(method)
-            settings[str(number)] = {name: value for name, value in config.items() if name not in _FROM_DATA}
-            weights |= {f"members.{number}.{name}": value for name, value in part.state_dict().items()}
-    from_data = {name: runs[0].record.config[name] for name in _FROM_DATA}
-    config = {"members": members, "member_settings": settings, **from_data}
-    ensemble = build_method("ensemble", **config)
-    ensemble.load_state_dict(weights)
+    parts = [part for run in runs for part in run.method.parts()]
+    names = [name for run in runs for name in _methods(run.record)]
+    from_data = {name: runs[0].record.config[name] for name in MethodConfig.model_fields}
+    dumped = (part.config.model_dump(mode="json", exclude=set(from_data)) for part in parts)
+    settings = {str(number): own for number, own in enumerate(dumped)}
+    ensemble = build_method("ensemble", members=names, member_settings=settings, **from_data)
+    for part, trained in zip(ensemble.parts(), parts, strict=True):
+        part.load_state_dict(trained.state_dict())
     packages = {name: version for run in reversed(runs) for name, version in run.record.packages.items()}
     update = {"method": "ensemble", "config": ensemble.config.model_dump(mode="json"), "packages": packages}
     record = runs[0].record.model_copy(update=update)
     refuse_existing(out, "something", overwrite)
     clear(out, RUN_FILES)
-    content = {name: value.cpu().contiguous() for name, value in ensemble.state_dict().items()}
-    replace_file(out / WEIGHTS_FILE, save(content))
+    replace_file(out / WEIGHTS_FILE, save(ensemble.state_dict()))
     replace_file(out / RECORD_FILE, record.model_dump_json(indent=2).encode())
 
 
-def _members(record: RunRecord) -> list[tuple[str, dict[str, Any]]]:
-    """Method and settings of a run, or of the members of an ensemble."""
-    if record.method != "ensemble":
-        return [(record.method, record.config)]
-    own: dict[str, dict[str, Any]] = record.config["member_settings"]
-    return [
-        (method, {**own.get(method, {}), **own.get(str(number), {})})
-        for number, method in enumerate(record.config["members"])
-    ]
+def _methods(record: RunRecord) -> list[str]:
+    return list(record.config["members"]) if record.method == "ensemble" else [record.method]
 
 
 def _refuse_different(first: Run, other: Run) -> None:

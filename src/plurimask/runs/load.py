@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from plurimask.data import DataSource, ExampleSet, open_data, open_images
+from plurimask.data.flipping import refuse_other_law
 from plurimask.errors import InputError, unknown_name
 from plurimask.method import SegmentationMethod
 from plurimask.methods import build_method
@@ -53,11 +55,8 @@ def load_run(folder: Path | str) -> Run:
     try:
         method = build_method(record.method, **record.config)
     except InputError as error:
-        others = [
-            name
-            for name in record.packages
-            if name not in ("python", "plurimask") and not any(distributions(name=name))
-        ]
+        needed = record.packages.keys() - {"python", "plurimask"}
+        others = sorted(name for name in needed if not any(distributions(name=name)))
         hint = f" It was trained with {', '.join(others)}, not installed here." if others else ""
         raise InputError(f"{folder}: {error}{hint}") from error
     try:
@@ -75,9 +74,15 @@ def load(folder: Path | str) -> SegmentationMethod:
     return load_run(folder).method
 
 
-def open_run_data(run: RunRecord, path: Path | str) -> DataSource:
-    """A data set read in the sense of a run: its classes and mask values, and its split where that was drawn."""
-    return open_data(path, group=run.group, seed=run.seed, stored_split=run.split or {}, expected=run.data)
+def open_run_data(run: RunRecord, path: Path | str, flips: Sequence[str] | None = None) -> DataSource:
+    """A data set read in the sense of a run: its classes and mask values, and its split where that was drawn.
+
+    Other `flips` than the run's, where given, are refused.
+    """
+    source = open_data(path, group=run.group, seed=run.seed, stored_split=run.split or {}, expected=run.data)
+    if flips is not None:
+        refuse_other_law(flips, source.description)
+    return source
 
 
 def find_split(source: DataSource, name: str) -> ExampleSet:

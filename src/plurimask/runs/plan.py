@@ -40,8 +40,7 @@ def resolve(plan: Plan) -> tuple[dict[str, Any], TrainingConfig]:
     own, training = dict(preset.method), dict(preset.training)
     if any(plan.settings.get(name) is not None for name in BUDGET):
         training |= dict.fromkeys(BUDGET)
-    from_data = set(MethodConfig.model_fields)
-    known = (set(config.model_fields) | set(TrainingConfig.model_fields)) - from_data
+    known = _settings_of(plan.method) | set(TrainingConfig.model_fields)
     for name, value in plan.settings.items():
         if name not in known:
             raise unknown_name(f"setting of {plan.method} or its training", name, known)

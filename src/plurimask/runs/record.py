@@ -45,9 +45,7 @@ def read_record(folder: Path) -> RunRecord:
     """
     path = folder / RECORD_FILE
     if not path.is_file():
-        raise InputError(
-            f"{folder}: no run there ({RECORD_FILE} is missing): give a folder that `plurimask train` wrote"
-        )
+        raise InputError(f"{folder}: no run there ({RECORD_FILE} is missing): give one that `plurimask train` wrote")
     try:
         content = json.loads(path.read_text())
         found = content["format"]

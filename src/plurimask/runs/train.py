@@ -73,59 +73,45 @@ def train_run(
 def _continued(record: RunRecord, plan: Plan) -> RunRecord:
     """The record of a run that is resumed, with the plan's budget if it has one."""
     config = find_method(record.method).Config
-    was = record.training.model_dump()
-    before = {**was, **record.config}
-    chosen = {name: merged(before.get(name), value) for name, value in plan.settings.items()}
-    own = {name: value for name, value in chosen.items() if name in config.model_fields}
-    training = {name: value for name, value in chosen.items() if name not in config.model_fields}
-    general = ("method", "preset", "seed", "group")
     try:
-        # A run from before a setting was there has its default.
-        settings = config(**record.config).model_dump(mode="json")
-        stored = {**{name: getattr(record, name) for name in general}, **settings, **was}
-        new_training = TrainingConfig(**{**was, **training})
-        new_config = config(**{**record.config, **own}).model_dump(mode="json")
+        # Settings that are newer than the record have their defaults.
+        before = {**record.training.model_dump(), **config(**record.config).model_dump(mode="json")}
+        wanted = merged(before, plan.settings)
+        own = config(**{name: value for name, value in wanted.items() if name in config.model_fields})
+        training = TrainingConfig(**{name: value for name, value in wanted.items() if name not in config.model_fields})
     except ValidationError as error:
         raise InputError(first_mistake(error)) from error
-    wanted = {**{name: getattr(plan, name) for name in general}, **new_config, **new_training.model_dump()}
-    differing = [name for name, value in wanted.items() if value != stored.get(name) and name not in BUDGET]
+    differing = [name for name in ("method", "preset", "seed", "group") if getattr(plan, name) != getattr(record, name)]
+    after = {**training.model_dump(), **own.model_dump(mode="json")}
+    differing += [name for name, value in after.items() if value != before.get(name) and name not in BUDGET]
     if differing:
         raise InputError(
             f"a resumed run keeps the settings it was started with, but {', '.join(differing)} would change: leave "
             "that out, or start a new run with another --out"
         )
-    return record.model_copy(update={"training": new_training})
+    return record.model_copy(update={"training": training})
 
 
 def _new_record(plan: Plan, source: DataSource) -> RunRecord:
     own, training = resolve(plan)
     about, examples = source.description, source.splits["train"]
     mean, std = channel_statistics(examples, training.image_scaling)
+    seen = training.model_dump(include={"center_crop", "resize", "image_scaling"})
     settings = {**own, "image_channels": len(about.channel_names), "num_classes": about.num_classes}
-    config = find_method(plan.method).Config(**settings)
-    packages = {"python": platform.python_version(), "plurimask": __version__, **_versions("torch", "lightning")}
+    packages = {"python": platform.python_version(), "plurimask": __version__}
+    packages |= {name: version(name) for name in ("torch", "lightning")}
     for method in (plan.method, *own.get("members", ())):
         packages |= package_of(method)
     split = {name: list(part.names) for name, part in source.splits.items()} if source.drawn else None
     return RunRecord(
         method=plan.method,
         preset=plan.preset,
-        config=config.model_dump(mode="json"),
+        config=find_method(plan.method).Config(**settings).model_dump(mode="json"),
         training=training,
         data=about,
-        preprocessing=Preprocessing(
-            mean=tuple(mean),
-            std=tuple(std),
-            center_crop=training.center_crop,
-            resize=training.resize,
-            image_scaling=training.image_scaling,
-        ),
+        preprocessing=Preprocessing(mean=tuple(mean), std=tuple(std), **seen),
         split=split,
         group=plan.group,
         seed=plan.seed,
         packages=packages,
     )
-
-
-def _versions(*packages: str) -> dict[str, str]:
-    return {package: version(package) for package in packages}

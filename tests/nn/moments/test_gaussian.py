@@ -11,6 +11,7 @@ from naive_moments import assert_within_errors, drawn
 from torch import Tensor
 
 from plurimask.nn.moments import Moments
+from plurimask.nn.moments.fused import learned_leaky
 from plurimask.nn.moments.gaussian import larger_moments, leaky_moments, leaky_moments_into, normal_by_ratio
 
 SLOPES = [0.0, 0.01, 0.3, 1.0, -0.5, 1.7]
@@ -186,7 +187,7 @@ def test_a_slope_of_one_changes_nothing() -> None:
 def test_a_slope_for_each_channel_is_a_slope_each() -> None:
     mean, variance = (one.view(13, 5) for one in grid(torch.float64))
     slopes = torch.tensor([0.0, 0.1, 0.25, -0.3, 2.0], dtype=torch.float64)
-    got = leaky_moments(mean, variance, slopes)
+    got = learned_leaky(mean, variance, slopes)
     for column, slope in enumerate(slopes.tolist()):
         expected = leaky_moments(mean[:, column], variance[:, column], slope)
         torch.testing.assert_close(got[0][:, column], expected[0], rtol=1e-14, atol=0)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from plurimask.nn.moments.fused import can_compile, fused_leaky, learned_leaky
-from plurimask.nn.moments.moments import Moments, Propagation, Spent
+from plurimask.nn.moments.moments import Moments, Propagation, Spent, precise
 
 
 def leaky_relu(x: Moments, slope: float, how: Propagation) -> Moments:
@@ -15,10 +15,9 @@ def leaky_relu(x: Moments, slope: float, how: Propagation) -> Moments:
 
 
 def prelu(layer: nn.PReLU, x: Moments, how: Propagation) -> Moments:
-    """A leaky ReLU whose slopes, one or one a channel, are learned: not fused, so that they get a gradient."""
+    """A leaky ReLU whose slopes, one or one a channel, are learned."""
     slope = layer.weight if len(layer.weight) == 1 else layer.weight.view(-1, *[1] * (x.mean.ndim - 2))
-    mean, variance, slope = (one if one.dtype == torch.float64 else one.float() for one in (*x, slope))
-    mean, variance = learned_leaky(mean, variance, slope)
+    mean, variance = learned_leaky(precise(x.mean), precise(x.variance), precise(slope))
     return Moments(mean.to(x.mean.dtype), variance.to(x.mean.dtype)).raised(how.floor)
 
 
@@ -48,11 +47,9 @@ def softmax(x: Moments, dim: int) -> Moments:
 
     Source: the delta method, as in Oehlert, "A Note on the Delta Method", The American Statistician 1992.
     """
-    mean, variance = (values if values.dtype == torch.float64 else values.float() for values in x)
-    share = mean.softmax(dim)
+    share, variance = precise(x.mean).softmax(dim), precise(x.variance)
     others = 1 - share
-    contribution = share.square() * variance
-    spread = _sum_of_others(contribution, dim) + others.square() * variance
+    spread = _sum_of_others(share.square() * variance, dim) + others.square() * variance
     variance = torch.minimum(share.square() * spread, share * others)
     return Moments(share.to(x.mean.dtype), variance.to(x.mean.dtype))
 
@@ -69,5 +66,4 @@ def is_compiled(how: Propagation, x: Moments) -> bool:
     """Whether the fused functions are compiled for these values."""
     if how.compiled is not None:
         return how.compiled
-    needs_gradients = torch.is_grad_enabled() and (x.mean.requires_grad or x.variance.requires_grad)
-    return needs_gradients and can_compile(x.mean.device)
+    return torch.is_grad_enabled() and any(part.requires_grad for part in x) and can_compile(x.mean.device)

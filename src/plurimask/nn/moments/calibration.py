@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -76,8 +76,8 @@ def calibrate_moments(
         network.factors.set({})
         drawn = [drawn_variances(network, image[None], noise_variance, num_passes, generator) for image in images]
         factors = {
-            path: torch.zeros_like(weight).requires_grad_()
-            for path, weight in ((str(node.target), _weight(network, node)) for node in drawn[0])
+            path: torch.zeros_like(network.network.get_parameter(f"{path}.weight")).requires_grad_()
+            for path in (str(node.target) for node in drawn[0])
         }
         if not factors:
             raise InputError("nothing to calibrate: the network has no convolution and no linear layer")
@@ -86,12 +86,6 @@ def calibrate_moments(
         _fit(network, images, noise_variance, drawn, num_steps, generator)
         network.factors.set({path: factor.detach() for path, factor in factors.items()})
     return network
-
-
-def _weight(network: MomentNetwork, node: fx.Node) -> Tensor:
-    weight = network.network.get_submodule(str(node.target)).weight
-    assert isinstance(weight, Tensor)
-    return weight
 
 
 def drawn_variances(
@@ -104,40 +98,28 @@ def drawn_variances(
         for start in range(0, num_passes, _CHUNK):
             shape = (min(_CHUNK, num_passes - start), *image.shape[1:])
             sums.run(image + torch.randn(shape, generator=generator).to(image) * noise_variance**0.5)
-    return {node: total.variance(num_passes) for node, total in sums.totals.items()}
-
-
-class _Total(NamedTuple):
-    """Of values less those of the image without noise."""
-
-    origin: Tensor
-    values: Tensor
-    squares: Tensor
-
-    def variance(self, count: int) -> Tensor:
-        mean = self.values / count
-        spread = (self.squares / count - mean.square()) * (count / (count - 1))
-        return spread.clamp(min=0).to(self.origin.dtype)
+    variances = {}
+    for node, (origin, values, squares) in sums.totals.items():
+        spread = squares / num_passes - (values / num_passes).square()
+        variances[node] = (spread * (num_passes / (num_passes - 1))).clamp(min=0).to(origin.dtype)
+    return variances
 
 
 class _Sums(fx.Interpreter):
-    """Runs the ordinary network and adds up what its weighted layers give; the first run gives the origin."""
+    """Runs the ordinary network and adds up what its weighted layers give, less what they gave in the first run."""
 
     def __init__(self, network: fx.GraphModule) -> None:
         super().__init__(network)
-        self.totals: dict[fx.Node, _Total] = {}
+        self.totals: dict[fx.Node, tuple[Tensor, Tensor, Tensor]] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         if n.op == "call_module" and type(self.fetch_attr(str(n.target))) in WEIGHTED_LAYERS:
-            if n not in self.totals:
-                nothing = torch.zeros_like(result, dtype=torch.float64)
-                self.totals[n] = _Total(result.clone(), nothing, nothing.clone())
-                return result
-            total = self.totals[n]
-            change = result.double() - total.origin
-            total.values.add_(change.sum(0, keepdim=True))
-            total.squares.add_(change.square().sum(0, keepdim=True))
+            nothing = torch.zeros_like(result, dtype=torch.float64)
+            origin, values, squares = self.totals.setdefault(n, (result.clone(), nothing, nothing.clone()))
+            change = result.double() - origin
+            values.add_(change.sum(0, keepdim=True))
+            squares.add_(change.square().sum(0, keepdim=True))
         return result
 
 
@@ -173,10 +155,8 @@ def _fit(
         loss = torch.zeros(())
         for node in drawn[0]:
             right, got = torch.cat([drawn[one][node] for one in chosen]), propagated[node].variance
-            ratio = right / got.clamp(min=_LEAST)
-            deviance = (
-                (ratio - ratio.clamp(min=_LEAST).log() - 1) * right.sqrt() / right.sqrt().mean().clamp(min=_LEAST)
-            )
+            ratio, sigma = right / got.clamp(min=_LEAST), right.sqrt()
+            deviance = (ratio - ratio.clamp(min=_LEAST).log() - 1) * sigma / sigma.mean().clamp(min=_LEAST)
             loss = loss + deviance.mean() * (_LAST_LAYER if node is last else _OTHER_LAYERS)
             if node is last:
                 loss = loss + _LAST_LAYER * (got - right).square().mean() / right.var().clamp(min=_LEAST)

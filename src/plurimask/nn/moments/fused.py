@@ -25,15 +25,14 @@ from plurimask.nn.moments.gaussian import (
     leaky_gradients,
     leaky_moments,
     leaky_moments_into,
-    slope_gradient,
 )
+from plurimask.nn.moments.moments import precise
 
 BLOCK = 2**17
 """Elements: some blocks of float32 fit into a processor's second-level caches."""
 
 Formula: TypeAlias = Callable[..., tuple[Tensor, ...]]
-_WRITING: dict[Formula, Callable[..., None]] = {leaky_moments: leaky_moments_into}
-"""Formulas that have a form which writes its results where they belong."""
+_WithConstants: TypeAlias = tuple[Formula, tuple[float, ...]]
 _NOT_COMPILED: set[Formula] = set()
 """Formulas that the machine's compiler has failed on."""
 
@@ -54,76 +53,49 @@ def fused_leaky(
     """
     inputs = (mean, variance)
     if torch.is_grad_enabled() and (mean.requires_grad or variance.requires_grad):
-        moments: tuple[Tensor, Tensor] = _Leaky.apply(*inputs, slope, floor, compiled)  # type: ignore[no-untyped-call]
+        formula, gradients = (leaky_moments, (slope, floor)), (leaky_gradients, (slope,))
+        moments: tuple[Tensor, Tensor] = _Fused.apply(formula, gradients, compiled, *inputs)  # type: ignore[no-untyped-call]
         return moments
     one, other = _apply(leaky_moments, inputs, 2, (slope, floor), compiled, overwrite)
     return one, other
 
 
 def learned_leaky(mean: Tensor, variance: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
-    """`leaky_moments` with slopes that can be broadcast and have gradients, in float32 or float64: not in blocks."""
-    moments: tuple[Tensor, Tensor] = _LearnedLeaky.apply(mean, variance, slope)  # type: ignore[no-untyped-call]
-    return moments
+    """`leaky_moments` with slopes that can be broadcast and have gradients.
+
+    Of the two parts of x, which are rectified Gaussians both: max(x, 0) - k max(-x, 0), of covariance minus the product
+    of their means.
+    """
+    (above, spread), (below, other) = fused_leaky(mean, variance, 0.0), fused_leaky(-mean, variance, 0.0)
+    total = spread + slope.square() * other + 2 * slope * above * below
+    return above - slope * below, total.clamp(min=0)
 
 
 def fused_larger(
     first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], compiled: bool = False
 ) -> tuple[Tensor, Tensor]:
     """`larger_moments` of (mean, variance) and (mean, variance) as one differentiable function."""
-    moments: tuple[Tensor, Tensor] = _Larger.apply(*first, *second, compiled)  # type: ignore[no-untyped-call]
+    formula, gradients = (larger_moments, ()), (larger_gradients, ())
+    moments: tuple[Tensor, Tensor] = _Fused.apply(formula, gradients, compiled, *first, *second)  # type: ignore[no-untyped-call]
     return moments
 
 
-class _Leaky(torch.autograd.Function):
+class _Fused(torch.autograd.Function):
+    """A formula with its constants, and that of its gradients with theirs."""
+
     @staticmethod
     def forward(
-        ctx: Any, mean: Tensor, variance: Tensor, slope: float, floor: float, compiled: bool
+        ctx: Any, formula: _WithConstants, gradients: _WithConstants, compiled: bool, *inputs: Tensor
     ) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(mean, variance)
-        ctx.slope, ctx.compiled = slope, compiled
-        return _apply(leaky_moments, [mean, variance], 2, (slope, floor), compiled)
+        ctx.save_for_backward(*inputs)
+        ctx.gradients, ctx.compiled = gradients, compiled
+        return _apply(formula[0], inputs, 2, formula[1], compiled)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, of_mean: Tensor, of_variance: Tensor) -> tuple[Tensor | None, ...]:
-        inputs = [*ctx.saved_tensors, of_mean, of_variance]
-        return (*_apply(leaky_gradients, inputs, 2, (ctx.slope,), ctx.compiled), None, None, None)
-
-
-class _LearnedLeaky(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, mean: Tensor, variance: Tensor, slope: Tensor) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(mean, variance, slope)
-        return leaky_moments(mean, variance, slope)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, of_mean: Tensor, of_variance: Tensor) -> tuple[Tensor, ...]:
-        mean, variance, slope = ctx.saved_tensors
-        inputs = (mean, variance, of_mean, of_variance, slope)
-        return (*leaky_gradients(*inputs), slope_gradient(*inputs).sum_to_size(slope.shape))
-
-
-class _Larger(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, mean1: Tensor, variance1: Tensor, mean2: Tensor, variance2: Tensor, compiled: bool
-    ) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(mean1, variance1, mean2, variance2)
-        ctx.compiled = compiled
-        return _apply(larger_moments, [mean1, variance1, mean2, variance2], 2, (), compiled)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, of_mean: Tensor, of_variance: Tensor) -> tuple[Tensor | None, ...]:
-        inputs = [*ctx.saved_tensors, of_mean, of_variance]
-        return (*_apply(_larger_gradients, inputs, 4, (), ctx.compiled), None)
-
-
-def _larger_gradients(
-    mean1: Tensor, variance1: Tensor, mean2: Tensor, variance2: Tensor, of_mean: Tensor, of_variance: Tensor
-) -> tuple[Tensor, ...]:
-    return larger_gradients((mean1, mean2), (variance1, variance2), of_mean, of_variance)
+    def backward(ctx: Any, *of_results: Tensor) -> tuple[Tensor | None, ...]:
+        (formula, constants), inputs = ctx.gradients, ctx.saved_tensors
+        return (None, None, None, *_apply(formula, (*inputs, *of_results), len(inputs), constants, ctx.compiled))
 
 
 def _apply(
@@ -138,22 +110,21 @@ def _apply(
     and memory layout. `overwrite`: the first inputs may take the results.
     """
     like = torch.empty_like(inputs[0], device="meta")  # dense, in the order of the input's strides
-    aligned = [one if one.stride() == like.stride() else _in_order_of(like, one) for one in inputs]
-    flat = [one.as_strided((one.numel(),), (1,)) for one in aligned]
+    flat = [_in_order_of(like, one).as_strided((one.numel(),), (1,)) for one in inputs]
     overwrite = overwrite and all(one.dtype == like.dtype for one in flat[:num_outputs])
     with torch.autocast(flat[0].device.type, enabled=False):
-        compiled_results = _compiled_results(formula, (*flat, *constants), overwrite) if compiled else None
-        if compiled_results is not None:
-            results = compiled_results
-        elif flat[0].device.type != "cpu" or like.numel() <= BLOCK:
+        results = _compiled_results(formula, (*flat, *constants), overwrite) if compiled else None
+        if results is None and (flat[0].device.type != "cpu" or like.numel() <= BLOCK):
             results = _converting(formula)(*flat, *constants)
-        else:
+        elif results is None:
             outputs = flat[:num_outputs] if overwrite else [torch.empty_like(flat[0]) for _ in range(num_outputs)]
             results = _in_blocks(formula, flat, constants, outputs)
     return tuple(result.as_strided(like.shape, like.stride()) for result in results)
 
 
 def _in_order_of(like: Tensor, values: Tensor) -> Tensor:
+    if values.stride() == like.stride():
+        return values
     return torch.empty_strided(like.shape, like.stride(), dtype=values.dtype, device=values.device).copy_(values)
 
 
@@ -161,29 +132,25 @@ def _in_blocks(
     formula: Formula, inputs: Sequence[Tensor], constants: tuple[Any, ...], outputs: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:
     """Of flat tensors, a block of memory at a time."""
-    writing = _WRITING.get(formula) if inputs[0].dtype in (torch.float32, torch.float64) else None
-    scratch = torch.empty(4, BLOCK, dtype=inputs[0].dtype) if writing is not None else None
+    writing = formula is leaky_moments and inputs[0].dtype in (torch.float32, torch.float64)
+    scratch = torch.empty(4, BLOCK if writing else 0, dtype=inputs[0].dtype)
     for start in range(0, len(inputs[0]), BLOCK):
         block = slice(start, start + BLOCK)
-        arguments = [*(_precise(one[block]) for one in inputs), *constants]
-        if writing is not None and scratch is not None:
-            size = len(inputs[0][block])
-            writing(tuple(output[block] for output in outputs), scratch[:, :size], *arguments)
-            continue
-        for output, value in zip(outputs, formula(*arguments), strict=True):
-            output[block] = value
+        arguments = [*(precise(one[block]) for one in inputs), *constants]
+        if writing:
+            out, own = (outputs[0][block], outputs[1][block]), scratch[:, : len(inputs[0][block])].unbind()
+            leaky_moments_into(out, own, *arguments)
+        else:
+            for output, value in zip(outputs, formula(*arguments), strict=True):
+                output[block] = value
     return tuple(outputs)
-
-
-def _precise(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()
 
 
 def _converting(formula: Formula) -> Formula:
     """The formula on the inputs made precise, its results in the precision of the first input."""
 
     def converted(*arguments: Any) -> tuple[Tensor, ...]:
-        values = [_precise(one) if isinstance(one, Tensor) else one for one in arguments]
+        values = [precise(one) if isinstance(one, Tensor) else one for one in arguments]
         return tuple(result.to(arguments[0].dtype) for result in formula(*values))
 
     return converted

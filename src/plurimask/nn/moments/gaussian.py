@@ -38,37 +38,31 @@ _FARTHEST = {torch.float32: 12.5, torch.float64: 37.0}
 """Standard deviations from 0 beyond which the density and the tails are taken as they are there: what is smaller is
 below the normal numbers of the precision, with which processors calculate a hundred times slower."""
 _RATIO = (
-    0.0961871557,
-    -0.496915022,
-    0.841074336,
-    -0.463436925,
-    0.522605496,
-    0.165458042,
-    0.304597664,
-    0.283646025,
-    9.72855503e-05,
+    *(0.0961871557, -0.496915022, 0.841074336, -0.463436925, 0.522605496),
+    *(0.165458042, 0.304597664, 0.283646025, 9.72855503e-05),
 )
 """Of `normal_by_ratio`, the highest power first."""
 
 
-def leaky_moments(mean: Tensor, variance: Tensor, slope: float | Tensor, floor: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Mean and variance of a leaky ReLU (slope 0: of a ReLU) of Gaussians.
+def leaky_moments(mean: Tensor, variance: Tensor, slope: float, floor: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Mean and variance of a leaky ReLU (slope 0: of a ReLU) of Gaussians, of variances at least 0.
 
-    Args:
-        mean: any shape.
-        variance: of that shape, at least 0.
-        slope: for values below 0; a number, or a tensor that can be broadcast.
-        floor: added to the variance.
+    The slope is that for values below 0; the floor is added to the variance.
     """
+    sigma, above, _, h, low = _parts(mean, variance)
+    if slope == 0:
+        return sigma * h, variance * (above - h * low).clamp(min=0) + floor
+    share = above + (slope * slope) * (1 - above) - (1 - slope) ** 2 * (h * low)
+    return sigma * (h - slope * low), variance * share.clamp(min=0) + floor
+
+
+def _parts(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """sigma, Phi, phi, h and l."""
     sigma = (variance + _LEAST).sqrt()
     a = mean / sigma
     above, density = _normal(a)
     h = (density + a * above).clamp(min=0)
-    low = h - a
-    if isinstance(slope, float) and slope == 0:
-        return sigma * h, variance * (above - h * low).clamp(min=0) + floor
-    share = above + (slope * slope) * (1 - above) - (1 - slope) ** 2 * (h * low)
-    return sigma * (h - slope * low), variance * share.clamp(min=0) + floor
+    return sigma, above, density, h, h - a
 
 
 def leaky_moments_into(
@@ -94,35 +88,19 @@ def leaky_moments_into(
 
 
 def leaky_gradients(
-    mean: Tensor, variance: Tensor, of_mean: Tensor, of_variance: Tensor, slope: float | Tensor
+    mean: Tensor, variance: Tensor, of_mean: Tensor, of_variance: Tensor, slope: float
 ) -> tuple[Tensor, Tensor]:
     """What `leaky_moments` hands back: gradients by `mean` and `variance`, given those by its two results.
 
     From Price's theorem: d E[f(x)] / d mu = E[f'], d E[f(x)] / d v = E[f''] / 2.
     """
-    sigma = (variance + _LEAST).sqrt()
-    a = mean / sigma
-    above, density = _normal(a)
-    h = (density + a * above).clamp(min=0)
-    low = h - a
+    sigma, above, density, h, low = _parts(mean, variance)
     below = 1 - above
     first = of_mean * (above + slope * below)
     first = first + of_variance * (2 * (1 - slope)) * sigma * (below * h + slope * (above * low))
     second = of_mean * ((1 - slope) / 2) * density / sigma
     spread = above + slope**2 * below - (1 - slope) * (h - slope * low) * density
     return first, second + of_variance * spread
-
-
-def slope_gradient(
-    mean: Tensor, variance: Tensor, of_mean: Tensor, of_variance: Tensor, slope: float | Tensor
-) -> Tensor:
-    """What `leaky_moments` hands back by the slope, for each element."""
-    sigma = (variance + _LEAST).sqrt()
-    a = mean / sigma
-    above, density = _normal(a)
-    h = (density + a * above).clamp(min=0)
-    low = h - a
-    return of_variance * 2 * variance * (slope * (1 - above) + (1 - slope) * (h * low)) - of_mean * sigma * low
 
 
 def larger_moments(mean1: Tensor, variance1: Tensor, mean2: Tensor, variance2: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,10 +116,9 @@ def larger_moments(mean1: Tensor, variance1: Tensor, mean2: Tensor, variance2: T
 
 
 def larger_gradients(
-    means: tuple[Tensor, Tensor], variances: tuple[Tensor, Tensor], of_mean: Tensor, of_variance: Tensor
+    mean1: Tensor, variance1: Tensor, mean2: Tensor, variance2: Tensor, of_mean: Tensor, of_variance: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What `larger_moments` hands back: gradients by `mean1`, `variance1`, `mean2` and `variance2`."""
-    (mean1, mean2), (variance1, variance2) = means, variances
     theta = (variance1 + variance2 + _LEAST).sqrt()
     a = (mean1 - mean2) / theta
     d = a.abs()

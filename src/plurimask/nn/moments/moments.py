@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
@@ -56,17 +56,9 @@ class Propagation(NamedTuple):
     needed, which a training asks for often enough, and there is a compiler."""
 
 
-def sum_of(terms: Sequence[Moments]) -> Moments:
-    """Of independent values: means and variances add up."""
-    mean, variance = terms[0]
-    for term in terms[1:]:
-        mean, variance = mean + term.mean, variance + term.variance
-    return Moments(mean, variance)
-
-
-def joined(parts: Sequence[Moments], dim: int) -> Moments:
-    """Concatenated along `dim`."""
-    return Moments(torch.cat([part.mean for part in parts], dim), torch.cat([part.variance for part in parts], dim))
+def precise(values: Tensor) -> Tensor:
+    """In float32, or in float64 if they are."""
+    return values if values.dtype == torch.float64 else values.float()
 
 
 def scaled(x: Moments, factor: float | Tensor) -> Moments:

@@ -14,19 +14,13 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from plurimask.errors import InputError
-from plurimask.nn.moments.affine import WEIGHTED_LAYERS
 from plurimask.nn.moments.checks import overwrites, require_dimensions, require_rules
 from plurimask.nn.moments.moments import Moments, Propagation, Spent
 from plurimask.nn.moments.rules import AFFINE_LAYERS, FUNCTION_RULES, LAYER_RULES, METHOD_RULES, PLAIN_METHODS
 
 
 class MomentNetwork(nn.Module):
-    """Moments in, moments out. Made by `moment_network`.
-
-    Args:
-        network: traced; its modules hold the weights.
-        how: where there is a choice.
-    """
+    """Moments in, moments out. Made by `moment_network` of a traced network, whose modules hold the weights."""
 
     def __init__(self, network: fx.GraphModule, how: Propagation) -> None:
         super().__init__()
@@ -36,8 +30,7 @@ class MomentNetwork(nn.Module):
     def forward(self, mean: Tensor, variance: Tensor) -> Moments:
         """Mean and variance `(B, K, *spatial)` of the images, the variance at least 0 -> moments of the output.
 
-        Raises:
-            InputError: mean and variance are not of one shape, or that is not what a layer takes.
+        Raises `InputError` if mean and variance are not of one shape, or that is not what a layer takes.
         """
         if mean.shape != variance.shape:
             raise InputError(
@@ -64,8 +57,8 @@ class Factors(nn.Module):
             self.register_buffer(path.replace(".", "/"), factor)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        stored = {name.removeprefix(prefix): values for name, values in state_dict.items() if name.startswith(prefix)}
-        self.set({path: values.detach().clone() for path, values in stored.items()})
+        stored = [name for name in state_dict if name.startswith(prefix)]
+        self.set({name.removeprefix(prefix): state_dict[name].detach().clone() for name in stored})
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
@@ -133,11 +126,8 @@ class _Interpreter(fx.Interpreter):
         layer, (x,) = self.fetch_attr(target), (*args, *kwargs.values())
         with _named(str(target)):
             require_dimensions(type(layer).__name__, x)
-            factors = self.factors.of(str(target))
-            if factors is not None:
-                calibrated: Moments = WEIGHTED_LAYERS[type(layer)](layer, x, self.how, factors)
-                return calibrated
-            return LAYER_RULES[type(layer)](layer, x, self.how)
+            factors = self.factors.of(str(target))  # only layers with weights have some
+            return LAYER_RULES[type(layer)](layer, x, self.how, *([] if factors is None else [factors]))
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not _has_moments((args, kwargs)):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial, reduce
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -36,14 +38,6 @@ def average_pool(x: Moments, window: dict[str, Any], how: Propagation) -> Moment
     return Spent(mean, variance.div_(divisor.to(variance.dtype))).raised(how.floor)
 
 
-def global_average_pool(x: Moments, how: Propagation) -> Moments:
-    """The mean over all places: `(B, F, *spatial)` -> `(B, F, 1, ...)`."""
-    dims = tuple(range(2, x.mean.ndim))
-    count = math.prod(x.mean.shape[2:])
-    mean, variance = x.mean.mean(dims, keepdim=True), x.variance.mean(dims, keepdim=True) / count
-    return Spent(mean, variance).raised(how.floor)
-
-
 # ---- the largest of a window --------------------------------------------------------------------------------------
 
 
@@ -65,40 +59,29 @@ def max_pool(x: Moments, window: Window, how: Propagation) -> Moments:
     Raises:
         ValueError: "symmetric", and the window has not two places along each of two axes.
     """
+    larger = partial(_larger, compiled=is_compiled(how, x))
     if how.max_pool == "pairwise":
         for axis in reversed(range(len(window.kernel_size))):
-            x = _largest(_taps(x, window, axis), how)
+            x = reduce(larger, _taps(x, window, axis))
         return x.raised(how.floor)
     if window.kernel_size != (2, 2):
         raise ValueError(f"max_pool='symmetric' is for windows of 2 x 2, not {window.kernel_size}: use 'pairwise'")
-    four = [one for row in _taps(x, window, 0, whole=True) for one in _taps(row, window, 1, whole=True)]
-    pairings = [_largest([_larger(four[0], four[k], how), _larger(*_others(four, k), how)], how) for k in (1, 2, 3)]
-    means, variances = zip(*pairings, strict=True)
+    a, b, c, d = (one for row in _taps(x, window, 0, whole=True) for one in _taps(row, window, 1, whole=True))
+    pairings = (((a, b), (c, d)), ((a, c), (b, d)), ((a, d), (b, c)))
+    means, variances = zip(*(larger(larger(*one), larger(*other)) for one, other in pairings), strict=True)
     return Moments(sum(means[1:], means[0]) / 3, sum(variances[1:], variances[0]) / 3).raised(how.floor)
 
 
-def _others(four: Sequence[Moments], partner: int) -> tuple[Moments, Moments]:
-    first, second = (one for number, one in enumerate(four) if number not in (0, partner))
-    return first, second
-
-
-def _largest(values: Sequence[Moments], how: Propagation) -> Moments:
-    largest = values[0]
-    for value in values[1:]:
-        largest = _larger(largest, value, how)
-    return largest
-
-
-def _larger(one: Moments, other: Moments, how: Propagation) -> Moments:
+def _larger(one: Moments, other: Moments, compiled: bool) -> Moments:
     """The larger of two; where the second is shorter along some axis, the rest of the first has no rival."""
     for axis in range(2, one.mean.ndim):
         common, length = other.mean.shape[axis], one.mean.shape[axis]
         if common < length:
             alone = one.moved(lambda values, a=axis, c=common, n=length: values.narrow(a, c, n - c))  # type: ignore[misc]
             rivals = one.moved(lambda values, a=axis, c=common: values.narrow(a, 0, c))  # type: ignore[misc]
-            both = _larger(rivals, other, how)
+            both = _larger(rivals, other, compiled)
             return Moments(*(torch.cat(parts, axis) for parts in zip(both, alone, strict=True)))
-    return Moments(*fused_larger((one.mean, one.variance), (other.mean, other.variance), is_compiled(how, one)))
+    return Moments(*fused_larger(one, other, compiled))
 
 
 def _taps(x: Moments, window: Window, axis: int, whole: bool = False) -> list[Moments]:
@@ -115,20 +98,10 @@ def _taps(x: Moments, window: Window, axis: int, whole: bool = False) -> list[Mo
         count -= 1
     after = (count - 1) * step + apart * (size - 1) + 1 - pad - length
     if pad or (after > 0 and (whole or (size, apart) != (step, 1))):
-        x, pad, after = _padded(x, axis, pad, max(0, after)), 0, 0
-    starts = [place * apart for place in range(size)]
-    end = (count - 1) * step + 1
-    return [
-        x.moved(lambda values, s=start: _every(values, axis + 2, s, min(s + end, values.shape[axis + 2]), step))  # type: ignore[misc]
-        for start in starts
-        if start < x.mean.shape[axis + 2]
-    ]
-
-
-def _every(values: Tensor, dim: int, start: int, end: int, step: int) -> Tensor:
-    index = [slice(None)] * values.ndim
-    index[dim] = slice(start, end, step)
-    return values[tuple(index)]
+        x = _padded(x, axis, pad, max(0, after))
+    reach, later_axes = (count - 1) * step + 1, [slice(None)] * (x.mean.ndim - 3 - axis)
+    starts = [place * apart for place in range(size) if place * apart < x.mean.shape[axis + 2]]
+    return [x.moved(itemgetter((..., slice(start, start + reach, step), *later_axes))) for start in starts]
 
 
 def _padded(x: Moments, axis: int, before: int, after: int) -> Moments:
@@ -172,11 +145,10 @@ def resize(x: Moments, to: Resizing, how: Propagation) -> Moments:
     factors = to.scale_factor if isinstance(to.scale_factor, Sequence) else [to.scale_factor] * (mean.ndim - 2)
     mixtures: dict[int, _Mixture] = {}
     for axis, factor in enumerate(factors):
-        before, after = x.mean.shape[axis + 2], mean.shape[axis + 2]
-        if before != after:
+        sizes = x.mean.shape[axis + 2], mean.shape[axis + 2]
+        if sizes[0] != sizes[1]:
             given = None if to.recompute_scale_factor else factor
-            source = _sources(before, after, bool(to.align_corners), given)
-            mixtures[axis + 2] = _mixture(source, before, x.variance)
+            mixtures[axis + 2] = _mixture(sizes, bool(to.align_corners), given, x.variance)
     return Moments(mean, _interpolated(x.variance, mixtures, how.floor))
 
 
@@ -188,19 +160,15 @@ class _Mixture(NamedTuple):
     of_lower: Tensor
     of_upper: Tensor
 
-    def part(self, places: slice) -> _Mixture:
-        return _Mixture(*(one[places] for one in self))
 
-
-def _sources(before: int, after: int, align_corners: bool, factor: float | None) -> Tensor:
-    """Where each place along an axis comes from, in units of the places before."""
+def _mixture(sizes: tuple[int, int], align_corners: bool, factor: float | None, like: Tensor) -> _Mixture:
+    """Of an axis' sizes before and after; `factor`: how far apart the places lie, if not as far as the sizes say."""
+    before, after = sizes
     places = torch.arange(after, dtype=torch.float64)
     if align_corners:
-        return places * ((before - 1) / max(1, after - 1))
-    return ((places + 0.5) * (1 / factor if factor else before / after) - 0.5).clamp(min=0)
-
-
-def _mixture(source: Tensor, before: int, like: Tensor) -> _Mixture:
+        source = places * ((before - 1) / max(1, after - 1))  # in units of the places before
+    else:
+        source = ((places + 0.5) * (1 / factor if factor else before / after) - 0.5).clamp(min=0)
     lower = source.long().clamp(max=before - 1)
     upper = (lower + 1).clamp(max=before - 1)
     share = torch.where(upper == lower, 0, (source - lower).clamp(max=1))
@@ -240,6 +208,6 @@ def _in_parts(values: Tensor, mixtures: Mapping[int, _Mixture], floor: float) ->
     mixed = values.new_empty(shape)
     for start in range(0, shape[axis], length):
         places = slice(start, min(start + length, shape[axis]))
-        part = _mixed(values, {**mixtures, axis: mixtures[axis].part(places)})
+        part = _mixed(values, {**mixtures, axis: _Mixture(*(one[places] for one in mixtures[axis]))})
         torch.add(part, floor, out=mixed.narrow(axis, start, part.shape[axis]))
     return mixed

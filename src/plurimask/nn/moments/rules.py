@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -12,10 +13,10 @@ from torch.nn import functional
 
 from plurimask.nn.moments import affine
 from plurimask.nn.moments.activation import dropout, leaky_relu, prelu, softmax
-from plurimask.nn.moments.moments import Moments, Propagation, joined, scaled, sum_of
-from plurimask.nn.moments.pooling import Resizing, Window, average_pool, global_average_pool, max_pool, resize
+from plurimask.nn.moments.moments import Moments, Propagation, scaled
+from plurimask.nn.moments.pooling import Resizing, Window, average_pool, max_pool, resize
 
-LayerRule: TypeAlias = Callable[[Any, Moments, Propagation], Moments]
+LayerRule: TypeAlias = Callable[..., Moments]
 FunctionRule: TypeAlias = Callable[..., Any]
 
 
@@ -23,55 +24,41 @@ def _same(value: Any, dims: int) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, list | tuple) else (value,) * dims
 
 
+_MAX_POOL = ("stride", "padding", "dilation", "ceil_mode", "return_indices")
+_AVERAGE_POOL = ("stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
+
+
 def _max_pool(x: Moments, kernel_size: Any, *rest: Any, how: Propagation, **named: Any) -> Moments:
-    names = ("stride", "padding", "dilation", "ceil_mode", "return_indices")
-    given = {**dict(zip(names, rest, strict=False)), **named}
+    given = {**dict(zip(_MAX_POOL, rest, strict=False)), **named}
     if given.get("return_indices"):
         raise ValueError("a max-pool that returns indices has no moments")
-    dims = x.mean.ndim - 2
-    stride = given.get("stride")
-    window = Window(
-        _same(kernel_size, dims),
-        _same(kernel_size if stride is None or stride == [] else stride, dims),
-        _same(given.get("padding", 0), dims),
-        _same(given.get("dilation", 1), dims),
-        bool(given.get("ceil_mode", False)),
-    )
-    return max_pool(x, window, how)
+    stride = kernel_size if given.get("stride") in (None, []) else given["stride"]
+    sizes = (kernel_size, stride, given.get("padding", 0), given.get("dilation", 1))
+    kernel, steps, padding, dilation = (_same(size, x.mean.ndim - 2) for size in sizes)
+    return max_pool(x, Window(kernel, steps, padding, dilation, bool(given.get("ceil_mode", False))), how)
 
 
 def _max_pool_layer(layer: Any, x: Moments, how: Propagation) -> Moments:
-    names = ("stride", "padding", "dilation", "ceil_mode", "return_indices")
-    return _max_pool(x, layer.kernel_size, how=how, **{name: getattr(layer, name) for name in names})
+    return _max_pool(x, layer.kernel_size, *(getattr(layer, name) for name in _MAX_POOL), how=how)
 
 
 def _average_pool(x: Moments, kernel_size: Any, *rest: Any, how: Propagation, **named: Any) -> Moments:
-    names = ("stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
-    return average_pool(x, {"kernel_size": kernel_size, **dict(zip(names, rest, strict=False)), **named}, how)
+    return average_pool(x, {"kernel_size": kernel_size, **dict(zip(_AVERAGE_POOL, rest, strict=False)), **named}, how)
 
 
 def _average_pool_layer(layer: Any, x: Moments, how: Propagation) -> Moments:
-    names = ("stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
-    return _average_pool(x, layer.kernel_size, how=how, **{name: getattr(layer, name) for name in names})
+    return _average_pool(x, layer.kernel_size, *(getattr(layer, name) for name in _AVERAGE_POOL), how=how)
 
 
 def _adaptive_average(x: Moments, output_size: Any, how: Propagation) -> Moments:
     if any(size != 1 for size in _same(output_size, x.mean.ndim - 2)):
         raise ValueError(f"an adaptive average pool to {output_size} has no rule: only the global one, to 1")
-    return global_average_pool(x, how)
-
-
-def _resize(x: Moments, *rest: Any, how: Propagation, **named: Any) -> Moments:
-    return resize(x, Resizing(*rest, **named), how)
+    return _mean(x, tuple(range(2, x.mean.ndim)), True, how=how)
 
 
 def _upsample(layer: nn.Upsample, x: Moments, how: Propagation) -> Moments:
-    given = {name: getattr(layer, name) for name in ("size", "scale_factor", "mode", "align_corners")}
-    return resize(x, Resizing(**given, recompute_scale_factor=layer.recompute_scale_factor), how)
-
-
-def _dropout_layer(layer: Any, x: Moments, how: Propagation) -> Moments:
-    return dropout(x, layer.p, layer.training)
+    names = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor")
+    return resize(x, Resizing(*(getattr(layer, name) for name in names)), how)
 
 
 def _dropout(x: Moments, p: float = 0.5, training: bool = True, inplace: bool = False, *, how: Propagation) -> Moments:
@@ -100,9 +87,10 @@ def _add(x: Any, other: Any, *, alpha: float = 1, how: Propagation) -> Moments:
     if not isinstance(x, Moments):
         x, other = scaled(other, alpha), x
     elif isinstance(other, Moments):
-        return (
-            scaled(x, 2.0) if other is x and alpha == 1 else sum_of([x, scaled(other, alpha) if alpha != 1 else other])
-        )
+        if other is x and alpha == 1:
+            return scaled(x, 2.0)
+        other = scaled(other, alpha) if alpha != 1 else other
+        return Moments(x.mean + other.mean, x.variance + other.variance)
     else:
         other = alpha * other
     mean = x.mean + other
@@ -128,15 +116,13 @@ def _divide(x: Moments, other: Any, *, how: Propagation) -> Moments:
 
 def _cat(tensors: Any, dim: int = 0, *, axis: int | None = None, how: Propagation) -> Moments:
     dim = dim if axis is None else axis
-    sure = [Moments(one, torch.zeros_like(one)) if isinstance(one, Tensor) else one for one in tensors]
-    return joined(sure, dim)
+    parts = [(one, torch.zeros_like(one)) if isinstance(one, Tensor) else one for one in tensors]
+    return Moments(*(torch.cat(of_parts, dim) for of_parts in zip(*parts, strict=True)))
 
 
 def _mean(x: Moments, dim: Any = None, keepdim: bool = False, *, how: Propagation) -> Moments:
     dims = tuple(range(x.mean.ndim)) if dim is None else _same(dim, 1)
-    count = 1
-    for one in dims:
-        count *= x.mean.shape[one]
+    count = math.prod(x.mean.shape[one] for one in dims)
     return Moments(x.mean.mean(dims, keepdim), x.variance.mean(dims, keepdim) / count).raised(how.floor)
 
 
@@ -155,15 +141,10 @@ def _moving(function: Callable[..., Tensor]) -> FunctionRule:
     return rule
 
 
-def _unchanged(layer: nn.Module, x: Moments, how: Propagation) -> Moments:
-    return x
-
-
 AFFINE_LAYERS: Mapping[type[nn.Module], LayerRule] = {
     **affine.WEIGHTED_LAYERS,
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), affine.batch_norm),
-    nn.GroupNorm: affine.group_norm,
-    **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), affine.instance_norm),
+    **dict.fromkeys((nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), affine.group_norm),
 }
 """The rules of layers whose results are always new tensors."""
 
@@ -172,7 +153,10 @@ LAYER_RULES: Mapping[type[nn.Module], LayerRule] = {
     nn.ReLU: lambda layer, x, how: leaky_relu(x, 0.0, how),
     nn.LeakyReLU: lambda layer, x, how: leaky_relu(x, layer.negative_slope, how),
     nn.PReLU: prelu,
-    **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), _dropout_layer),
+    **dict.fromkeys(
+        (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+        lambda layer, x, how: dropout(x, layer.p, layer.training),
+    ),
     **dict.fromkeys((nn.MaxPool2d, nn.MaxPool3d), _max_pool_layer),
     **dict.fromkeys((nn.AvgPool2d, nn.AvgPool3d), _average_pool_layer),
     **dict.fromkeys(
@@ -182,7 +166,7 @@ LAYER_RULES: Mapping[type[nn.Module], LayerRule] = {
     **dict.fromkeys((nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d), _upsample),
     nn.Softmax: _softmax_layer,
     nn.Softmax2d: lambda layer, x, how: softmax(x, -3),
-    nn.Identity: _unchanged,
+    nn.Identity: lambda layer, x, how: x,
     nn.Flatten: lambda layer, x, how: x.moved(layer),
 }
 """The rule of each kind of layer: (layer, moments, how) -> moments."""
@@ -220,7 +204,10 @@ FUNCTION_RULES: Mapping[Callable[..., Any], FunctionRule] = {
         (functional.adaptive_avg_pool1d, functional.adaptive_avg_pool2d, functional.adaptive_avg_pool3d),
         _adaptive_average,
     ),
-    **dict.fromkeys((functional.interpolate, functional.upsample), _resize),
+    **dict.fromkeys(
+        (functional.interpolate, functional.upsample),
+        lambda x, *rest, how, **named: resize(x, Resizing(*rest, **named), how),
+    ),
     **dict.fromkeys((functional.softmax, torch.softmax), _softmax),
     functional.pad: _pad,
     **dict.fromkeys((torch.cat, torch.concat), _cat),
