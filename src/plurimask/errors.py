@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 class InputError(ValueError):
     """What came, what is expected and what to do, in one line. The command line prints it and exits with code 2."""
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())  # a file's name may hold a line break
+
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is in no registry, with the nearest known names first."""

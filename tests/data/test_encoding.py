@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from plurimask.data.encoding import MaskEncoding, decide_encoding, values_in
+from plurimask.data.encoding import MaskEncoding, decide_encoding
+from plurimask.data.forms import values_in
 from plurimask.data.layouts.dataset_json import DatasetFile
 from plurimask.data.layouts.files import describe
 from plurimask.distribution import IGNORE

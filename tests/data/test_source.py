@@ -30,6 +30,10 @@ def test_the_drawn_split_keeps_groups_together(tmp_path: Path) -> None:
 def test_groups_with_split_folders(tmp_path: Path) -> None:
     write_folder(tmp_path / "train", NAMES)
     source = open_data(tmp_path, group="^p[0-9]+")
+    assert source.drawn and {split: len(part) for split, part in source.splits.items()} == {"train": 8, "val": 2}
+    assert not set(source.splits["train"].groups) & set(source.splits["val"].groups)
+    write_folder(tmp_path / "val", NAMES)
+    source = open_data(tmp_path, group="^p[0-9]+")
     assert not source.drawn and source.splits["train"].groups[:3] == ("p0", "p0", "p1")
     assert source.splits["train"][2].name == "p1_z2"
 

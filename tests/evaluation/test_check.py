@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -73,6 +74,40 @@ def test_counts() -> None:
         assert words in text, text
     assert any("rater 2 never marks" in warning for warning in report.warnings)
     assert any("2 sizes" in warning for warning in report.warnings)
+
+
+def test_an_absent_rater_is_not_one_who_never_marks() -> None:
+    maps = labels_of([[0, 1, 1]], [[IGNORE] * 3], [[0, 0, 0]])
+    often = [example(str(index), maps) for index in range(300)]
+    often.append(example("last", labels_of([[0, 1, 1]], [[0, 1, 0]], [[0, 0, 0]])))
+    report = check_data(source(val=Listed(often[:-1]), train=Listed(often)))
+    assert [warning for warning in report.warnings if "mark" in warning] == [
+        "val: rater 2 never marks anything",
+        "train: rater 2 never marks anything",
+    ]
+    lines = [line for line in report.lines() if "non-empty" in line]
+    assert lines[0].endswith("rater 0 100%, rater 1 absent, rater 2 0%")
+    assert "rater 1 100% of the maps given (absent >99%)" in lines[1]
+
+
+def test_a_comment_says_which_methods_can_help() -> None:
+    square = torch.zeros(1, 20, 30, dtype=torch.long)
+    square[:, 4:16, 5:25] = 1
+    wider, other = square.clone(), square.clone()
+    wider[:, 4:16, 25] = 1
+    other[:, 8:12, 8:12] = 0
+    border, hole = torch.cat([square, wider]), torch.cat([square, other])
+    alone = torch.cat([square, torch.full_like(square, IGNORE)])
+    assert "one rater" in check_data(source(val=Listed([example("a", square)]))).comments[0]
+    assert "border" in check_data(source(val=Listed([example("a", border)]))).comments[0]
+    assert not check_data(source(val=Listed([example("a", border), example("b", hole)]))).comments
+    report = check_data(source(val=Listed([example("a", alone)])))
+    assert "no image has two raters" in report.comments[0] and any("comment: " in line for line in report.lines())
+
+
+def test_notes_of_the_data_are_passed_on() -> None:
+    noted = replace(source(val=Listed([example("a", FIRST)])), notes=("3 files were not read",))
+    assert "note: 3 files were not read" in check_data(noted).lines()
 
 
 def test_one_rater_has_no_agreement() -> None:

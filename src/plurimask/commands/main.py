@@ -17,9 +17,13 @@ COMMANDS = {
     "report": "one HTML page: data, training, samples, metrics",
     "figures": "the figures of that page as files",
     "check": "say what is in a data set, how much its raters agree, and what a perfect model would score",
+    "import": "copy the images and masks of any tree of files into the plain layout",
     "methods": "list the methods, their presets and papers",
     "demo": "the main job on a built-in world, in a few minutes",
 }
+
+MODULES = {"import": "import_files"}
+"""Of commands whose name is none for a module."""
 
 USAGE = """\
 plurimask {version}: probabilistic segmentation of ambiguous images
@@ -51,7 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if arguments[0] not in COMMANDS:
             raise unknown_name("command", arguments[0], COMMANDS)
-        code: int = import_module(f"plurimask.commands.{arguments[0]}").main(arguments[1:])
+        module = MODULES.get(arguments[0], arguments[0])
+        code: int = import_module(f"plurimask.commands.{module}").main(arguments[1:])
         return code
     except InputError as error:
         print(f"plurimask: {error}", file=sys.stderr)

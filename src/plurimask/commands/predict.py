@@ -59,5 +59,7 @@ def main(arguments: Sequence[str]) -> int:
             progress.advance(task)
 
         write_predictions(rows, about, options.out, show)
+    for note in images.notes:
+        say.print(f"note: {note}", markup=False)
     say.print(f"Wrote {len(images)} images with {options.samples} masks each to {options.out}")
     return 0

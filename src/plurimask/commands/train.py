@@ -80,6 +80,8 @@ def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
         source = open_data(options.data, group=plan.group, seed=plan.seed, flips=options.flips)
         if is_first_process():
             _warn_of_large_steps(source, plan)
+            for note in source.notes:
+                console().print(f"note: {note}", markup=False)
     hardware = Hardware(options.accelerator, options.devices, options.nodes)
     resume, overwrite = options.resume, options.overwrite
     outcome = train_run(plan, source, options.out, resume=resume, overwrite=overwrite, hardware=hardware)

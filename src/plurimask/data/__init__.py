@@ -2,7 +2,7 @@
 
 from plurimask.data.example import DataDescription, DataSource, Example, ExampleSet
 from plurimask.data.images import read_image, read_mask
-from plurimask.data.source import open_data
+from plurimask.data.source import Place, open_data
 from plurimask.data.split import Selection, apply_split, draw_split
 from plurimask.data.statistics import channel_statistics
 from plurimask.data.unlabelled import ImageSet, open_images
@@ -13,6 +13,7 @@ __all__ = [
     "Example",
     "ExampleSet",
     "ImageSet",
+    "Place",
     "Selection",
     "apply_split",
     "channel_statistics",

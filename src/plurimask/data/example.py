@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
@@ -47,6 +48,8 @@ class DataDescription(BaseModel):
     rater_names: tuple[str, ...]
     flips: tuple[Flip, ...] = ()
     """Classes that turn into a twin class at random; the twins are the last classes."""
+    masks: Literal["values", "foreground"] = "values"
+    """Whether the values of masks are classes, or every value but 0 is the foreground (instance masks)."""
 
     @property
     def num_classes(self) -> int:
@@ -82,3 +85,5 @@ class DataSource:
     splits: Mapping[str, ExampleSet]
     drawn: bool
     """Whether the split was drawn here (True) or came with the data (False)."""
+    notes: tuple[str, ...] = ()
+    """What was left out, skipped or chosen here, in sentences for people."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
@@ -10,11 +11,16 @@ from plurimask.data.example import DataDescription, DataSource, ExampleSet
 from plurimask.data.flipping import NONE, law_of, parse_flips, with_flips, without_flips
 from plurimask.data.layouts import cityscapes
 from plurimask.data.layouts.cityscapes import is_cityscapes, open_cityscapes
-from plurimask.data.layouts.dataset_json import read_dataset_file
-from plurimask.data.layouts.files import UNSPLIT, Found, contents, open_layout
+from plurimask.data.layouts.dataset_json import MASKS as MASK_READINGS
+from plurimask.data.layouts.dataset_json import DatasetFile, read_dataset_file
+from plurimask.data.layouts.files import UNSPLIT, Found, open_layout
 from plurimask.data.layouts.folder import is_folder_layout, read_folder
+from plurimask.data.layouts.globs import read_globs
 from plurimask.data.layouts.lidc_crops import is_lidc_crops, read_lidc_crops
+from plurimask.data.layouts.listing import Unread, contents, find_images, unreadable
+from plurimask.data.layouts.nnunet import is_nnunet, read_nnunet
 from plurimask.data.layouts.npz import open_arrays
+from plurimask.data.layouts.splits import SPLITS, by_split, note_others, split_folders
 from plurimask.data.layouts.yeast import is_yeast, open_yeast
 from plurimask.data.split import Selection, apply_split, draw_split, group_names
 from plurimask.errors import InputError
@@ -22,21 +28,35 @@ from plurimask.errors import InputError
 WHOLE = "all"
 """The only split of data without split folders that no split was stored for."""
 
-SPLITS = ("train", "val", "test")
-_SPELLINGS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
-
 _LOOKED_FOR = (
-    "[SPLIT/]images/ with [SPLIT/]masks/ (SPLIT: train, val, test), train.npz with val.npz, one .npz file, "
-    "SPLIT/images/ with SPLIT/gt/ (LIDC crops), leftImg8bit/ with gtFine/ (Cityscapes), and [SPLIT/]inputs/ with "
-    "[SPLIT/]instances/ and [SPLIT/]classes/ (trapped yeast)"
+    "[SPLIT/]images/ with [SPLIT/]masks/ (SPLIT: train, val, test), images/SPLIT/ with masks/SPLIT/, train.npz with "
+    "val.npz, one .npz file, imagesTr/ with labelsTr/ (nnU-Net), SPLIT/images/ with SPLIT/gt/ (LIDC crops), "
+    "leftImg8bit/ with gtFine/ (Cityscapes), and [SPLIT/]inputs/ with [SPLIT/]instances/ and [SPLIT/]classes/ "
+    "(trapped yeast)"
 )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where data lie and how their masks are read, where a path alone does not say it."""
+
+    path: Path
+    """The folder or file; with patterns, the folder that they start from, and in which `dataset.json` lies."""
+    read_as: str | None = None
+    """"foreground": every value of a mask but 0 is the foreground, as in instance masks; "values". By default as
+    `dataset.json` says, else "values"."""
+    images: str | None = None
+    """A pattern for the files of images, such as "scans/*/image.png", in place of a known layout."""
+    masks: Mapping[str, str] = field(default_factory=dict)
+    """Rater to a pattern for the files of their masks; what `*` and `**` stand for pairs them with the images."""
+
 
 DEFAULT_FLIPS: dict[str, tuple[str, ...]] = {cityscapes.LAYOUT: ("street",)}
 """The flips of the layouts whose published task has some; all others have none."""
 
 
 def open_data(
-    path: Path | str,
+    path: Path | str | Place,
     *,
     group: str | None = None,
     seed: int = 0,
@@ -50,7 +70,7 @@ def open_data(
     Cityscapes, which is large, only the names of the files are.
 
     Args:
-        path: the folder or file.
+        path: the folder or file, or what a path alone does not say.
         group: a regular expression searched in each name; its first capture group, or whole match, is the group that a
             split must not tear apart (the patient). By default what the data say, else each image by itself.
         seed: of the split that is drawn where the data come without split folders.
@@ -64,9 +84,13 @@ def open_data(
     Raises:
         InputError: the path is no known layout, or its content does not fit together.
     """
-    path = Path(path)
+    place = path if isinstance(path, Place) else Place(Path(path))
+    path = place.path
     stored = None if expected is None else without_flips(expected)
-    found = _find(path, stored)
+    try:
+        found = _find(place, stored)
+    except OSError as error:
+        raise unreadable(error) from error
     if expected is not None and found.description.channel_names != expected.channel_names:
         raise InputError(
             f"{path}: the channels are {', '.join(found.description.channel_names)}, the run was trained on "
@@ -86,15 +110,25 @@ def _split(
     sets = dict(found.sets)
     if group is not None:
         sets = {split: _regrouped(examples, group) for split, examples in sets.items()}
-    if UNSPLIT not in sets:
-        return DataSource(found.description, {split: sets[split] for split in SPLITS if split in sets}, drawn=False)
-    everything = sets[UNSPLIT]
-    if stored_split is not None and set(everything.names).isdisjoint(chain.from_iterable(stored_split.values())):
-        return DataSource(found.description, {WHOLE: everything}, drawn=False)
+    notes = found.notes
+    kept = {split: sets[split] for split in SPLITS if split in sets}
+    if UNSPLIT not in sets and ("train" not in sets or "val" in sets):
+        return DataSource(found.description, kept, drawn=False, notes=notes)
+    everything = sets[UNSPLIT if UNSPLIT in sets else "train"]
+    if stored_split is not None and UNSPLIT not in sets:
+        stored_split = {split: stored_split[split] for split in ("train", "val") if split in stored_split}
+    foreign = stored_split is not None and set(everything.names).isdisjoint(chain.from_iterable(stored_split.values()))
+    if UNSPLIT not in sets and (foreign or (stored_split is None and len(set(everything.groups)) < 2)):
+        return DataSource(found.description, kept, drawn=False, notes=notes)
+    if foreign:
+        return DataSource(found.description, {WHOLE: everything}, drawn=False, notes=notes)
     indices = _draw(everything, seed, path) if stored_split is None else apply_split(everything.names, stored_split)
-    return DataSource(
-        found.description, {split: Selection(everything, part) for split, part in indices.items()}, drawn=True
-    )
+    drawn: dict[str, ExampleSet] = {split: Selection(everything, part) for split, part in indices.items()}
+    if UNSPLIT not in sets:
+        count = len(drawn.get("val", ()))
+        notes = (*notes, f"there is no split val: {count} of the {len(everything)} images of train were drawn for it")
+        drawn |= {split: examples for split, examples in kept.items() if split not in drawn}
+    return DataSource(found.description, drawn, drawn=True, notes=notes)
 
 
 def _draw(examples: ExampleSet, seed: int, path: Path) -> dict[str, list[int]]:
@@ -108,69 +142,70 @@ def _regrouped(examples: ExampleSet, pattern: str) -> Selection:
     return Selection(examples, range(len(examples)), group_names(examples.names, pattern))
 
 
-def _find(path: Path, expected: DataDescription | None) -> Found:
+def _find(place: Place, expected: DataDescription | None) -> Found:
+    path, masks = place.path, place.read_as
+    if masks not in (None, *MASK_READINGS):
+        raise InputError(f"masks are read as {masks!r}, expected {' or '.join(MASK_READINGS)}")
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder: check the path")
+    if place.images is not None:
+        declared = _declared(path, masks)
+        return open_layout(read_globs(place.images, place.masks, path, declared.channel_names), declared, expected)
     if path.is_file():
         if path.suffix.lower() != ".npz":
             raise InputError(f"{path}: a single file, looked for {_LOOKED_FOR}: give the folder that holds the data")
-        return open_arrays({UNSPLIT: path}, read_dataset_file(path.parent), expected)
+        return open_arrays({UNSPLIT: path}, _declared(path.parent, masks), expected)
+    folders = split_folders(path)
     if is_cityscapes(path):
         return open_cityscapes(path, expected)
-    declared = read_dataset_file(path)
-    folders = split_folders(path)
+    declared = _declared(path, masks)
+    if is_nnunet(path):
+        return open_layout(read_nnunet(path, declared), declared, expected)
     if folders and all(is_lidc_crops(folder) for folder in folders.values()):
-        return open_layout(read_lidc_crops(folders), declared, expected)
+        return _noted(path, folders, open_layout(read_lidc_crops(folders), declared, expected))
     if any(is_folder_layout(folder) for folder in folders.values()):
         _refuse_both(path, folders)
-        return open_layout(read_folder(folders, declared), declared, expected)
+        return _noted(path, folders, open_layout(read_folder(folders, declared), declared, expected))
     if is_folder_layout(path):
         return open_layout(read_folder({UNSPLIT: path}, declared), declared, expected)
     if is_lidc_crops(path):
         return open_layout(read_lidc_crops({UNSPLIT: path}), declared, expected)
     if any(is_yeast(folder) for folder in folders.values()):
         _refuse_both(path, folders)
-        return open_yeast(folders, expected)
+        return _noted(path, folders, open_yeast(folders, expected))
     if is_yeast(path):
         return open_yeast({UNSPLIT: path}, expected)
     files = _npz_files(path)
     if files:
-        return open_arrays(files, declared, expected)
+        return _noted(path, files, open_arrays(files, declared, expected))
     inside = "".join(f"; {folder.name}/ holds {contents(folder)}" for folder in folders.values())
+    unread = Unread()
+    find_images(path, unread)
     raise InputError(
         f"{path}: not recognised as a data set: looked for {_LOOKED_FOR}; found {contents(path)}{inside}: "
-        "bring the files into one of these layouts"
+        f"{unread.hint()}bring the files into one of these layouts"
     )
 
 
-def split_folders(path: Path) -> dict[str, Path]:
-    """The folders of the splits in `path`, in the order of `SPLITS`.
-
-    Raises:
-        InputError: one split is there under two names.
-    """
-    return _one_each(
-        {split: [path / name for name in names if (path / name).is_dir()] for split, names in _SPELLINGS.items()}
-    )
+def _declared(folder: Path, masks: str | None) -> DatasetFile:
+    declared = read_dataset_file(folder)
+    return declared if masks is None else replace(declared, masks=masks)
 
 
 def _npz_files(path: Path) -> dict[str, Path]:
     """The `.npz` file of each split, or the only one there is."""
-    files = _one_each(
-        {
-            split: [path / f"{name}.npz" for name in names if (path / f"{name}.npz").is_file()]
-            for split, names in _SPELLINGS.items()
-        }
-    )
     everything = sorted(path.glob("*.npz"))
-    return {UNSPLIT: everything[0]} if not files and len(everything) == 1 else files
+    return by_split(everything) or ({UNSPLIT: everything[0]} if len(everything) == 1 else {})
 
 
-def _one_each(candidates: Mapping[str, Sequence[Path]]) -> dict[str, Path]:
-    for found in candidates.values():
-        if len(found) > 1:
-            raise InputError(f"{found[0]} and {found[1]} are the same split: keep one of them")
-    return {split: found[0] for split, found in candidates.items() if found}
+def _noted(path: Path, splits: Mapping[str, Path], found: Found) -> Found:
+    """`found`, with a note on what lies beside the splits and is not read."""
+    unread = Unread()
+    note_others(path, [split.name for split in splits.values()], unread, among_splits=True)
+    further = [file for file in sorted(path.glob("*.npz")) if file not in splits.values()]
+    for file in further:
+        unread.endings[f".npz ({file.name})"] += 1
+    return replace(found, notes=(*found.notes, *unread.notes()))
 
 
 def _refuse_both(path: Path, folders: Mapping[str, Path]) -> None:

@@ -6,23 +6,28 @@ import abc
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from plurimask.data.images import SUFFIXES, read_image
-from plurimask.data.layouts.files import channel_shape, contents, find_images, refuse_repeated
+from plurimask.data.images import SUFFIXES, image_numbers, read_image
+from plurimask.data.layouts.files import channel_shape, is_gray, join_channels
 from plurimask.data.layouts.folder import IMAGES, MASKS, find_channels
+from plurimask.data.layouts.listing import Unread, contents, ending, find_images, readable, refuse_repeated, unreadable
+from plurimask.data.layouts.nnunet import group_channels, is_numbered
 from plurimask.data.layouts.npz import Array, check_numbers, default_names, load_npz
+from plurimask.data.layouts.splits import split_folders
 from plurimask.data.layouts.yeast import CHANNEL_NAMES, find_inputs, has_inputs, read_input
-from plurimask.data.source import split_folders
 from plurimask.errors import InputError
+
+_OUTPUT_ENDINGS = (".png", ".tif", ".json")
 
 
 class ImageSet(abc.ABC):
     """Images with their names, read when asked for; sizes may differ."""
 
     names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What was left out, in sentences for people."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -39,16 +44,23 @@ class ImageSet(abc.ABC):
 class ImageFiles(ImageSet):
     """Images in files, one per image or one per channel."""
 
-    def __init__(self, paths: dict[str, tuple[Path, ...]], channel_names: Sequence[str]) -> None:
-        self.names, self.paths = tuple(paths), tuple(paths.values())
+    def __init__(
+        self, paths: dict[str, tuple[Path, ...]], channel_names: Sequence[str], notes: tuple[str, ...] = ()
+    ) -> None:
+        _refuse_collisions(list(paths))
+        self.names, self.paths, self.notes = tuple(paths), tuple(paths.values()), notes
+        self.num_channels = len(channel_names)
         for files in self.paths:
             count = channel_shape(files)[0]
-            if count != len(channel_names):
+            if count != self.num_channels and not (
+                (count, self.num_channels) == (3, 1) and is_gray(read_image(files[0]))
+            ):
                 raise _wrong_channels(str(files[0]), count, channel_names)
 
     def __getitem__(self, index: int) -> Tensor:
-        channels = [read_image(path) for path in self.paths[index]]
-        return torch.from_numpy(np.concatenate(channels).astype(np.float32))
+        files = self.paths[index]
+        image = join_channels([read_image(path) for path in files], files)
+        return torch.from_numpy(image[: self.num_channels])  # of R = G = B the first
 
 
 class YeastInputs(ImageSet):
@@ -71,7 +83,7 @@ class ImageArray(ImageSet):
         self.names, self.images = names, images
 
     def __getitem__(self, index: int) -> Tensor:
-        return torch.from_numpy(self.images[index].astype(np.float32))
+        return torch.from_numpy(image_numbers(self.images[index], self.names[index]))
 
 
 def open_images(path: Path | str, channel_names: Sequence[str]) -> ImageSet:
@@ -83,7 +95,13 @@ def open_images(path: Path | str, channel_names: Sequence[str]) -> ImageSet:
     Raises:
         InputError: there are no images, or they have other channels.
     """
-    path = Path(path)
+    try:
+        return _open(Path(path), channel_names)
+    except OSError as error:
+        raise unreadable(error) from error
+
+
+def _open(path: Path, channel_names: Sequence[str]) -> ImageSet:
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder: check the path")
     if path.is_file():
@@ -93,10 +111,11 @@ def open_images(path: Path | str, channel_names: Sequence[str]) -> ImageSet:
             raise InputError(
                 f"{path}: not an image, expected one of {', '.join((*SUFFIXES, '.npz'))}: convert the file"
             )
-        return ImageFiles({path.stem: (path,)}, channel_names)
-    names = tuple(channel_names)
+        name = readable(path.name[: -len(ending(path.name))])
+        return ImageFiles({name: (path,)}, channel_names)
+    names, unread = tuple(channel_names), Unread()
     if (path / IMAGES).is_dir() or all((path / name).is_dir() for name in names):
-        return ImageFiles(find_channels(path, names), channel_names)
+        return ImageFiles(find_channels(path, names, unread), channel_names, unread.notes())
     if has_inputs(path):
         return YeastInputs(path, channel_names)
     splits = [folder.name for folder in split_folders(path).values()]
@@ -109,13 +128,24 @@ def open_images(path: Path | str, channel_names: Sequence[str]) -> ImageSet:
             f"{path}: looked for {IMAGES}/ or the channel folders {', '.join(names)} beside {MASKS}/, "
             f"found {contents(path)}: give the folder of the images"
         )
-    found = find_images(path)
+    found = find_images(path, unread)
     if not found:
         raise InputError(
             f"{path}: no images found: looked for {', '.join(SUFFIXES)} files, {IMAGES}/, inputs/ of .pt files and the "
-            f"channel folders {', '.join(names)}; found {contents(path)}: give a folder of images"
+            f"channel folders {', '.join(names)}; found {contents(path)}: {unread.hint()}give a folder of images"
         )
-    return ImageFiles({name: (file,) for name, file in found.items()}, channel_names)
+    if len(names) > 1 and is_numbered(found):
+        return ImageFiles(group_channels(found, path), channel_names, unread.notes())
+    return ImageFiles({name: (file,) for name, file in found.items()}, channel_names, unread.notes())
+
+
+def _refuse_collisions(names: Sequence[str]) -> None:
+    """Raise InputError if the outputs of two images, each in a folder of its name, would lie over each other."""
+    known = set(names)
+    for name in names:
+        folder, _, own = name.rpartition("/")
+        if (folder in known and own.endswith(_OUTPUT_ENDINGS)) or name.partition("/")[0].endswith(".csv"):
+            raise InputError(f"the image {name!r} has the name of a file that is written for predictions: rename it")
 
 
 def _open_npz(path: Path, channel_names: Sequence[str]) -> ImageArray:

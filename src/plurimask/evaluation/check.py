@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from plurimask.data.example import DataDescription, DataSource, Example, ExampleSet
 from plurimask.distribution import IGNORE
+from plurimask.evaluation.agreement import comment_on_raters, differ_by_lines_only
 from plurimask.metrics import rater_distance
 from plurimask.metrics.modes import mode_spread
 
@@ -49,6 +50,8 @@ class SplitReport(BaseModel):
 
     Where classes flip the raters' distribution is known exactly, as if m were infinite: mu / 16.
     """
+    num_lines_only: int = 0
+    """Images with several raters, who differ in lines of at most two pixels or not at all."""
 
 
 class DataReport(BaseModel):
@@ -60,6 +63,10 @@ class DataReport(BaseModel):
     drawn: bool
     splits: dict[str, SplitReport]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What was left out of the data, or chosen for them."""
+    comments: tuple[str, ...] = ()
+    """What the data are good for."""
 
     def lines(self) -> list[str]:
         """The report as plain text, for the terminal."""
@@ -74,7 +81,9 @@ class DataReport(BaseModel):
         ]
         for name, split in self.splits.items():
             lines += ["", f"{name}: {split.num_images} images, {split.num_groups} groups", *_split_lines(split, about)]
-        return lines + (["", *(f"warning: {warning}" for warning in self.warnings)] if self.warnings else [])
+        remarks = [("note", self.notes), ("warning", self.warnings), ("comment", self.comments)]
+        said = [f"{kind}: {remark}" for kind, remarks_of_kind in remarks for remark in remarks_of_kind]
+        return lines + (["", *said] if said else [])
 
 
 def check_data(source: DataSource) -> DataReport:
@@ -91,7 +100,24 @@ def check_data(source: DataSource) -> DataReport:
             counts[name].add(example, _distance(example, source.description.counted_classes))
         splits[name] = counts[name].report(len(set(examples.groups)))
     warnings = [*_split_warnings(splits, source.description), *_overlap_warnings(source.splits)]
-    return DataReport(description=source.description, drawn=source.drawn, splits=splits, warnings=tuple(warnings))
+    comment = None if source.description.flips else _comment(source.description, list(splits.values()))
+    return DataReport(
+        description=source.description,
+        drawn=source.drawn,
+        splits=splits,
+        warnings=tuple(warnings),
+        notes=source.notes,
+        comments=() if comment is None else (comment,),
+    )
+
+
+def _comment(about: DataDescription, splits: Sequence[SplitReport]) -> str | None:
+    num_raters: Counter[int] = Counter()
+    for split in splits:
+        num_raters.update(split.num_raters)
+    lines_only = sum(split.num_lines_only for split in splits)
+    distances = [split.rater_distance for split in splits]
+    return comment_on_raters(about.rater_names, dict(num_raters), lines_only, distances)
 
 
 def _distance(example: Example, counted_classes: Sequence[int]) -> float | None:
@@ -107,7 +133,7 @@ class _SplitCount:
     def __init__(self, description: DataDescription) -> None:
         self.description = description
         raters = len(description.rater_names)
-        self.num_images = self.num_constant = 0
+        self.num_images = self.num_constant = self.num_lines_only = 0
         self.sizes: Counter[tuple[int, ...]] = Counter()
         self.num_raters: Counter[int] = Counter()
         self.low = torch.full((len(description.channel_names),), torch.inf)
@@ -133,6 +159,7 @@ class _SplitCount:
         self.pixels += torch.bincount(maps[given].flatten(), minlength=256)
         present = int(given.sum())
         self.num_raters[present] += 1
+        self.num_lines_only += present > 1 and differ_by_lines_only(example.labels[given])
         if distance is not None:
             self.distances.append(distance)
             self.oracles.append(distance * (1 / NUM_SAMPLES + (0 if example.flips else 1 / present)))
@@ -156,6 +183,7 @@ class _SplitCount:
             ignored_share=float(self.pixels[IGNORE] / self.pixels.sum().clamp(min=1)),
             rater_distance=_mean(self.distances),
             oracle_ged=_mean(self.oracles),
+            num_lines_only=self.num_lines_only,
         )
 
 
@@ -182,7 +210,7 @@ def _split_lines(split: SplitReport, about: DataDescription) -> list[str]:
     if split.ignored_share:
         lines[-1] += f"; not judged {split.ignored_share:.2%} of all"
     raters = [
-        f"{name} {marked:.0%}" + (f" (absent {absent:.0%})" if absent else "")
+        f"{name} {_marked(marked, absent)}"
         for name, marked, absent in zip(about.rater_names, split.marked_share, split.absent_share, strict=True)
     ]
     lines.append(f"  non-empty  {', '.join(raters)}")
@@ -197,6 +225,14 @@ def _split_lines(split: SplitReport, about: DataDescription) -> list[str]:
     return lines
 
 
+def _marked(marked: float, absent: float) -> str:
+    """How often a rater marks anything, and how often there is no map; one who was never there marks nothing either."""
+    if absent == 1:
+        return "absent"
+    missing = ">99%" if absent > 0.995 else "<1%" if 0 < absent < 0.005 else f"{absent:.0%}"
+    return f"{marked:.0%}" + (f" of the maps given (absent {missing})" if absent else "")
+
+
 def _extent(sizes: Sequence[str]) -> str:
     """The smallest and largest height and width of sizes such as "64x96"."""
     sides = zip(*([int(side) for side in size.split("x")] for size in sizes), strict=True)
@@ -206,13 +242,15 @@ def _extent(sizes: Sequence[str]) -> str:
 def _split_warnings(splits: Mapping[str, SplitReport], about: DataDescription) -> list[str]:
     warnings = []
     for name, split in splits.items():
-        nothing = [rater for rater, share in zip(about.rater_names, split.marked_share, strict=True) if not share]
-        if split.num_images and len(nothing) == len(about.rater_names):
+        shares = zip(about.rater_names, split.marked_share, split.absent_share, strict=True)
+        present = [(rater, marked) for rater, marked, absent in shares if absent < 1]
+        nothing = [rater for rater, marked in present if not marked]
+        if split.num_images and len(nothing) == len(present):
             warnings.append(f"{name}: no mask marks anything: check that the masks hold what was meant")
         elif nothing:
             warnings.append(f"{name}: {', '.join(nothing)} never mark{'s' if len(nothing) == 1 else ''} anything")
         unused = [cls for cls, share in zip(about.class_names, split.class_shares, strict=True) if not share]
-        if unused and len(nothing) < len(about.rater_names):
+        if unused and len(nothing) < len(present):
             warnings.append(f"{name}: no pixel of {', '.join(unused)}")
         if split.num_constant:
             warnings.append(

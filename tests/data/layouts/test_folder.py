@@ -47,7 +47,12 @@ def test_one_rater_with_splits(tmp_path: Path) -> None:
 def test_a_split_without_masks(tmp_path: Path) -> None:
     write_folder(tmp_path / "train", {"a": (0, 1)})
     write_images(tmp_path / "test", ["b"])
-    refused(tmp_path, "test/masks", "no masks found", "no such folder")
+    write_folder(tmp_path / "val", {"c": (0, 1)})
+    source = open_data(tmp_path)
+    assert list(source.splits) == ["train", "val"] and "test: none of its 1 images has a mask" in source.notes[0]
+    write_images(tmp_path / "val", ["d"])
+    (tmp_path / "val" / "masks" / "c.png").unlink()
+    refused(tmp_path, "val/masks", "no masks found", "found nothing")
 
 
 def test_only_one_split_is_fine(tmp_path: Path) -> None:
@@ -91,7 +96,9 @@ def test_channels_in_folders(tmp_path: Path) -> None:
     source = open_data(tmp_path)
     assert source.description.channel_names == ("gfp", "phase")
     assert source.description.class_names == ("background", "worm") and source.description.class_values == (0, 3)
-    image = source.splits["train"][1].image.numpy()
+    assert source.drawn and len(source.splits["train"]) == len(source.splits["val"]) == 1
+    example = next(one for split in source.splits.values() for one in split if one.name == "b")
+    image = example.image.numpy()
     assert (image[0] == gray(10).astype(float) * 200).all() and (image[1] == gray(1)).all()
 
     save(tmp_path / "train" / "phase" / "a.png", gray(0, height=HEIGHT + 1))
@@ -129,9 +136,11 @@ def test_sizes_must_fit(tmp_path: Path) -> None:
 
 
 def test_images_and_masks_must_pair(tmp_path: Path) -> None:
-    write_folder(tmp_path, {"a": (0, 1), "b": (0, 1)})
+    write_folder(tmp_path, {"a": (0, 1), "b": (0, 1), "d": (0, 1)})
     (tmp_path / "masks" / "b.png").unlink()
-    refused(tmp_path, "images/b.png", "without a mask", "add b.png")
+    source = open_data(tmp_path)
+    assert sum(map(len, source.splits.values())) == 2
+    assert source.notes == ("1 of 3 images have no mask and were left out: b",)
     save(tmp_path / "masks" / "b.png", mask(0))
     save(tmp_path / "masks" / "c.png", mask(0))
     refused(tmp_path, "masks/c.png", "without an image", "remove")

@@ -44,9 +44,9 @@ def test_one_split_alone_is_split_by_patient(tmp_path: Path) -> None:
 
 
 def test_an_absent_rater_is_no_empty_mask(tmp_path: Path) -> None:
-    write_crops(tmp_path / "train", ["a", "b"])
-    (tmp_path / "train" / "gt" / "a" / "z-0.5_c0_l3.png").unlink()
-    labels = open_data(tmp_path).splits["train"][0].labels
+    write_crops(tmp_path / "val", ["a", "b"])
+    (tmp_path / "val" / "gt" / "a" / "z-0.5_c0_l3.png").unlink()
+    labels = open_data(tmp_path).splits["val"][0].labels
     assert labels.flatten(1).amax(1).tolist() == [1, 0, 0, 255]
 
 

@@ -79,10 +79,10 @@ def test_one_file_with_channels(tmp_path: Path, channels_last: bool) -> None:
 def test_absent_raters_are_maps_of_255(tmp_path: Path) -> None:
     masks = MASKS.copy()
     masks[2, 1] = 255
-    write(tmp_path / "train.npz", images=IMAGES, masks=masks)
+    write(tmp_path / "val.npz", images=IMAGES, masks=masks)
     source = open_data(tmp_path)
     assert source.description.class_names == ("background", "foreground") and source.description.ignore_value == 255
-    assert (source.splits["train"][2].labels.numpy() == masks[2]).all()
+    assert (source.splits["val"][2].labels.numpy() == masks[2]).all()
 
 
 def test_bad_files(tmp_path: Path) -> None:

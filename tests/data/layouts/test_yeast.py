@@ -68,10 +68,11 @@ def write_split(folder: Path, labelled: list[int], unlabelled: list[int] = []) -
 
 def test_images_and_merged_classes(tmp_path: Path) -> None:
     write_split(tmp_path / "train", [10, 2, 1])
+    write_split(tmp_path / "val", [40])
     write_split(tmp_path / "test", [30])
     source = open_data(tmp_path)
     about = source.description
-    assert about.layout == "trapped yeast" and list(source.splits) == ["train", "test"] and not source.drawn
+    assert about.layout == "trapped yeast" and list(source.splits) == ["train", "val", "test"] and not source.drawn
     assert about.class_names == CLASS_NAMES == ("background", "trap", "cell") and about.counted_classes == (1, 2)
     assert about.channel_names == ("brightfield",) and about.rater_names == ("annotator",)
     assert "left out" not in about.encoding

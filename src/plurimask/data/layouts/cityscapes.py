@@ -23,7 +23,8 @@ from PIL import Image
 
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.images import read_image, read_mask
-from plurimask.data.layouts.files import ArrayCache, Found, contents, refuse_repeated
+from plurimask.data.layouts.files import ArrayCache, Found
+from plurimask.data.layouts.listing import contents, refuse_repeated
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 

@@ -1,39 +1,59 @@
-"""`dataset.json`: what a data set says about itself, with the keys of nnU-Net (`channel_names`, `labels`)."""
+"""What a data set says about itself.
+
+`dataset.json` has the keys of nnU-Net (`channel_names`, `labels`) and `masks`, which is "foreground" where every value
+but 0 is the foreground. Colours of classes stand in `labels` ("#ff0000"), or in CVAT's `labelmap.txt`
+(`name:R,G,B::`).
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 
-FILE_NAME = "dataset.json"
+FILE_NAME, COLOURS_NAME = "dataset.json", "labelmap.txt"
 MAX_CLASSES = IGNORE
 """Class indices are 0..254: 255 is kept for unjudged pixels."""
 MAX_VALUE = 65535
+FOREGROUND = "foreground"
+"""How masks are read: every value but 0 is the foreground."""
+MASKS = ("values", FOREGROUND)
 
 
 @dataclass(frozen=True)
 class DatasetFile:
-    """The two keys that matter here; None where the file does not have them."""
+    """What matters here; None where nothing is said of it."""
 
     channel_names: tuple[str, ...] | None = None
     """In the order of their numbers."""
     labels: dict[str, int] | None = None
     """Class name to value in the masks, ordered by value, without `ignore`."""
     ignore_value: int | None = None
+    masks: str | None = None
+    """"values" or "foreground"."""
+    colours: dict[str, int] | None = None
+    """Class name to colour 0xRRGGBB, "ignore" among them, black first."""
 
 
 def read_dataset_file(folder: Path) -> DatasetFile:
-    """`folder/dataset.json`; an empty `DatasetFile` if there is none.
+    """`folder/dataset.json` and `folder/labelmap.txt`; an empty `DatasetFile` if there is neither.
 
     Raises:
-        InputError: the file is no JSON object, or one of the two keys is malformed.
+        InputError: the file is no JSON object, or a key or line is malformed.
     """
-    path = folder / FILE_NAME
+    declared = _read_json(folder / FILE_NAME)
+    table = folder / COLOURS_NAME
+    if declared.labels is None and declared.colours is None and table.is_file():
+        return replace(declared, colours=_read_colours(table))
+    return declared
+
+
+def _read_json(path: Path) -> DatasetFile:
     if not path.is_file():
         return DatasetFile()
     try:
@@ -43,10 +63,49 @@ def read_dataset_file(folder: Path) -> DatasetFile:
     if not isinstance(content, dict):
         raise InputError(f'{path}: expected an object such as {{"labels": {{"background": 0, "cell": 1}}}}')
     channels = _channel_names(path, content["channel_names"]) if "channel_names" in content else None
-    if "labels" not in content:
-        return DatasetFile(channels)
-    labels, ignore_value = _labels(path, content["labels"])
-    return DatasetFile(channels, labels, ignore_value)
+    masks = content.get("masks")
+    if masks not in (None, *MASKS):
+        raise InputError(f"{path}: masks is {json.dumps(masks)}, expected {' or '.join(map(json.dumps, MASKS))}")
+    labels = content.get("labels")
+    if "labels" not in content or masks == "foreground":
+        return DatasetFile(channels, masks=masks)
+    if isinstance(labels, dict) and labels and all(_is_colour(value) for value in labels.values()):
+        colours = {name: int(value[1:], 16) for name, value in labels.items()}
+        return DatasetFile(channels, masks=masks, colours=_ordered(path, colours))
+    labels, ignore_value = _labels(path, labels)
+    return DatasetFile(channels, labels, ignore_value, masks)
+
+
+def _is_colour(value: Any) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch("#[0-9a-fA-F]{6}", value))
+
+
+def _read_colours(path: Path) -> dict[str, int]:
+    """The colours in CVAT's `labelmap.txt`: a line `name:R,G,B:parts:actions` for each class."""
+    colours: dict[str, int] = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = re.fullmatch(r"(.+?):\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*(:.*)?", line.strip())
+        parts = [int(part) for part in match.groups()[1:4]] if match else [256]
+        if match is None or max(parts) > 255 or match[1] in colours:
+            raise InputError(
+                f"{path}: the line {line!r}, expected a class and its colour, each once, as in cell:255,0,0"
+            )
+        colours[match[1]] = (parts[0] << 16) | (parts[1] << 8) | parts[2]
+    return _ordered(path, colours)
+
+
+def _ordered(path: Path, colours: dict[str, int]) -> dict[str, int]:
+    """`colours` in their order, black first."""
+    classes = [name for name in colours if name.lower() != "ignore"]
+    repeated = [name for name, colour in colours.items() if list(colours.values()).count(colour) > 1]
+    if not 2 <= len(classes) <= MAX_CLASSES or len(colours) - len(classes) > 1 or repeated:
+        raise InputError(
+            f"{path}: {len(colours)} colours{f', {repeated[0]} and {repeated[1]} the same' if repeated else ''}, "
+            f"expected 2 to {MAX_CLASSES} classes, each with a colour of its own, and at most one named ignore"
+        )
+    return dict(sorted(colours.items(), key=lambda each: each[1] != 0))
 
 
 def _channel_names(path: Path, content: Any) -> tuple[str, ...]:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from plurimask.data.encoding import MaskEncoding, decide_encoding, values_in
+from plurimask.data.encoding import MaskEncoding, decide_encoding
 from plurimask.data.example import DataDescription, Example, ExampleSet
-from plurimask.data.images import SUFFIXES, image_shape, read_image, read_mask
+from plurimask.data.forms import MaskForm, MaskSummary, decide_form, most_objects, summarise
+from plurimask.data.images import image_numbers, image_shape, read_image, read_stored_mask
 from plurimask.data.layouts.dataset_json import DatasetFile
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
@@ -37,6 +36,8 @@ class Found:
     description: DataDescription
     sets: Mapping[str, ExampleSet]
     """By split, or all under `UNSPLIT`."""
+    notes: tuple[str, ...] = ()
+    """As in `DataSource`."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,16 @@ class FileItem:
     """One per rater; None where the rater is absent."""
 
 
+class Sized(Protocol):
+    """What a cache holds: an array, or what has one."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+
+_T = TypeVar("_T", bound=Sized)
+
+
 class ArrayCache:
     """Decoded arrays in their stored type, up to a number of bytes; what does not fit is read again each time.
 
@@ -59,12 +70,12 @@ class ArrayCache:
 
     def __init__(self, budget: int = CACHE_BYTES) -> None:
         self.budget, self.used = budget, 0
-        self._arrays: dict[Path, Array] = {}
+        self._arrays: dict[Path, Sized] = {}
         self._lock = threading.Lock()
 
-    def get(self, path: Path, read: Callable[[Path], Array]) -> Array:
-        """The array of `path`; not to be written to."""
-        array = self._arrays.get(path)
+    def get(self, path: Path, read: Callable[[Path], _T]) -> _T:
+        """The array of `path`, which is always read by the same function; not to be written to."""
+        array = cast("_T | None", self._arrays.get(path))
         if array is None:
             array = read(path)
             with self._lock:
@@ -80,23 +91,47 @@ class ArrayCache:
         self.__init__(budget)  # type: ignore[misc]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How the files of a data set become examples, the same for all of them."""
+
+    encoding: MaskEncoding
+    form: MaskForm
+    as_gray: bool = False
+    """Whether images of three channels, which are the same, are read as one."""
+
+
 class FileSet(ExampleSet):
     """The examples of one split that lie in files."""
 
-    def __init__(self, items: Sequence[FileItem], encoding: MaskEncoding, cache: ArrayCache) -> None:
-        self.items, self.encoding, self.cache = tuple(items), encoding, cache
+    def __init__(self, items: Sequence[FileItem], reading: Reading, cache: ArrayCache) -> None:
+        self.items, self.reading, self.cache = tuple(items), reading, cache
         self.names = tuple(item.name for item in items)
         self.groups = tuple(item.group for item in items)
 
     def __getitem__(self, index: int) -> Example:
         item = self.items[index]
-        channels = [self.cache.get(path, read_image) for path in item.images]
-        image = np.concatenate(channels).astype(np.float32)
+        image = join_channels([self.cache.get(path, read_image) for path in item.images], item.images)
+        if self.reading.as_gray:
+            image = image[:1]
         labels = np.full((len(item.masks), *image.shape[1:]), IGNORE, dtype=np.uint8)
         for rater, path in enumerate(item.masks):
             if path is not None:
-                labels[rater] = self.encoding.encode(self.cache.get(path, read_mask), str(path))
+                values = self.reading.form.values(self.cache.get(path, read_stored_mask))
+                _refuse_sizes(path, values.shape, item.images[0], image.shape[1:])
+                labels[rater] = self.reading.encoding.encode(values, str(path))
         return Example(item.name, torch.from_numpy(image), torch.from_numpy(labels))
+
+
+def join_channels(channels: Sequence[Array], paths: Sequence[Path]) -> npt.NDArray[np.float32]:
+    """The channels of one image, `(K, H, W)`, as a new array of float32.
+
+    Raises:
+        InputError: a value is no number that float32 holds well.
+    """
+    return np.concatenate(
+        [image_numbers(channel, str(path)) for channel, path in zip(channels, paths, strict=True)], dtype=np.float32
+    )
 
 
 @dataclass(frozen=True)
@@ -108,6 +143,8 @@ class Layout:
     rater_names: tuple[str, ...]
     channel_names: tuple[str, ...] | None
     """None: named by the number of channels."""
+    notes: tuple[str, ...] = ()
+    """As in `DataSource`."""
 
 
 def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription | None) -> Found:
@@ -118,24 +155,51 @@ def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription
     """
     cache = ArrayCache()
     items = [item for split in layout.items.values() for item in split]
-    values: dict[frozenset[int], str] = {}
+    summaries: dict[MaskSummary, str] = {}
     counts: dict[int, FileItem] = {}
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         for item, (count, found) in zip(items, pool.map(lambda each: _scan(each, cache), items), strict=True):
             counts.setdefault(count, item)
             for together, path in found.items():
-                values.setdefault(together, path)
-    if len(counts) > 1:
+                summaries.setdefault(together, path)
+    as_gray = set(counts) == {1, 3} or (
+        set(counts) == {3} and expected is not None and len(expected.channel_names) == 1
+    )
+    as_gray = as_gray and _all_gray(items, cache)
+    if len(counts) > 1 and not as_gray:
         (first, one), (second, other) = list(counts.items())[:2]
         raise InputError(
             f"{one.images[0]} has {first} channels, {other.images[0]} has {second}: "
             "save all images with the same channels (all gray, or all in colour)"
         )
-    encoding = decide_encoding(values, declared, expected)
-    description = describe(
-        layout.name, encoding, name_channels(next(iter(counts)), layout.channel_names), layout.rater_names
+    form = decide_form(summaries, declared, expected)
+    values: dict[frozenset[int], str] = {}
+    for summary, where in summaries.items():
+        values.setdefault(form.values_of(summary), where)
+    if form.known_values:
+        values.setdefault(form.known_values, next(iter(summaries.values())))
+    encoding = decide_encoding(
+        values, declared, expected, in_colour=form.kind == "colours", num_objects=most_objects(summaries)
     )
-    return Found(description, {split: FileSet(part, encoding, cache) for split, part in layout.items.items()})
+    encoding = replace(encoding, sentence=form.sentence + encoding.sentence)
+    channels = name_channels(1 if as_gray else next(iter(counts)), layout.channel_names)
+    notes = (*layout.notes, "images with R = G = B are read as gray, as the others are") if as_gray else layout.notes
+    reading = Reading(encoding, form, as_gray)
+    return Found(
+        describe(layout.name, encoding, channels, layout.rater_names),
+        {split: FileSet(part, reading, cache) for split, part in layout.items.items()},
+        notes,
+    )
+
+
+def _all_gray(items: Sequence[FileItem], cache: ArrayCache) -> bool:
+    """Whether all images in one file of three channels have R = G = B."""
+    return all(len(item.images) > 1 or is_gray(cache.get(item.images[0], read_image)) for item in items)
+
+
+def is_gray(channels: Array) -> bool:
+    """Whether `(K, H, W)` is one channel, or the same three times."""
+    return len(channels) == 1 or (len(channels) == 3 and bool((channels == channels[:1]).all()))
 
 
 def describe(
@@ -150,6 +214,7 @@ def describe(
         encoding=encoding.sentence,
         channel_names=channel_names,
         rater_names=rater_names,
+        masks=encoding.masks,
     )
 
 
@@ -189,66 +254,25 @@ def channel_shape(paths: Sequence[Path]) -> tuple[int, int, int]:
     return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
-def _scan(item: FileItem, cache: ArrayCache) -> tuple[int, dict[frozenset[int], str]]:
-    """The number of channels of `item` and the sets of values in its masks."""
+def _scan(item: FileItem, cache: ArrayCache) -> tuple[int, dict[MaskSummary, str]]:
+    """The number of channels of `item` and what its masks hold."""
     count, *size = channel_shape(item.images)
-    values: dict[frozenset[int], str] = {}
+    summaries: dict[MaskSummary, str] = {}
     for path in item.masks:
-        if path is None:
-            continue
-        mask = cache.get(path, read_mask)
-        if list(mask.shape) != size:
-            raise InputError(
-                f"{path}: the mask is {_size(mask.shape)}, its image {item.images[0]} is {_size(size)} "
-                "(height x width): save both in the same size"
-            )
-        values.setdefault(values_in(mask), str(path))
-    return count, values
+        if path is not None:
+            mask = cache.get(path, read_stored_mask)
+            _refuse_sizes(path, mask.shape, item.images[0], size)
+            summaries.setdefault(summarise(mask), str(path))
+    return count, summaries
+
+
+def _refuse_sizes(mask: Path, shape: Sequence[int], image: Path, size: Sequence[int]) -> None:
+    if tuple(shape) != tuple(size):
+        raise InputError(
+            f"{mask}: the mask is {_size(shape)}, its image {image} is {_size(size)} "
+            "(height x width): save both in the same size"
+        )
 
 
 def _size(shape: Sequence[int]) -> str:
     return "x".join(str(side) for side in shape)
-
-
-def find_images(folder: Path) -> dict[str, Path]:
-    """The image files in `folder` and below, by relative path without ending (with `/`), in sorted order.
-
-    Hidden files and files with other endings are left out.
-
-    Raises:
-        InputError: two files have the same name and different endings.
-    """
-    found: dict[str, Path] = {}
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for file in files:
-            path = Path(parent) / file
-            if file.startswith(".") or path.suffix.lower() not in SUFFIXES:
-                continue
-            name = path.relative_to(folder).with_suffix("").as_posix()
-            if name in found:
-                raise InputError(f"{path} and {found[name]} have the same name: keep one of the two")
-            found[name] = path
-    return dict(sorted(found.items()))
-
-
-def contents(folder: Path, limit: int = 6) -> str:
-    """The first few entries of `folder`, for an error message."""
-    if not folder.is_dir():
-        return "no such folder"
-    entries = sorted(each.name + ("/" if each.is_dir() else "") for each in folder.iterdir() if each.name[0] != ".")
-    if not entries:
-        return "nothing"
-    return ", ".join(entries[:limit]) + (f" and {len(entries) - limit} more" if len(entries) > limit else "")
-
-
-def natural_key(name: str) -> tuple[tuple[int, str], ...]:
-    """Sorts "reader 2" before "reader 10"."""
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"[0-9]+|[^0-9]+", name))
-
-
-def refuse_repeated(names: Iterable[str], where: str) -> None:
-    """Raise InputError if a name occurs twice."""
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise InputError(f"{where}: the name {repeated[0]!r} occurs twice: give each image its own name")

@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from plurimask.data.layouts.files import FileItem, Layout, contents, find_images, natural_key
+from plurimask.data.layouts.files import FileItem, Layout
+from plurimask.data.layouts.listing import Unread, contents, find_images, natural_key
 from plurimask.errors import InputError
 
 _MASK_NAME = re.compile(r"^(?P<name>.+)_l(?P<rater>\d+)$")
@@ -29,18 +30,22 @@ def read_lidc_crops(splits: Mapping[str, Path]) -> Layout:
     Raises:
         InputError: a mask has no image or an unexpected name, or an image has no mask.
     """
-    masks = {split: _find_masks(folder / "gt") for split, folder in splits.items()}
+    unread = Unread()
+    masks = {split: _find_masks(folder / "gt", unread) for split, folder in splits.items()}
     raters = sorted(
         {rater for found in masks.values() for of_one in found.values() for rater in of_one}, key=natural_key
     )
-    items = {split: _items(folder, masks[split], raters) for split, folder in splits.items()}
-    return Layout("LIDC crops", items, tuple(f"l{rater}" for rater in raters), None)
+    items = {
+        split: _items(find_images(folder / "images", unread), folder, masks[split], raters)
+        for split, folder in splits.items()
+    }
+    return Layout("LIDC crops", items, tuple(f"l{rater}" for rater in raters), None, unread.notes())
 
 
-def _find_masks(folder: Path) -> dict[str, dict[str, Path]]:
+def _find_masks(folder: Path, unread: Unread) -> dict[str, dict[str, Path]]:
     """Image name to rater to file."""
     found: dict[str, dict[str, Path]] = {}
-    for name, path in find_images(folder).items():
+    for name, path in find_images(folder, unread).items():
         match = _MASK_NAME.match(name)
         if match is None:
             raise InputError(f"{path}: expected a name that ends in _l0 to _l3, the rater: rename or remove the file")
@@ -48,8 +53,9 @@ def _find_masks(folder: Path) -> dict[str, dict[str, Path]]:
     return found
 
 
-def _items(folder: Path, masks: Mapping[str, Mapping[str, Path]], raters: list[str]) -> list[FileItem]:
-    images = find_images(folder / "images")
+def _items(
+    images: Mapping[str, Path], folder: Path, masks: Mapping[str, Mapping[str, Path]], raters: list[str]
+) -> list[FileItem]:
     if not images:
         raise InputError(f"{folder / 'images'}: no images found; it holds {contents(folder / 'images')}: add PNG files")
     for name, of_one in masks.items():

@@ -15,11 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from plurimask.data.encoding import MaskEncoding, decide_encoding, values_in
+from plurimask.data.encoding import MaskEncoding, decide_encoding
 from plurimask.data.example import DataDescription, Example, ExampleSet
-from plurimask.data.images import whole_numbers
+from plurimask.data.forms import MaskSummary, most_objects, summarise
+from plurimask.data.images import StoredMask, image_numbers, whole_numbers
 from plurimask.data.layouts.dataset_json import DatasetFile
-from plurimask.data.layouts.files import Found, describe, name_channels, refuse_repeated
+from plurimask.data.layouts.files import Found, describe, name_channels
+from plurimask.data.layouts.listing import refuse_repeated
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 
@@ -55,12 +57,13 @@ class ArraySet(ExampleSet):
 
     def __getitem__(self, index: int) -> Example:
         arrays = self.arrays
-        image = arrays.images[index].astype(np.float32)
+        where = f"{arrays.path}, image {arrays.names[index]}"
+        image = image_numbers(arrays.images[index], where)
         if arrays.channels_last:
             image = np.ascontiguousarray(image.transpose(2, 0, 1))
         labels = np.full((self.num_raters, *image.shape[1:]), IGNORE, dtype=np.uint8)
         masks = arrays.masks[index]
-        labels[: len(masks)] = self.encoding.encode(masks, f"{arrays.path}, image {arrays.names[index]}")
+        labels[: len(masks)] = self.encoding.encode(masks, where)
         return Example(arrays.names[index], torch.from_numpy(image), torch.from_numpy(labels))
 
 
@@ -75,12 +78,15 @@ def open_arrays(paths: Mapping[str, Path], declared: DatasetFile, expected: Data
     if len(counts) > 1:
         (first, one), (second, other) = list(counts.items())[:2]
         raise InputError(f"{one} has images of {first} channels, {other} of {second}: save both with the same channels")
-    values: dict[frozenset[int], str] = {}
+    summaries: dict[MaskSummary, str] = {}
     for arrays in splits.values():
         for name, masks in zip(arrays.names, arrays.masks, strict=True):
             for mask in masks:
-                values.setdefault(values_in(mask), f"{arrays.path}, image {name}")
-    encoding = decide_encoding(values, declared, expected)
+                summaries.setdefault(summarise(StoredMask(mask)), f"{arrays.path}, image {name}")
+    values: dict[frozenset[int], str] = {}
+    for summary, where in summaries.items():
+        values.setdefault(summary.values, where)
+    encoding = decide_encoding(values, declared, expected, num_objects=most_objects(summaries))
     num_raters = max(arrays.masks.shape[1] for arrays in splits.values())
     raters = tuple(f"rater {index + 1}" for index in range(num_raters))
     description = describe("npz", encoding, name_channels(next(iter(counts)), declared.channel_names), raters)
@@ -129,14 +135,10 @@ def read_arrays(path: Path, split: str = "") -> Arrays:
 
 def check_numbers(path: Path, images: Array) -> None:
     """Raise InputError if `images` are no finite real numbers."""
-    if images.dtype.kind not in "biuf":
-        raise InputError(f"{path}: images of type {images.dtype}, expected real numbers: save uint8, uint16 or float32")
-    if images.dtype.kind == "f":
-        for index, image in enumerate(images):
-            if not np.isfinite(image).all():
-                raise InputError(
-                    f"{path}: image {index} holds NaN or infinity: replace these by numbers, or leave the image out"
-                )
+    if images.dtype.kind in "biu":
+        return
+    for index, image in enumerate(images):
+        image_numbers(image, f"{path}, image {index}")
 
 
 def _with_channels(path: Path, images: Array, masks: Array) -> tuple[Array, bool]:

@@ -23,7 +23,9 @@ import numpy.typing as npt
 import torch
 
 from plurimask.data.example import DataDescription, Example, ExampleSet
-from plurimask.data.layouts.files import UNSPLIT, ArrayCache, Found, contents, natural_key
+from plurimask.data.images import image_numbers
+from plurimask.data.layouts.files import UNSPLIT, ArrayCache, Found
+from plurimask.data.layouts.listing import contents, natural_key
 from plurimask.errors import InputError
 
 Array = npt.NDArray[Any]
@@ -145,11 +147,7 @@ def read_input(path: Path) -> Array:
         raise InputError(
             f"{path}: an image of the shape {_shape(values)}, expected (H, W) or (1, H, W): save one channel per image"
         )
-    image = values.astype(np.float32)
-    bad = int(image.size - np.isfinite(image).sum())
-    if bad:
-        raise InputError(f"{path}: {bad} values are NaN or infinite: replace them by numbers, or leave the image out")
-    return image
+    return image_numbers(values, str(path))
 
 
 def _items(

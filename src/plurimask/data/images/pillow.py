@@ -1,0 +1,110 @@
+"""PNG, JPEG, BMP and GIF, by Pillow, without changing the stored values.
+
+Whatever Pillow would change without saying so is either undone (gray PNGs of 2 and 4 bits, which it stretches to 8) or
+refused (colour PNGs of 16 bits, of which it drops half).
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from plurimask.data.images.stored import Stored, turned, turned_size
+from plurimask.errors import InputError
+
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF")
+_GRAY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N", "LA", "La")
+_ORIENTATION = 0x0112
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_ORIENTING_TEXTS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
+
+
+def pillow_shape(path: Path) -> tuple[int, int, int]:
+    """`(K, H, W)` of the image in `path`, from its header."""
+    with _opened(path) as (image, orientation, _):
+        return (1 if image.mode in _GRAY else 3, *turned_size(image.height, image.width, orientation))
+
+
+def read_pillow(path: Path) -> Stored:
+    """The content of `path`; colours as R, G, B."""
+    with _opened(path) as (image, orientation, gray_bits):
+        image.load()
+        palette = alpha = None
+        if image.mode == "P":
+            image.apply_transparency()  # of palette entries, into the palette
+            palette = np.array(image.getpalette("RGBA") or (), dtype=np.uint8).reshape(-1, 4)
+            values = np.asarray(image)
+        elif image.mode in _GRAY:
+            values = np.asarray(image)
+            if values.ndim == 3:
+                values, alpha = values[..., 0], values[..., 1]
+        elif image.mode in ("RGBA", "PA") or "transparency" in image.info:
+            colours_and_alpha = np.asarray(image.convert("RGBA"))
+            values, alpha = colours_and_alpha[..., :3], colours_and_alpha[..., 3]
+        else:
+            values = np.asarray(image.convert("RGB"))
+    if values.dtype == bool:
+        values = values.astype(np.uint8)
+    if gray_bits in (2, 4):
+        values = values // (255 // (2**gray_bits - 1))  # as stored: Pillow stretches 0..3 and 0..15 to 0..255
+    is_colour = values.ndim == 3
+    channels = values.transpose(2, 0, 1) if is_colour else values[None]
+    return Stored(
+        np.ascontiguousarray(turned(channels, orientation)),
+        palette,
+        None if alpha is None else turned(alpha, orientation),
+        is_colour,
+    )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Image.Image, int, int | None]]:
+    """The image, its orientation, and the bits of a gray PNG.
+
+    Raises:
+        InputError: the file holds several images, or more bits than Pillow keeps.
+    """
+    gray_bits, may_orient = _png_header(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # an MPO is a photograph and its previews
+                raise InputError(
+                    f"{path}: an animation of {image.n_frames} pictures, expected one: "  # type: ignore[attr-defined]
+                    "save each picture as a file of its own"
+                )
+            orientation = image.getexif().get(_ORIENTATION, 1) if may_orient else 1
+            yield image, orientation if orientation in range(1, 9) else 1, gray_bits
+
+
+def _png_header(path: Path) -> tuple[int | None, bool]:
+    """The bits of a gray PNG, and whether the file may hold an orientation: of PNGs those with a chunk that could.
+
+    Pillow looks for the orientation of a PNG in its last chunks, for which it decodes all of it.
+
+    Raises:
+        InputError: a colour or transparent PNG has 16 bits.
+    """
+    with path.open("rb") as file:
+        header = file.read(26)
+        if len(header) < 26 or not header.startswith(b"\x89PNG"):
+            return None, True
+        depth, kind = header[24], header[25]
+        if depth == 16 and kind != 0:
+            raise InputError(
+                f"{path}: a colour or transparent PNG of 16 bits, of which 8 would be lost: save it as TIFF"
+            )
+        may_orient = False
+        file.seek(8)
+        while len(start := file.read(8)) == 8 and not may_orient:
+            length, name = struct.unpack(">I4s", start)
+            text = file.read(min(length, 22)) if name in _TEXTS else b""
+            may_orient = name == b"eXIf" or text.startswith(_ORIENTING_TEXTS)
+            file.seek(length - len(text) + 4, 1)
+    return depth if kind == 0 else None, may_orient

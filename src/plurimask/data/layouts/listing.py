@@ -1,0 +1,152 @@
+"""The files in a folder, by names that people can read; what is not read is counted."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from plurimask.data.images import SUFFIXES
+from plurimask.errors import InputError
+
+VOLUMES = (".nii", ".nii.gz", ".dcm", ".mha", ".mhd", ".nrrd", ".mgz", ".h5", ".hdf5", ".zarr")
+"""Endings of volumes, which are not read yet."""
+_DOUBLE = (".nii.gz", ".ome.tif", ".ome.tiff", ".tar.gz")
+
+
+class Unread:
+    """What lies among the images and masks and is not read: files by ending, and folders."""
+
+    def __init__(self) -> None:
+        self.endings: Counter[str] = Counter()
+        self.folders: list[Path] = []
+
+    def notes(self) -> tuple[str, ...]:
+        """A sentence for files, and one for folders, if there are any."""
+        notes = []
+        if self.endings:
+            count = sum(self.endings.values())
+            listed = ", ".join(f"{number} {ending}" for ending, number in self.endings.most_common(8))
+            notes.append(
+                f"{count} file{'s were' if count > 1 else ' was'} not read, of the kind{'s'[: len(self.endings) > 1]} "
+                f"{listed}{self._advice()}"
+            )
+        if self.folders:
+            listed = ", ".join(f"{folder.name}/" for folder in self.folders[:6])
+            notes.append(f"not read: {listed}" + (f" and {len(self.folders) - 6} more" * (len(self.folders) > 6)))
+        return tuple(notes)
+
+    def hint(self) -> str:
+        """What to say of them where nothing else was found; empty if nothing is known of them."""
+        volumes = [ending for ending in self.endings if ending in VOLUMES]
+        return f"volumes ({', '.join(volumes)}) are not read yet, save their slices as PNG or TIFF; " if volumes else ""
+
+    def _advice(self) -> str:
+        volumes = any(ending in VOLUMES for ending in self.endings)
+        return f" (read are {', '.join(SUFFIXES)}" + ("; volumes are not read yet)" if volumes else ")")
+
+
+def find_images(folder: Path, unread: Unread | None = None) -> dict[str, Path]:
+    """The image files in `folder` and below, by relative path without ending (with `/`), in sorted order.
+
+    Names are in Unicode's composed form; bytes that are no UTF-8 are taken for Latin-1. Hidden files are left out,
+    files with other endings counted in `unread`.
+
+    Raises:
+        InputError: a folder cannot be read, or two files have the same name.
+    """
+    found: dict[str, Path] = {}
+    for path in walk_files(folder):
+        if path.suffix.lower() not in SUFFIXES:
+            if unread is not None:
+                unread.endings[ending(path.name) or "without ending"] += 1
+            continue
+        name = readable(path.relative_to(folder).as_posix()[: -len(ending(path.name))])
+        if name in found:
+            raise InputError(f"{path} and {found[name]} have the same name: keep one of the two")
+        found[name] = path
+    return dict(sorted(found.items()))
+
+
+def walk_files(folder: Path) -> Iterator[Path]:
+    """The files in `folder` and below that are not hidden; links are followed, but not in circles.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
+        here = os.path.realpath(parent)
+        folders[:] = [name for name in sorted(folders) if name[0] != "." and not _leads_back(parent, name, here)]
+        yield from (Path(parent) / file for file in sorted(files) if file[0] != ".")
+
+
+def ending(file: str) -> str:
+    """The ending of a file's name, in lower case, both parts of ".ome.tif" and the like."""
+    lower = file.lower()
+    return next((each for each in _DOUBLE if lower.endswith(each)), os.path.splitext(lower)[1])  # noqa: PTH122
+
+
+def readable(name: str) -> str:
+    """`name` in Unicode's composed form and without line breaks, whatever bytes the file's name is made of."""
+    latin = re.sub("[\udc80-\udcff]", lambda byte: chr(ord(byte[0]) - 0xDC00), name)
+    return unicodedata.normalize("NFC", re.sub(r"[\x00-\x1f\x7f]", "_", latin))
+
+
+def unreadable(error: OSError) -> InputError:
+    """The error for a file or folder that the system does not give."""
+    reason = "permission denied" if isinstance(error, PermissionError) else error.strerror or str(error)
+    return InputError(
+        f"{error.filename}: cannot be read ({reason}): ask for the right to read it, or move it out of the data set"
+    )
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):  # in no such folder nothing is found
+        raise unreadable(error) from error
+
+
+def _leads_back(parent: str, name: str, here: str) -> bool:
+    """Whether the folder is a link to one that holds it."""
+    target = os.path.realpath(Path(parent) / name)
+    return here == target or here.startswith(target + os.sep)
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in `folder` that are not hidden, in order of their names.
+
+    Raises:
+        InputError: `folder` cannot be read.
+    """
+    try:
+        return sorted(each for each in folder.iterdir() if each.name[0] != "." and each.is_dir())
+    except OSError as error:
+        _refuse(error)
+        return []
+
+
+def contents(folder: Path, limit: int = 6) -> str:
+    """The first few entries of `folder`, for an error message."""
+    if not folder.is_dir():
+        return "no such folder"
+    try:
+        entries = sorted(each.name + "/" * each.is_dir() for each in folder.iterdir() if each.name[0] != ".")
+    except PermissionError:
+        return "nothing that may be read"
+    if not entries:
+        return "nothing"
+    return ", ".join(entries[:limit]) + (f" and {len(entries) - limit} more" if len(entries) > limit else "")
+
+
+def natural_key(name: str) -> tuple[tuple[int, str], ...]:
+    """Sorts "reader 2" before "reader 10"."""
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"[0-9]+|[^0-9]+", name))
+
+
+def refuse_repeated(names: Iterable[str], where: str) -> None:
+    """Raise InputError if a name occurs twice."""
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise InputError(f"{where}: the name {repeated[0]!r} occurs twice: give each image its own name")
