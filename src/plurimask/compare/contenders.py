@@ -19,6 +19,7 @@ from plurimask.prediction.predict import Sampling
 from plurimask.runs.folder import RECORD_FILE
 from plurimask.runs.load import Run, find_split, load_run
 from plurimask.runs.plan import Plan
+from plurimask.runs.prepare import prepare
 from plurimask.runs.train import train_run
 from plurimask.version import __version__
 
@@ -76,6 +77,7 @@ def train_contenders(contenders: Sequence[Contender], source: DataSource, out: P
         if contender.plan is None:
             continue
         plan = json.loads(json.dumps(asdict(contender.plan)))
+        del plan["made"]  # what is asked for is the same, whatever the machine
         known = state["plans"].setdefault(contender.name, plan)
         if known != plan:
             differing = sorted(key for key in {*plan, *known} if plan.get(key) != known.get(key))
@@ -89,7 +91,11 @@ def train_contenders(contenders: Sequence[Contender], source: DataSource, out: P
             continue
         folder = run_folder(contender, out)
         watcher.stage(f"{number + 1} of {len(contenders)}: training {contender.name}")
-        outcome = train_run(contender.plan, source, folder, resume=(folder / RECORD_FILE).exists())
+        resume = (folder / RECORD_FILE).exists()
+        plan = contender.plan if resume else prepare(contender.plan, source)
+        if plan.made is not None:
+            watcher.stage(plan.made.summary)
+        outcome = train_run(plan, source, folder, resume=resume)
         if outcome["stopped"]:
             return False
         state["trained"][contender.name] = outcome

@@ -19,6 +19,7 @@ from plurimask.runs.folder import RECORD_FILE, RUN_FILES
 from plurimask.runs.plan import BUDGET, Plan, merged, resolve
 from plurimask.runs.record import RunRecord, read_record
 from plurimask.training.config import ONE_DEVICE, Hardware, TrainingConfig
+from plurimask.training.plan import NEEDED_STEPS
 from plurimask.version import __version__
 
 
@@ -67,7 +68,11 @@ def train_run(
         replace_file(folder / RECORD_FILE, record.model_dump_json(indent=2).encode())
     counted = record.data.counted_classes
     data = TrainingData(source.splits["train"], source.splits.get("val"), record.preprocessing, counted)
-    return fit(method, data, record.training, TrainingJob(folder, record.seed, resume), hardware)
+    outcome = fit(method, data, record.training, TrainingJob(folder, record.seed, resume), hardware)
+    if is_first_process():
+        made = {"steps": outcome["steps"], "undertrained": outcome["steps"] < NEEDED_STEPS * len(method.parts())}
+        replace_file(folder / RECORD_FILE, record.model_copy(update=made).model_dump_json(indent=2).encode())
+    return outcome
 
 
 def _continued(record: RunRecord, plan: Plan) -> RunRecord:
@@ -114,4 +119,5 @@ def _new_record(plan: Plan, source: DataSource) -> RunRecord:
         group=plan.group,
         seed=plan.seed,
         packages=packages,
+        plan=plan.made,
     )
