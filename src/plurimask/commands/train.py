@@ -14,6 +14,7 @@ from pydantic import Field
 from plurimask.commands.parsing import Data, Flips, Group, Options, PatientGroup, console, parse, peek, read
 from plurimask.commands.settings import read_settings
 from plurimask.data import DataSource, open_data
+from plurimask.data.remembered import remembered
 from plurimask.errors import InputError
 from plurimask.files import refuse_existing
 from plurimask.method import MethodConfig
@@ -84,14 +85,14 @@ def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
     hardware = Hardware(options.accelerator, options.devices, options.nodes)
     say, speaks = console(), is_first_process()
     if stored:
-        source = open_run_data(stored, options.data, options.flips)
+        source = remembered(open_run_data(stored, options.data, options.flips))
         rise = rises_again(options.out, stored, plan)
         if rise and speaks:
             say.print(f"note: {rise}", markup=False)
     else:
         if speaks and not options.plan:
             refuse_existing(options.out, "something", options.overwrite)
-        source = open_data(options.data, group=plan.group, seed=plan.seed, flips=options.flips)
+        source = remembered(open_data(options.data, group=plan.group, seed=plan.seed, flips=options.flips))
         if speaks:
             for note in source.notes:
                 say.print(f"note: {note}", markup=False)

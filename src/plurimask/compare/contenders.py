@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from plurimask.compare.measure import MethodResult, digest_of, key_of, measure, restore, store
 from plurimask.compare.table import CLASS_IOU, COLUMNS
 from plurimask.data import DataSource
+from plurimask.data.remembered import remembered
 from plurimask.errors import InputError
 from plurimask.evaluation.evaluate import ExampleView, flip_error
 from plurimask.files import replace_file
@@ -72,6 +73,7 @@ def train_contenders(contenders: Sequence[Contender], source: DataSource, out: P
     seen = _identity(source)
     if state["data"] and state["data"] != seen:
         raise InputError(f"{out} holds a comparison on other data: give another --out, or --overwrite to start anew")
+    source = remembered(source)
     state["data"] = seen
     for contender in contenders:
         if contender.plan is None:

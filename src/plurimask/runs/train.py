@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from plurimask.data import DataSource, channel_statistics
 from plurimask.data.preprocessing import Preprocessing
+from plurimask.data.remembered import remembered
 from plurimask.errors import InputError, first_mistake
 from plurimask.files import clear, refuse_existing, replace_file
 from plurimask.methods import build_method, find_method, package_of
@@ -57,6 +58,7 @@ def train_run(
     folder = Path(out)
     if "train" not in source.splits:
         raise InputError(f"the data have no split 'train', only {', '.join(source.splits)}: add one to train on")
+    source = remembered(source)
     record = _continued(read_record(folder), plan) if resume else _new_record(plan, source)
     open_fabric(hardware)  # a machine without such devices is refused before anything is written
     torch.manual_seed(record.seed)

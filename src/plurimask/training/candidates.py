@@ -22,6 +22,7 @@ BATCHES = ((16, 4), (8, 4), (8, 2), (4, 2), (4, 1))
 """Images a step and raters drawn for each, from dear to cheap."""
 _THICK, _LONG = 160, 448  # pixels: objects thicker than this in images longer than that lose nothing when made smaller
 _RESIZED = 256  # pixels: the longer side, then
+_SMALLEST = 96  # pixels: no more than this need a crop be, however large objects are
 _MOST_TIMED = 5  # candidates that are timed beside the cheapest
 _TOLERANCE = 1.25  # of the seconds of a step
 ON_OBJECTS = 0.7
@@ -142,11 +143,10 @@ def _views(task: Task) -> Iterator[dict[str, Any]]:
     if given.center_crop:
         return
     largest = max(CROPS) if look.object_side is None else max(96, 2 * look.object_side)
-    for side in CROPS:
-        if side <= largest and side < min(height, width):
-            yield {"crop": side, "crop_on_objects": on_objects}
-    if not is_small and min(height, width) <= min(CROPS):
-        yield {"crop": min(CROPS), "crop_on_objects": on_objects}
+    smallest = min(_SMALLEST, (look.object_side or _SMALLEST) // 2)  # what cuts every object teaches no shape
+    sides = [side for side in CROPS if smallest <= side <= largest and side < min(height, width)]
+    for side in sides or ([] if is_small else [min(CROPS)]):
+        yield {"crop": side, "crop_on_objects": on_objects}
 
 
 def _may_be_smaller(look: DataLook) -> bool:

@@ -30,10 +30,11 @@ def view_of(config: TrainingConfig) -> str:
 def reasons(task: Task, config: TrainingConfig, steps: int, needed: int, validation_seconds: float) -> Iterator[str]:
     for line in task.look.lines():
         yield f"data: {line}"
+    why = "the largest that leave enough steps" if steps >= needed else "the smallest, and still too few steps"
     on_objects = f"; {config.crop_on_objects:.0%} of the crops lie around something marked" * bool(config.crop)
     yield (
         f"view: {view_of(config)}, {config.raters_per_step} rater{'s' * (config.raters_per_step != 1)} drawn for each"
-        f"{on_objects * bool(config.crop_on_objects)}; the largest that leaves enough steps"
+        f"{on_objects * bool(config.crop_on_objects)}; {why}"
     )
     minutes = task.given.max_minutes
     budget = f"{minutes:g} minutes" if minutes else f"the {task.given.max_steps:,} steps of the settings"

@@ -38,7 +38,7 @@ class Display:
         self.is_visible = training.fabric.is_global_zero
         columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TaskProgressColumn())
         console = console or Console(stderr=True)
-        self.bar = Progress(*columns, console=console, disable=not self.is_visible)
+        self.bar = Progress(*columns, console=console, disable=not (self.is_visible and console.is_terminal))
         self.task = self.bar.add_task("", total=1.0)
         self.said = clock()
 
