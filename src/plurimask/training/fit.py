@@ -129,9 +129,12 @@ def _run(training: Training) -> bool:
                 if data.val is not None:
                     share = fabric.global_rank, fabric.world_size
                     judged = validate(training.evaluated, data, config, share, display.validating)
-                    training.elapsed = fabric.broadcast(time.monotonic() - start)
+                    before, training.elapsed = training.elapsed, fabric.broadcast(time.monotonic() - start)
+                    took = round(training.elapsed - before, 3)
                     is_kept = training.is_kept(judged.figures["val_ged"], judged.geds)
-                    training.log.add_row(training.where, {**judged.figures, "val_kept": int(is_kept)})
+                    training.log.add_row(
+                        training.where, {**judged.figures, "val_kept": int(is_kept), "val_seconds": took}
+                    )
                 if is_kept and fabric.is_global_zero:
                     training.keep_best()
             if is_due or stopped or time.monotonic() - saved > CHECKPOINT_SECONDS:

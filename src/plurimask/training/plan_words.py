@@ -37,7 +37,10 @@ def reasons(task: Task, config: TrainingConfig, steps: int, needed: int, validat
         f"{on_objects * bool(config.crop_on_objects)}; {why}"
     )
     minutes = task.given.max_minutes
-    budget = f"{minutes:g} minutes" if minutes else f"the {task.given.max_steps:,} steps of the settings"
+    if minutes:
+        budget = f"{minutes:g} minute{'s' * (minutes != 1)}"
+    else:
+        budget = f"the {task.given.max_steps:,} steps of the settings"
     yield f"steps: {steps:,} in {budget}, warm-up {config.warmup_steps}; at least {needed} are needed"
     if task.num_val:
         images = min(task.num_val, config.validation_images)
