@@ -161,10 +161,11 @@ def _may_be_smaller(look: DataLook) -> bool:
 
 def _cost(task: Task, config: TrainingConfig) -> float:
     """How dear a step is, beside others: by its pixels, and by the raters of each image, who share the image's part."""
-    return config.batch_size * _pixels(task, config) * (1 + 0.3 * config.raters_per_step)
+    return config.batch_size * pixels_of(task, config, config.crop) * (1 + 0.3 * config.raters_per_step)
 
 
-def _pixels(task: Task, config: TrainingConfig) -> int:
+def pixels_of(task: Task, config: TrainingConfig, window: int | None) -> int:
+    """Pixels of an image as it is seen, or of a window of it."""
     height, width = config.resize or (task.look.height, task.look.width)
-    side = min(config.crop or height * width, config.center_crop or height * width)
+    side = min(window or height * width, config.center_crop or height * width)
     return min(height, side) * min(width, side)

@@ -23,6 +23,8 @@ from plurimask.training.validation import validate
 
 TIMED_STEPS = 2
 TIMED_IMAGES = 2
+LONG_SECONDS = 5.0
+"""What takes longer is not done again."""
 
 
 class TimedMachine:
@@ -42,7 +44,8 @@ class TimedMachine:
         self.fabric = open_fabric(hardware)
 
     def step_seconds(self, config: TrainingConfig) -> float:
-        """The mean of a few steps after a first one that is not counted; images are read as in training."""
+        """The mean of a few steps after a first one, which is not counted unless it takes long; images are read as in
+        training."""
         data = self._data(config)
         with torch.random.fork_rng():
             method = channels_last(copy.deepcopy(self.method)).to(self.fabric.device).train()
@@ -50,24 +53,32 @@ class TimedMachine:
             training = Training(data, config, job, self.fabric, method, optimizer_of(method, config), None)
             objective, augmentation = self.fabric.setup_module(Objective(method)), Augmentation(config.augmentation)
             batches = iter(training.batches())
-            start = self.clock()
+            start, counted = self.clock(), 0
             for number in range(1 + TIMED_STEPS):
-                if number == 1:
-                    start = self.clock()
+                if number == 1 and self.clock() - start <= LONG_SECONDS:  # the first prepares what later ones have
+                    start, counted = self.clock(), 0
                 generator = generator_of("timing", number)
                 images, labels = augmentation(*self.fabric.to_device(next(batches)), generator)
                 if images.ndim == 4:
                     images = images.contiguous(memory_format=torch.channels_last)
                 learn(training, objective, images, labels, TrainingStep(number, 0.0, generator))  # waits for the device
-        return max(1e-6, (self.clock() - start) / TIMED_STEPS)
+                counted += 1
+                if self.clock() - start > LONG_SECONDS:
+                    break
+            seconds = self.clock() - start
+        return max(1e-6, seconds / counted)
 
     def image_seconds(self, config: TrainingConfig) -> float:
-        """The mean of a few images after a first one that is not counted."""
+        """The mean of a few images after a first one, which is not counted unless it takes long."""
         data = self._data(config)
         few = config.model_copy(update={"validation_images": TIMED_IMAGES})
         with torch.random.fork_rng():
             method = channels_last(copy.deepcopy(self.method)).to(self.fabric.device).eval()
+            start = self.clock()
             validate(method, data, config.model_copy(update={"validation_images": 1}))
+            first = self.clock() - start
+            if first > LONG_SECONDS:
+                return first
             start = self.clock()
             validate(method, data, few)
         assert data.val is not None
