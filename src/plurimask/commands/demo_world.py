@@ -19,7 +19,6 @@ from plurimask.prediction.predict import Sampling, predict_images
 from plurimask.report.page import write_report
 from plurimask.runs.load import Run, load_run
 from plurimask.runs.plan import Plan
-from plurimask.runs.prepare import prepare
 from plurimask.runs.train import train_run
 
 NUM_TRAIN, NUM_VAL, NUM_TEST, SIZE = 4000, 100, 100, 40
@@ -65,7 +64,7 @@ def demo(out: Path, minutes: float, seed: int = 0) -> dict[str, Any]:
     shown = {name: Selection(part, range(min(NUM_SHOWN, len(part)))) for name, part in source.splits.items()}
     write_folder(DataSource(source.description, shown, drawn=False), out / "data")
     plan = Plan("probabilistic-unet", "small", {**SETTINGS, "max_minutes": minutes}, seed)
-    outcome = train_run(prepare(plan, source), source, out / "run")
+    outcome = train_run(plan, source, out / "run")
     if outcome["stopped"]:
         return outcome
     run = load_run(out / "run")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,6 @@ from plurimask.prediction.predict import Sampling
 from plurimask.runs.folder import RECORD_FILE
 from plurimask.runs.load import Run, find_split, load_run
 from plurimask.runs.plan import Plan
-from plurimask.runs.prepare import prepare
 from plurimask.runs.train import train_run
 from plurimask.version import __version__
 
@@ -60,8 +59,19 @@ class Watcher(Protocol):
         """One more image of this piece is done."""
 
 
-def train_contenders(contenders: Sequence[Contender], source: DataSource, out: Path, watcher: Watcher) -> bool:
+def train_contenders(
+    contenders: Sequence[Contender],
+    source: DataSource,
+    out: Path,
+    watcher: Watcher,
+    prepare: Callable[[Plan, DataSource], Plan] = lambda plan, source: plan,
+) -> bool:
     """Train what is not trained yet, each into `out/runs/NAME`, and continue what was interrupted.
+
+    Args:
+        contenders, source, out: what to train, on what, into which folder.
+        watcher: is told what happens.
+        prepare: what is done to each plan before it is trained (`plurimask.runs.prepare.prepare`); by default nothing.
 
     Returns:
         Whether all are trained; False if Ctrl-C ended one early.
@@ -96,7 +106,8 @@ def train_contenders(contenders: Sequence[Contender], source: DataSource, out: P
         resume = (folder / RECORD_FILE).exists()
         plan = contender.plan if resume else prepare(contender.plan, source)
         if plan.made is not None:
-            watcher.stage(plan.made.summary)
+            few = f"; fewer than the {plan.made.needed_steps:,} steps that it needs" * plan.made.undertrained
+            watcher.stage(f"{plan.made.summary}{few}")
         outcome = train_run(plan, source, folder, resume=resume)
         if outcome["stopped"]:
             return False

@@ -57,9 +57,8 @@ def prepare(
 
         data = TrainingData(train, val, Preprocessing(mean=(0.0,), std=(1.0,)), about.counted_classes)
         machine = TimedMachine(parts[0], data, hardware)
-    fixed = {name for name, value in plan.settings.items() if value is not None or name == "crop"}
     num_val = 0 if val is None else len(val)
-    config, made = make_plan(look, given, fixed, num_val, len(parts), machine)
+    config, made = make_plan(look, given, plan.settings.keys(), num_val, len(parts), machine)
     planned = {name: getattr(config, name) for name in made.planned}
     return replace(plan, settings={**plan.settings, **planned}, made=made)
 

@@ -171,6 +171,7 @@ class Training:
         due = self.config.validations_until(self.progress)
         if due < self.validations:  # the budget has grown since
             self.validations, self.worse = due, 0
+            self.keeping.progress = min(self.keeping.progress, self.progress)
 
     def keep_best(self) -> None:
         """Write the evaluated weights as the best so far."""

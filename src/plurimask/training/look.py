@@ -15,6 +15,8 @@ from plurimask.distribution import IGNORE
 
 MAX_IMAGES, MAX_PIXELS = 200, 2 * 10**8
 """At most so many examples are read, and no more once their maps have so many pixels."""
+MOST_RATERS = 4
+"""Drawn for an image in a step."""
 _SIDE = 512  # pixels: larger maps are thinned before objects are sought
 _SPECK = 9  # pixels: smaller objects are not counted
 
@@ -33,7 +35,7 @@ class DataLook(BaseModel):
     is_one_size: bool
     num_classes: int
     num_raters: int
-    """Present on an image, the median."""
+    """Present on an image, the median; where classes flip, as many as a step draws at most: there are any number."""
     foreground: float | None
     """Share of the pixels that a rater marks, the mean; None where no class is background."""
     object_side: int | None
@@ -89,7 +91,7 @@ def look_at(examples: ExampleSet, about: DataDescription) -> DataLook:
         width=int(median(width for _, width in sizes)),
         is_one_size=len(set(sizes)) == 1,
         num_classes=about.num_classes,
-        num_raters=int(median(raters)),
+        num_raters=MOST_RATERS if about.flips else int(median(raters)),
         foreground=fmean(shares) if shares else None,
         object_side=round(float(np.quantile(sides, 0.9))) if sides else None,
         object_width=round(median(widths)) if widths else None,
