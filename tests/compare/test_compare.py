@@ -41,6 +41,7 @@ def test_table_figures_and_page_are_written(done: Path) -> None:
         alone = json.loads((done / "evaluations" / f"{row['method']}.json").read_text())
         assert row["ged"] == alone["ged"]
         assert row["steps"] == 2
+        assert row["note"] == "undertrained"
         assert row["curve"][-1][0] == 4
         assert row["curve"][-1][1] == pytest.approx(row["ged"])
         assert (row["reconstruction_iou"] is None) == (row["method"] != "probabilistic-unet")
@@ -51,9 +52,11 @@ def test_table_figures_and_page_are_written(done: Path) -> None:
         assert alone["subset_b"]["class_dice"].keys() == alone["class_dice"].keys()
     table = (done / "table.md").read_text()
     assert table.count("\n| ") == 3
+    assert table.count("undertrained") == 3
     assert table.splitlines()[0].count("IoU of reconstructions") == 2
     assert "| IoU | mean class Dice | mean class IoU | IoU of background | IoU of foreground |" in table
     page = (done / "index.html").read_text()
+    assert "<b>Undertrained</b>" in page
     assert page.count("<img") >= 5 + 3  # an image a row, and the figures
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert {path.name for path in (done / "figures").glob("*.png")} >= {

@@ -148,8 +148,16 @@ def test_training_curve_of_losses_and_validations() -> None:
     figure = training_curve(rows, oracle=0.125)
     legend = figure.axes[1].get_legend()
     assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["best: 0.250 at step 890", "raters themselves: 0.125"]
+    assert [text.get_text() for text in legend.get_texts()] == ["kept: 0.250 at step 890", "raters themselves: 0.125"]
     assert figure.axes[0].get_yscale() == "log" and is_drawn(figure)
+
+
+def test_the_kept_validation_is_marked_even_if_another_is_lower() -> None:
+    geds = [(10.0, 0.5, 1.0), (20.0, 0.25, 1.0), (30.0, 0.375, 1.0), (40.0, 0.75, 0.0)]
+    rows = [{"step": step, "minutes": 1.0, "val_ged": ged, "val_kept": kept} for step, ged, kept in geds]
+    legend = training_curve(rows).axes[1].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["kept: 0.375 at step 30"]
 
 
 @pytest.mark.parametrize("rows", [[], [{"step": 1.0, "loss": -2.0}], [{"step": 1.0, "val_ged": 0.0}]])

@@ -13,11 +13,13 @@ from plurimask.runs.plan import Plan, merged, resolve, settings_for
 
 
 def test_a_budget_takes_the_place_of_the_whole_budget() -> None:
-    assert resolve(Plan("unet"))[1].max_minutes == 20
+    assert resolve(Plan("unet"))[1].max_steps == 2000
     training = resolve(Plan("unet", settings={"max_steps": 7, "augmentation": {"rotation": 3}}))[1]
     assert (training.max_steps, training.max_minutes) == (7, None)
     assert (training.augmentation.rotation, training.augmentation.flip_horizontal) == (3, 0.5)
-    assert resolve(Plan("unet", settings={"max_steps": None}))[1].max_minutes == 20
+    training = resolve(Plan("unet", settings={"max_minutes": 3.0}))[1]
+    assert (training.max_steps, training.max_minutes) == (None, 3.0)
+    assert resolve(Plan("unet", settings={"max_minutes": None}))[1].max_steps == 2000
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,11 @@ def test_a_run_holds_what_is_needed_to_use_it(source: Any, tmp_path: Path, preci
     assert {"step", "minutes", "learning_rate", "loss", "reconstruction", "kl", "val_ged"} <= set(rows[0])
     assert all(0 <= float(row["val_reconstruction_iou"]) <= 1 for row in rows if row["val_ged"])
     assert sum(row["val_ged"] != "" for row in rows) == 3
-    assert min(float(row["val_ged"]) for row in rows if row["val_ged"]) == pytest.approx(outcome["best_ged"])
+    kept = [float(row["val_ged"]) for row in rows if row["val_ged"] and float(row["val_kept"])]
+    assert kept[-1] == pytest.approx(outcome["best_ged"])
+    assert record.steps == 12
+    assert record.undertrained
+    assert record.plan is None
     (tmp_path / "run").rename(tmp_path / "moved")
     run = load_run(tmp_path / "moved")
     assert not run.method.training

@@ -56,6 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     from plurimask.compare.write import OUTPUTS, write_comparison
     from plurimask.prediction.predict import Sampling
     from plurimask.runs.load import find_split, load_run
+    from plurimask.runs.prepare import prepare
 
     # Everything that can be wrong is looked for before anything is trained, and that before anything is removed.
     contenders = _contenders(options, settings)
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
         refuse_existing(options.out, "something that is no comparison", overwrite=(options.out / "runs").is_dir())
     say = console()
     with Bars(say) as watcher:
-        if not train_contenders(contenders, source, options.out, watcher):
+        if not train_contenders(contenders, source, options.out, watcher, prepare):
             say.print(f"Stopped; what is done is kept in {options.out}. Continue by the same command.")
             return 130
         sampling = Sampling(options.samples, options.seed)

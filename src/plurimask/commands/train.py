@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +14,20 @@ from pydantic import Field
 from plurimask.commands.parsing import Data, Flips, Group, Options, PatientGroup, console, parse, peek, read
 from plurimask.commands.settings import read_settings
 from plurimask.data import DataSource, open_data
+from plurimask.data.remembered import remembered
 from plurimask.errors import InputError
 from plurimask.files import refuse_existing
 from plurimask.method import MethodConfig
 from plurimask.methods import find_method
-from plurimask.methods.presets import DEFAULT_PRESET
+from plurimask.methods.presets import DEFAULT_PRESET, find_preset
 from plurimask.runs.load import open_run_data
 from plurimask.runs.plan import Plan, merged, resolve
+from plurimask.runs.prepare import prepare, rises_again
 from plurimask.runs.record import RunRecord, read_record
 from plurimask.runs.train import train_run
+from plurimask.training.candidates import PLANNED
 from plurimask.training.config import Hardware, TrainingConfig
-
-MANY_PIXELS = 2**21
-"""Pixels in a step above which a hint is given."""
+from plurimask.training.plan import NEEDED_STEPS
 
 
 class TrainOptions(Options):
@@ -39,6 +43,7 @@ class TrainOptions(Options):
     seed: int = Field(0, ge=0, description="of initial weights, order, crops and draws")
     group: PatientGroup = None
     flips: Flips = None
+    plan: bool = Field(False, description="show what would be trained and why, and stop; nothing is written")
     resume: bool = Field(False, description="continue the run in --out from its last checkpoint")
     overwrite: bool = Field(False, description="replace the run in --out")
     accelerator: str = Field("auto", description="cpu, gpu, ... as Lightning names them")
@@ -58,11 +63,16 @@ def main(arguments: Sequence[str]) -> int:
     own, training = resolve(Plan(method, preset, chosen))
     settings = find_method(method).Config.model_fields.items()
     fields = {name: field for name, field in settings if name not in MethodConfig.model_fields}
-    of_training = Group("settings of its training", TrainingConfig.model_fields, dict(training))
+    shown = dict(training)
+    if find_preset(method, preset).is_planned:
+        shown |= dict.fromkeys(PLANNED - chosen.keys(), "fits data and machine")
+    of_training = Group("settings of its training", TrainingConfig.model_fields, shown)
     given = read(TrainOptions, [Group(f"settings of {method}", fields, own), of_training], arguments, "train")
     options = TrainOptions(**{name: given.pop(name) for name in general if name in given})
     if stored and options.overwrite:
         raise InputError("--resume and --overwrite exclude each other: continue the run, or replace it")
+    if stored and options.plan:
+        raise InputError("--resume and --plan exclude each other: a run that is continued keeps its plan")
     # What is not given stays as it was in a run that is resumed.
     kept = stored.model_dump(include={"seed", "group"} - options.model_fields_set) if stored else {}
     options = options.model_copy(update=kept)
@@ -72,44 +82,80 @@ def main(arguments: Sequence[str]) -> int:
 def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
     from plurimask.training.devices import is_first_process
 
-    if stored:
-        source = open_run_data(stored, options.data, options.flips)
-    else:
-        if is_first_process():
-            refuse_existing(options.out, "something", options.overwrite)
-        source = open_data(options.data, group=plan.group, seed=plan.seed, flips=options.flips)
-        if is_first_process():
-            _warn_of_large_steps(source, plan)
-            for note in source.notes:
-                console().print(f"note: {note}", markup=False)
     hardware = Hardware(options.accelerator, options.devices, options.nodes)
+    say, speaks = console(), is_first_process()
+    if stored:
+        source = remembered(open_run_data(stored, options.data, options.flips))
+        rise = rises_again(options.out, stored, plan)
+        if rise and speaks:
+            say.print(f"note: {rise}", markup=False)
+    else:
+        if speaks and not options.plan:
+            refuse_existing(options.out, "something", options.overwrite)
+        source = remembered(open_data(options.data, group=plan.group, seed=plan.seed, flips=options.flips))
+        if speaks:
+            for note in source.notes:
+                say.print(f"note: {note}", markup=False)
+        plan = _prepared(plan, source, hardware)
+        if speaks:
+            _say_plan(plan)
+        if options.plan:
+            return 0
     resume, overwrite = options.resume, options.overwrite
     outcome = train_run(plan, source, options.out, resume=resume, overwrite=overwrite, hardware=hardware)
-    if is_first_process():
-        _say(outcome, options)
+    if speaks:
+        _say(outcome, options, source)
     return 130 if outcome["stopped"] else 0
 
 
-def _warn_of_large_steps(source: DataSource, plan: Plan) -> None:
-    """Say so before a training whose every step would take many seconds on a laptop."""
-    _, training = resolve(plan)
-    if training.crop or training.center_crop or "train" not in source.splits:
-        return
-    height, width = source.splits["train"][0].image.shape[-2:]
-    if training.batch_size * height * width > MANY_PIXELS:
-        console().print(
-            f"Images are {height}x{width}, {training.batch_size} of them in each step: steps will be slow on a "
-            "processor. --crop 256 trains on random windows and evaluates whole images."
+def _prepared(plan: Plan, source: DataSource, hardware: Hardware) -> Plan:
+    with console().status("") as status:
+        return prepare(plan, source, hardware, lambda phase: status.update(f"{phase} ..."))
+
+
+def _say_plan(plan: Plan) -> None:
+    """The plan, and whether it is enough."""
+    say = console()
+    if plan.made is None:
+        _, training = resolve(plan)
+        steps, needed = training.max_steps, NEEDED_STEPS
+    else:
+        for line in plan.made.lines(datetime.now()):
+            say.print(line, markup=False)
+        steps, needed = plan.made.steps, plan.made.needed_steps
+    if steps is not None and steps < needed:
+        say.print(
+            f"warning: {steps:,} steps are fewer than the {needed:,} that a method needs to be of use: the run will be "
+            "marked undertrained. Give it more time or steps, or smaller images (--crop, --resize)",
+            markup=False,
         )
 
 
-def _say(outcome: dict[str, Any], options: TrainOptions) -> None:
+def _say(outcome: dict[str, Any], options: TrainOptions, source: DataSource) -> None:
     say = console()
     done = f"{outcome['steps']} steps in {outcome['minutes']} minutes"
     if outcome["stopped"]:
-        say.print(f"Stopped after {done}; saved in {options.out}. Continue by the same command with --resume.")
+        stopped = f"Stopped after {done}; saved in {options.out}. Continue by the same command with --resume."
+        say.print(stopped, markup=False)
         return
-    ged = "" if outcome["best_ged"] is None else f", best validation GED {outcome['best_ged']:.3f}"
-    run = f"{options.out} {options.data}"
-    say.print(f"Trained {done}{ged}: {options.out}")
-    say.print(f"Next: plurimask evaluate {run}   or   plurimask report {run} --out report.html")
+    ged = "" if outcome["best_ged"] is None else f", validation GED {outcome['best_ged']:.3f}"
+    say.print(f"Trained {done}{ged}: {options.out}", markup=False)
+    say.print(next_commands(options.out, options.data, list(source.splits)), markup=False)
+
+
+def next_commands(run: Path, data: Path, splits: Sequence[str]) -> str:
+    """What to do with a run, to be copied into a shell: names are quoted, and no file that is there is in the way."""
+    split = next(name for name in ("val", "test", *splits) if name in splits)
+    report = next(path for number in count(1) if not (path := _report_name(number)).exists())
+    words = [_word(run), _word(data), *([] if split == "val" else ["--split", shlex.quote(split)])]
+    told = " ".join(words)
+    return f"Next: plurimask evaluate {told}   or   plurimask report {told} --out {report}"
+
+
+def _report_name(number: int) -> Path:
+    return Path("report.html" if number == 1 else f"report-{number}.html")
+
+
+def _word(path: Path) -> str:
+    """A path as a word of a shell that no command takes for an option."""
+    return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))

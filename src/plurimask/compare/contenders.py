@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from plurimask.compare.measure import MethodResult, digest_of, key_of, measure, restore, store
 from plurimask.compare.table import CLASS_IOU, COLUMNS
 from plurimask.data import DataSource
+from plurimask.data.remembered import remembered
 from plurimask.errors import InputError
 from plurimask.evaluation.evaluate import ExampleView, flip_error
 from plurimask.files import replace_file
@@ -58,8 +59,19 @@ class Watcher(Protocol):
         """One more image of this piece is done."""
 
 
-def train_contenders(contenders: Sequence[Contender], source: DataSource, out: Path, watcher: Watcher) -> bool:
+def train_contenders(
+    contenders: Sequence[Contender],
+    source: DataSource,
+    out: Path,
+    watcher: Watcher,
+    prepare: Callable[[Plan, DataSource], Plan] = lambda plan, source: plan,
+) -> bool:
     """Train what is not trained yet, each into `out/runs/NAME`, and continue what was interrupted.
+
+    Args:
+        contenders, source, out: what to train, on what, into which folder.
+        watcher: is told what happens.
+        prepare: what is done to each plan before it is trained (`plurimask.runs.prepare.prepare`); by default nothing.
 
     Returns:
         Whether all are trained; False if Ctrl-C ended one early.
@@ -71,11 +83,13 @@ def train_contenders(contenders: Sequence[Contender], source: DataSource, out: P
     seen = _identity(source)
     if state["data"] and state["data"] != seen:
         raise InputError(f"{out} holds a comparison on other data: give another --out, or --overwrite to start anew")
+    source = remembered(source)
     state["data"] = seen
     for contender in contenders:
         if contender.plan is None:
             continue
         plan = json.loads(json.dumps(asdict(contender.plan)))
+        del plan["made"]  # what is asked for is the same, whatever the machine
         known = state["plans"].setdefault(contender.name, plan)
         if known != plan:
             differing = sorted(key for key in {*plan, *known} if plan.get(key) != known.get(key))
@@ -89,7 +103,12 @@ def train_contenders(contenders: Sequence[Contender], source: DataSource, out: P
             continue
         folder = run_folder(contender, out)
         watcher.stage(f"{number + 1} of {len(contenders)}: training {contender.name}")
-        outcome = train_run(contender.plan, source, folder, resume=(folder / RECORD_FILE).exists())
+        resume = (folder / RECORD_FILE).exists()
+        plan = contender.plan if resume else prepare(contender.plan, source)
+        if plan.made is not None:
+            few = f"; fewer than the {plan.made.needed_steps:,} steps that it needs" * plan.made.undertrained
+            watcher.stage(f"{plan.made.summary}{few}")
+        outcome = train_run(plan, source, folder, resume=resume)
         if outcome["stopped"]:
             return False
         state["trained"][contender.name] = outcome

@@ -139,6 +139,8 @@ def measure(
     }
     if history:
         facts |= {"steps": int(history[-1]["step"]), "minutes": history[-1].get("minutes", 0.0)}
+    if run.record.undertrained:
+        facts["note"] = "undertrained"
     return MethodResult(
         name=name,
         facts=facts,

@@ -29,6 +29,7 @@ def known_columns(table: Table = TABLE) -> tuple[Column, ...]:
     """What a comparison measures of each method: the figures of a table, and what training and prediction take."""
     return (
         Column("method", "method"),
+        Column("note", "note"),
         *(Column(row.key, row.title, row.better, row.digits) for row in compared_rows(table)),
         Column("flip_error", "error of flip frequencies", "lower", 3),
         Column("parameters", "parameters"),

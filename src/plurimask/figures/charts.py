@@ -79,9 +79,10 @@ def _draw_ged(axes: Axes, rows: Rows, oracle: float | None) -> None:
     if not len(values):
         say(axes, "nothing was validated")
         return
-    best = int(values.argmin())
+    kept = series([row for row in rows if row.get("val_kept")], "val_ged")[0]
+    best = int((steps == kept[-1]).nonzero()[0][-1]) if len(kept) else int(values.argmin())  # version 0.1: the lowest
     axes.plot(steps, values, color=_BLUE, linewidth=1.4, marker="o", markersize=3)
-    label = f"best: {values[best]:.3f} at step {steps[best]:.0f}"
+    label = f"kept: {values[best]:.3f} at step {steps[best]:.0f}"
     axes.plot(steps[best], values[best], color=_VERMILION, marker="D", markersize=5, linestyle="", label=label)
     if oracle is not None:
         axes.axhline(oracle, color=FAINT, linewidth=1, linestyle="--", label=f"raters themselves: {oracle:.3f}")

@@ -17,10 +17,13 @@ class Preset:
     summary: str
     method: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    is_planned: bool = False
+    """Whether the settings of training that it leaves open are fitted to the data and the machine."""
 
 
 _SMALL_WIDTHS = (16, 32, 64, 96)
-_SMALL_TRAINING = {"max_minutes": 20.0, "ema_decay": 0.99}
+_SMALL_STEPS, _SMALL_MEMBER_STEPS = 2000, 1000
+_SMALL_TRAINING = {"max_steps": _SMALL_STEPS, "ema_decay": 0.99}
 
 # What the paper's trainings have in common: one rater a step, Adam with an L2 penalty, 240,000 steps.
 _PAPER_TRAINING = {
@@ -104,13 +107,13 @@ _CITYSCAPES_TRAINING = {
         "gamma": (0.7, 1.5),
     },
 }
-_LAPTOP = "a laptop: narrow network, 20 minutes"
+_LAPTOP = f"a laptop: narrow network, {_SMALL_STEPS:,} steps of a size that fits data and machine"
 _PAPER_LIDC = "the network and training of the Probabilistic U-Net paper on LIDC-IDRI"
 _PAPER_CITYSCAPES = "the settings of the released code of the Probabilistic U-Net on Cityscapes"
 
 
 _OF_THE_PAPER = {
-    "small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING),
+    "small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING, is_planned=True),
     "lidc": Preset(_PAPER_LIDC, {"channels": _LIDC_WIDTHS, "initialisation": "orthogonal"}, _LIDC_TRAINING),
     "cityscapes": Preset(_PAPER_CITYSCAPES, {"channels": _CITYSCAPES_WIDTHS}, _CITYSCAPES_TRAINING),
 }
@@ -118,7 +121,7 @@ _OF_THE_PAPER = {
 
 _HIERARCHICAL = {
     "small": Preset(
-        "a laptop: narrow network, one block a scale, 20 minutes",
+        f"{_LAPTOP}; one block a scale",
         {
             "channels": (16, 32, 64, 96, 96, 96, 96),
             "blocks_per_scale": 1,
@@ -128,6 +131,7 @@ _HIERARCHICAL = {
             "multiplier_rate": 6e-3,
         },
         {**_SMALL_TRAINING, "gradient_clip": 1e4},
+        is_planned=True,
     ),
     "lidc": Preset(
         "the network and training of the Hierarchical Probabilistic U-Net paper on LIDC-IDRI",
@@ -161,7 +165,9 @@ _SINGLE_NETWORKS = {
     "image2image-vae": _OF_THE_PAPER,
     "probabilistic-unet": _OF_THE_PAPER,
     "hierarchical-probabilistic-unet": _HIERARCHICAL,
-    "lightweight-probabilistic": {"small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING)},
+    "lightweight-probabilistic": {
+        "small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING, is_planned=True)
+    },
 }
 
 
@@ -169,23 +175,25 @@ def _ensemble(preset: str, num_members: int, summary: str) -> Preset:
     """U-Nets with a preset of theirs; members of other methods have the preset of that name too, where there is one."""
     settings = {name: presets[preset].method for name, presets in _SINGLE_NETWORKS.items() if preset in presets}
     method = {"members": ("unet",) * num_members, "member_settings": settings}
-    training = dict(_SINGLE_NETWORKS["unet"][preset].training)
-    if "max_steps" in training:  # members share the budget
-        training["max_steps"] *= num_members
-    return Preset(summary, method, training)
+    of_one = _SINGLE_NETWORKS["unet"][preset]
+    steps = _SMALL_MEMBER_STEPS if of_one.is_planned else of_one.training["max_steps"]
+    training = {**of_one.training, "max_steps": num_members * steps}  # members share the budget
+    return Preset(summary, method, training, of_one.is_planned)
 
 
 PRESETS: dict[str, dict[str, Preset]] = {
     **_SINGLE_NETWORKS,
     "ensemble": {
-        "small": _ensemble("small", 4, "a laptop: 4 narrow U-Nets, 20 minutes together"),
+        "small": _ensemble("small", 4, f"a laptop: 4 narrow U-Nets of {_SMALL_MEMBER_STEPS:,} steps each"),
         "lidc": _ensemble("lidc", 16, f"16 U-Nets: {_PAPER_LIDC}"),
         "cityscapes": _ensemble("cityscapes", 16, f"16 U-Nets: {_PAPER_CITYSCAPES}"),
     },
 }
 
 
-FROM_OUTSIDE = {"small": Preset("the method's own defaults, 20 minutes", training=_SMALL_TRAINING)}
+FROM_OUTSIDE = {
+    "small": Preset(f"the method's own defaults, {_SMALL_STEPS:,} steps", training=_SMALL_TRAINING, is_planned=True)
+}
 """Of a method from another package. It sets the rest by the defaults of its `Config`."""
 
 

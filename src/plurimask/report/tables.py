@@ -80,6 +80,8 @@ def run_facts(record: RunRecord, history: Sequence[dict[str, float]]) -> list[tu
     size = record.preprocessing.resize
     pairs = zip(record.preprocessing.mean, record.preprocessing.std, strict=True)
     scales = [f"{mean:.4g} and {std:.4g}" for mean, std in pairs]
+    if record.plan is not None:
+        facts.append(("Plan", record.plan.summary))
     budget = [f"{training.max_steps} steps"] if training.max_steps else []
     budget += [f"{training.max_minutes:g} minutes"] if training.max_minutes else []
     facts += [
@@ -96,8 +98,14 @@ def _part(record: RunRecord) -> str:
     if record.preprocessing.center_crop:
         return f"their centre, {record.preprocessing.center_crop} x {record.preprocessing.center_crop} pixels"
     if record.training.crop:
-        return f"whole; training on random crops of {record.training.crop} x {record.training.crop} pixels"
+        return f"whole; training on {_crops(record)}"
     return "whole"
+
+
+def _crops(record: RunRecord) -> str:
+    side, share = record.training.crop, record.training.crop_on_objects
+    around = f", {share:.0%} of them around something marked" if share else ""
+    return f"random crops of {side} x {side} pixels{around}"
 
 
 def settings_tables(record: RunRecord) -> list[tuple[str, Table]]:

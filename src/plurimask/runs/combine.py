@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save
 
@@ -42,7 +43,12 @@ def combine_runs(folders: Sequence[Path | str], out: Path | str, overwrite: bool
     for part, trained in zip(ensemble.parts(), parts, strict=True):
         part.load_state_dict(trained.state_dict())
     packages = {name: version for run in reversed(runs) for name, version in run.record.packages.items()}
-    update = {"method": "ensemble", "config": ensemble.config.model_dump(mode="json"), "packages": packages}
+    update: dict[str, Any] = {
+        "method": "ensemble",
+        "config": ensemble.config.model_dump(mode="json"),
+        "packages": packages,
+    }
+    update |= {"plan": None, "steps": None, "undertrained": any(run.record.undertrained for run in runs)}
     record = runs[0].record.model_copy(update=update)
     refuse_existing(out, "something", overwrite)
     clear(out, RUN_FILES)

@@ -13,6 +13,7 @@ from plurimask.method import MethodConfig
 from plurimask.methods import METHODS, find_method
 from plurimask.methods.presets import DEFAULT_PRESET, find_preset
 from plurimask.training.config import TrainingConfig
+from plurimask.training.plan import TrainingPlan
 
 BUDGET = ("max_steps", "max_minutes")
 
@@ -26,6 +27,8 @@ class Plan:
     settings: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     group: str | None = None
+    made: TrainingPlan | None = None
+    """Why some of the settings are as they are (`plurimask.runs.prepare`)."""
 
 
 def resolve(plan: Plan) -> tuple[dict[str, Any], TrainingConfig]:

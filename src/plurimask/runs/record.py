@@ -13,6 +13,7 @@ from plurimask.data.preprocessing import Preprocessing
 from plurimask.errors import InputError, first_mistake
 from plurimask.runs.folder import RECORD_FILE
 from plurimask.training.config import TrainingConfig
+from plurimask.training.plan import TrainingPlan
 from plurimask.version import __version__
 
 FORMAT = 1
@@ -35,6 +36,12 @@ class RunRecord(BaseModel):
     group: str | None
     seed: int
     packages: dict[str, str]
+    plan: TrainingPlan | None = None
+    """What was decided before training, and why; None where all was given. `training` is what is used."""
+    steps: int | None = None
+    """Steps that were made; None while it is trained, and of runs of version 0.1."""
+    undertrained: bool = False
+    """Whether these are fewer than the method needs."""
 
 
 def read_record(folder: Path) -> RunRecord:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from plurimask.data import DataSource, channel_statistics
 from plurimask.data.preprocessing import Preprocessing
+from plurimask.data.remembered import remembered
 from plurimask.errors import InputError, first_mistake
 from plurimask.files import clear, refuse_existing, replace_file
 from plurimask.methods import build_method, find_method, package_of
@@ -19,6 +20,7 @@ from plurimask.runs.folder import RECORD_FILE, RUN_FILES
 from plurimask.runs.plan import BUDGET, Plan, merged, resolve
 from plurimask.runs.record import RunRecord, read_record
 from plurimask.training.config import ONE_DEVICE, Hardware, TrainingConfig
+from plurimask.training.plan import NEEDED_STEPS
 from plurimask.version import __version__
 
 
@@ -56,6 +58,7 @@ def train_run(
     folder = Path(out)
     if "train" not in source.splits:
         raise InputError(f"the data have no split 'train', only {', '.join(source.splits)}: add one to train on")
+    source = remembered(source)
     record = _continued(read_record(folder), plan) if resume else _new_record(plan, source)
     open_fabric(hardware)  # a machine without such devices is refused before anything is written
     torch.manual_seed(record.seed)
@@ -67,7 +70,11 @@ def train_run(
         replace_file(folder / RECORD_FILE, record.model_dump_json(indent=2).encode())
     counted = record.data.counted_classes
     data = TrainingData(source.splits["train"], source.splits.get("val"), record.preprocessing, counted)
-    return fit(method, data, record.training, TrainingJob(folder, record.seed, resume), hardware)
+    outcome = fit(method, data, record.training, TrainingJob(folder, record.seed, resume), hardware)
+    if is_first_process():
+        made = {"steps": outcome["steps"], "undertrained": outcome["steps"] < NEEDED_STEPS * len(method.parts())}
+        replace_file(folder / RECORD_FILE, record.model_copy(update=made).model_dump_json(indent=2).encode())
+    return outcome
 
 
 def _continued(record: RunRecord, plan: Plan) -> RunRecord:
@@ -114,4 +121,5 @@ def _new_record(plan: Plan, source: DataSource) -> RunRecord:
         group=plan.group,
         seed=plan.seed,
         packages=packages,
+        plan=plan.made,
     )

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from plurimask.data.example import ExampleSet
+from plurimask.data.example import Example, ExampleSet
 from plurimask.data.preprocessing import Preprocessing, draw_labels, random_crop, stack_padded
+from plurimask.data.windows import crop_on_object
 from plurimask.prediction.seeds import generator_of
 from plurimask.training.config import TrainingConfig
 
@@ -55,9 +56,15 @@ class TrainingBatches(IterableDataset[tuple[Tensor, Tensor]]):
         for index in self._indices(step):
             example = self.data.preprocessing.example(self.data.train[index])
             if config.crop is not None:
-                example = random_crop(example, config.crop, generator)
+                example = self._cropped(example, config.crop, generator)
             examples.append(draw_labels(example, config.raters_per_step, generator))
         return stack_padded(examples)
+
+    def _cropped(self, example: Example, side: int, generator: torch.Generator) -> Example:
+        share = self.config.crop_on_objects
+        if share and float(torch.rand((), generator=generator)) < share:
+            return crop_on_object(example, side, self.data.counted_classes, generator)
+        return random_crop(example, side, generator)
 
     def _indices(self, step: int) -> list[int]:
         """Each epoch is a permutation of the examples; the processes take turns within it."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from plurimask.files import replace_file
 from plurimask.method import SegmentationMethod
 from plurimask.training.batches import TrainingBatches, TrainingData
 from plurimask.training.config import TrainingConfig
+from plurimask.training.keeping import Keeping
 from plurimask.training.log import MetricsLog
 
 
@@ -32,7 +35,7 @@ class TrainingJob:
 
     @property
     def weights(self) -> Path:
-        """The weights to use: best by validation GED, or the last where nothing was validated."""
+        """The weights to use: those kept by validation GED, or the last where nothing was validated."""
         return self.folder / "weights.safetensors"
 
     @property
@@ -42,7 +45,7 @@ class TrainingJob:
 
     @property
     def best(self) -> Path:
-        """The weights with the best validation GED so far."""
+        """The weights kept so far (`plurimask.training.keeping`)."""
         return self.folder / "checkpoints" / "best.safetensors"
 
     @property
@@ -70,8 +73,11 @@ class Training:
     """Seconds, validations included."""
     validations: int = 0
     worse: int = 0
-    """Validations since the best one."""
+    """Validations since the lowest GED."""
     best_ged: float | None = None
+    """Of the kept weights."""
+    lowest_ged: float | None = None
+    keeping: Keeping = field(default_factory=Keeping)
 
     @property
     def evaluated(self) -> SegmentationMethod:
@@ -101,13 +107,24 @@ class Training:
         learning_rate = float(self.optimizer.param_groups[0]["lr"])
         return {"step": self.step, "minutes": round(self.elapsed / 60, 4), "learning_rate": learning_rate}
 
-    def is_best(self, ged: object) -> bool:
-        """Whether this GED, of a validation just made, is the best so far; counts those that are not."""
-        if isinstance(ged, float) and (self.best_ged is None or ged < self.best_ged):
-            self.best_ged, self.worse = ged, 0
-            return True
-        self.worse += 1
-        return False
+    def is_kept(self, ged: float | None, geds: Sequence[float]) -> bool:
+        """Whether the weights of a validation just made, with these GEDs of its images, are kept; counts those since
+        the lowest GED. All processes answer alike."""
+        if ged is None or not math.isfinite(ged):
+            self.worse += 1
+            return False
+        is_lowest = self.lowest_ged is None or ged < self.lowest_ged
+        self.lowest_ged, self.worse = (ged, 0) if is_lowest else (self.lowest_ged, self.worse + 1)
+        if self.best_ged is not None and not self.keeping.geds:  # continued from a checkpoint that has only a number
+            is_kept = ged < self.best_ged
+            if is_kept:
+                self.keeping.decide(geds, self.progress)
+        else:
+            is_kept = self.keeping.decide(geds, self.progress)
+        is_kept = bool(self.fabric.broadcast(is_kept))
+        if is_kept:
+            self.best_ged = ged
+        return is_kept
 
     def save(self) -> None:
         """Write the checkpoint and the metrics so far."""
@@ -117,6 +134,8 @@ class Training:
             "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "log": self.log.pending,
+            "lowest_ged": self.lowest_ged,
+            "keeping": self.keeping.state(),
             **{name: getattr(self, name) for name in _COUNTED},
         }
         buffer = io.BytesIO()
@@ -140,6 +159,9 @@ class Training:
             self.optimizer.load_state_dict(state["optimizer"])
             for name in _COUNTED:
                 setattr(self, name, state[name])
+            self.lowest_ged = state.get("lowest_ged", self.best_ged)  # version 0.1 kept the lowest
+            if "keeping" in state:
+                self.keeping.restore(state["keeping"])
             self.log.restore(self.job.metrics, self.step, state["log"])
         except Exception as error:
             raise InputError(
@@ -149,6 +171,7 @@ class Training:
         due = self.config.validations_until(self.progress)
         if due < self.validations:  # the budget has grown since
             self.validations, self.worse = due, 0
+            self.keeping.progress = min(self.keeping.progress, self.progress)
 
     def keep_best(self) -> None:
         """Write the evaluated weights as the best so far."""

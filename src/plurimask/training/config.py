@@ -35,6 +35,9 @@ class TrainingConfig(BaseModel):
     batch_size: int = Field(16, ge=1, description="images per step and device")
     raters_per_step: int = Field(4, ge=1, description="raters drawn for each image of a step, without repeats")
     crop: int | None = Field(None, ge=8, description="train on random crops of this side, evaluate whole images")
+    crop_on_objects: float = Field(
+        0.0, ge=0, le=1, description="share of the random crops that lie around a pixel that some rater marked"
+    )
     center_crop: int | None = Field(None, ge=8, description="cut this centre out of every image, also for evaluation")
     resize: tuple[int, int] | None = Field(None, description="height and width that every image is brought to")
     image_scaling: ImageScaling = Field("none", description="maximum: divide each channel of an image by its maximum")
@@ -58,6 +61,9 @@ class TrainingConfig(BaseModel):
     num_validations: int = Field(10, ge=1, description="validations in the whole training, evenly spread")
     validation_images: int = Field(256, ge=1, description="validation images looked at each time, at most")
     validation_samples: int = Field(16, ge=2, description="samples per validation image")
+    validation_crop: int | None = Field(
+        None, ge=8, description="validate on the window of this side around what raters marked, not on whole images"
+    )
     early_stopping: int | None = Field(None, ge=1, description="stop after so many validations without a better GED")
     num_workers: int = Field(0, ge=0, description="processes that read data; 0 reads in the main process")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from itertools import chain, islice
 from typing import Any
@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from plurimask.data.augmentation import Augmentation
 from plurimask.errors import InputError
 from plurimask.files import replace_file
-from plurimask.method import Loss, SegmentationMethod, TrainingStep
+from plurimask.method import SegmentationMethod, TrainingStep
 from plurimask.prediction.device import channels_last, fast_precision
 from plurimask.prediction.seeds import generator_of
 from plurimask.training.batches import TrainingData
@@ -29,7 +29,8 @@ from plurimask.training.checkpoint import Training, TrainingJob, packed
 from plurimask.training.config import ONE_DEVICE, Hardware, TrainingConfig
 from plurimask.training.devices import open_fabric
 from plurimask.training.members import fit_parts
-from plurimask.training.progress import interruption, progress_bar
+from plurimask.training.progress import Display, interruption
+from plurimask.training.step import Objective, learn, optimizer_of
 from plurimask.training.validation import validate
 
 CHECKPOINT_SECONDS = 30.0
@@ -45,12 +46,14 @@ def fit(
 ) -> dict[str, Any]:
     """Train `method` in place until its budget is used, or continue from its checkpoint if the job says so.
 
-    Leaves the kept weights (best by validation GED, else the last), `metrics.csv` and checkpoints in the job's folder.
+    Leaves the kept weights (`plurimask.training.keeping`; without validation images the last), `metrics.csv` and
+    checkpoints in the job's folder.
     A method of several parts (the members of an ensemble) has them trained one after the other, each with its own seed
     and an equal share of the budget, in folders of their own.
 
     Returns:
-        `steps`, `minutes`, `best_ged` (None without validation images) and `stopped` (whether Ctrl-C ended it early).
+        `steps`, `minutes`, `best_ged` (of the kept weights; None without validation images) and `stopped` (whether
+        Ctrl-C ended it early).
 
     Raises:
         InputError: if there is no budget, a term of the loss is not finite, or a file cannot be written.
@@ -69,7 +72,7 @@ def _fit(
 ) -> dict[str, Any]:
     method = channels_last(method).to(fabric.device).train()
     average = copy.deepcopy(method).requires_grad_(False) if config.ema_decay else None
-    training = Training(data, config, job, fabric, method, _optimizer(method, config), average)
+    training = Training(data, config, job, fabric, method, optimizer_of(method, config), average)
     training.restore()
     stopped = False
     if training.progress < 1 and not training.has_stalled:
@@ -91,12 +94,12 @@ def _fit(
 def _run(training: Training) -> bool:
     """Train until the budget is used. Returns whether Ctrl-C came before."""
     data, config, fabric, method = training.data, training.config, training.fabric, training.method
-    objective = fabric.setup_module(_Objective(method))
+    objective = fabric.setup_module(Objective(method))
     augmentation = Augmentation(config.augmentation)
     batches = iter(DataLoader(training.batches(), batch_size=None, num_workers=config.num_workers))
     saved = time.monotonic()
     start = saved - training.elapsed
-    with interruption() as is_interrupted, progress_bar(training) as show:
+    with interruption() as is_interrupted, Display(training) as display:
         while True:
             generator = generator_of("step", training.job.seed, training.step, fabric.global_rank)
             step = TrainingStep(training.step, training.progress, generator)
@@ -107,7 +110,7 @@ def _run(training: Training) -> bool:
             images, labels = augmentation(*fabric.to_device(next(batches)), generator)
             if images.ndim == 4:
                 images = images.contiguous(memory_format=torch.channels_last)
-            loss, norm = _learn(training, objective, images, labels, step)
+            loss, norm = learn(training, objective, images, labels, step)
             method.after_step(step)
             if training.average is not None:
                 _follow(training, training.average)
@@ -122,64 +125,26 @@ def _run(training: Training) -> bool:
             due = config.validations_until(progress)
             is_due = due > training.validations and not stopped
             if is_due:
-                training.validations, is_best = due, True
+                training.validations, is_kept = due, True
                 if data.val is not None:
-                    figures = validate(training.evaluated, data, config, fabric.global_rank, fabric.world_size)
-                    training.elapsed = fabric.broadcast(time.monotonic() - start)
-                    training.log.add_row(training.where, figures)
-                    is_best = training.is_best(figures["val_ged"])
-                if is_best and fabric.is_global_zero:
+                    share = fabric.global_rank, fabric.world_size
+                    judged = validate(training.evaluated, data, config, share, display.validating)
+                    before, training.elapsed = training.elapsed, fabric.broadcast(time.monotonic() - start)
+                    took = round(training.elapsed - before, 3)
+                    is_kept = training.is_kept(judged.figures["val_ged"], judged.geds)
+                    training.log.add_row(
+                        training.where, {**judged.figures, "val_kept": int(is_kept), "val_seconds": took}
+                    )
+                if is_kept and fabric.is_global_zero:
                     training.keep_best()
             if is_due or stopped or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 saved = time.monotonic()
                 if fabric.is_global_zero:
                     training.save()
-            show(progress, is_due)
+            display.step(is_due)
             if stopped or progress >= 1 or training.has_stalled:
                 fabric.barrier()  # what the first process wrote is there for all
                 return stopped
-
-
-def _learn(
-    training: Training, objective: nn.Module, images: Tensor, labels: Tensor, step: TrainingStep
-) -> tuple[Loss, Tensor]:
-    """One step: the method's own update, or the gradient of its loss and the optimiser. Returns loss and norm."""
-    with fast_precision(images.device):
-        own = training.method.update(images, labels, step)
-    if own is not None:
-        if training.fabric.world_size > 1:
-            raise InputError("a method with updates of its own learns in one process: leave out devices and nodes")
-        _require_finite(own.total, own.terms, step)
-        return own, torch.zeros(())
-    loss: Loss = objective(images, labels, step.generator)
-    _require_finite(loss.total, loss.terms, step)
-    optimizer = training.optimizer
-    optimizer.zero_grad()
-    training.fabric.backward(loss.total)  # leaves the mean over all processes
-    clipped = [p for group in optimizer.param_groups if group.get("clip", True) for p in group["params"]]
-    norm = torch.nn.utils.clip_grad_norm_(clipped, training.config.gradient_clip).detach()
-    _require_finite(norm, {"the norm of the gradient": norm}, step)
-    optimizer.step()
-    return loss, norm
-
-
-class _Objective(nn.Module):
-    """The loss of a method as a forward pass, where several processes exchange their gradients."""
-
-    def __init__(self, method: SegmentationMethod) -> None:
-        super().__init__()
-        self.method = method
-
-    def forward(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Loss:
-        with fast_precision(images.device):
-            return self.method.loss(images, labels, generator)
-
-
-def _optimizer(method: SegmentationMethod, config: TrainingConfig) -> torch.optim.Optimizer:
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    groups = method.parameter_groups(config.learning_rate)
-    groups = [{"lr": config.learning_rate, **group} for group in groups]
-    return kind([{**group, "peak_lr": group["lr"]} for group in groups], weight_decay=config.weight_decay)
 
 
 @torch.no_grad()
@@ -196,12 +161,3 @@ def _follow(training: Training, average: SegmentationMethod) -> None:
 
 def _tensors(method: nn.Module) -> Iterator[Tensor]:
     return chain(method.parameters(), method.buffers())
-
-
-def _require_finite(total: Tensor, terms: Mapping[str, Tensor], step: TrainingStep) -> None:
-    if not bool(torch.isfinite(total)):
-        broken = [name for name, value in terms.items() if not bool(torch.isfinite(value))]
-        raise InputError(
-            f"{' and '.join(broken) or 'the loss'} became {float(total.detach())} at step {step.index}: training "
-            "stops, the last checkpoint is unharmed. Lower the learning rate, or look for images with extreme values"
-        )

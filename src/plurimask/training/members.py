@@ -56,8 +56,8 @@ def fit_parts(
         replace_file(job.weights, packed(method))
     ged = None
     if data.val is not None and not torch.distributed.is_initialized():
-        figures = validate(method.eval(), data, config)
-        log.add_row({"step": steps, "minutes": minutes}, figures)
+        figures = validate(method.eval(), data, config).figures
+        log.add_row({"step": steps, "minutes": minutes}, {**figures, "val_kept": 1})
         log.write(job.metrics)
         ged = figures["val_ged"]
     return {"steps": steps, "minutes": round(minutes, 2), "best_ged": ged, "stopped": False}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+from plurimask.data.windows import ObjectWindows
 from plurimask.evaluation.evaluate import ExampleView, evaluate
 from plurimask.method import SegmentationMethod
 from plurimask.metrics.table import VALIDATED
@@ -12,18 +14,44 @@ from plurimask.training.batches import TrainingData
 from plurimask.training.config import TrainingConfig
 
 
-def validate(
-    method: SegmentationMethod, data: TrainingData, config: TrainingConfig, rank: int = 0, world: int = 1
-) -> dict[str, Any]:
-    """The `val_` columns of `metrics.csv`, over validation images evenly spread over all of them.
+class Validation(NamedTuple):
+    """One validation."""
 
-    Of several processes each takes its share of the images (`rank` of `world`), and all get the totals.
+    figures: dict[str, Any]
+    """The `val_` columns of `metrics.csv`."""
+    geds: list[float]
+    """GED of each image that this process looked at; NaN where it does not exist."""
+
+
+def validate(
+    method: SegmentationMethod,
+    data: TrainingData,
+    config: TrainingConfig,
+    share: tuple[int, int] = (0, 1),
+    on_image: Callable[[int, int], None] = lambda done, total: None,
+) -> Validation:
+    """Samples for validation images evenly spread over all of them, or for their windows (`validation_crop`).
+
+    The images and their noise are the same each time. Of several processes each takes its share of the images
+    (`share`: rank and number of processes), and all get the figures of all. `on_image` is told how many are done.
     """
     assert data.val is not None
     count = min(len(data.val), config.validation_images)
-    chosen = [number * len(data.val) // count for number in range(count)][rank::world]
+    chosen = [number * len(data.val) // count for number in range(count)][share[0] :: share[1]]
     view = ExampleView(data.val, chosen, data.preprocessing, data.counted_classes)
+    if config.validation_crop is not None:
+        windows = ObjectWindows(data.val, data.preprocessing, config.validation_crop, data.counted_classes)
+        as_seen = data.preprocessing.model_copy(update={"center_crop": None, "resize": None})
+        view = ExampleView(windows, chosen, as_seen, data.counted_classes)
+    done = 0
+
+    def count_image(_: object) -> None:
+        nonlocal done
+        done += 1
+        on_image(done, len(chosen))
+
     was_training = method.training
-    totals = evaluate(method.eval(), view, Sampling(config.validation_samples)).totals
+    evaluation = evaluate(method.eval(), view, Sampling(config.validation_samples), count_image)
     method.train(was_training)
-    return {f"val_{name}": totals[name] for name in VALIDATED}
+    figures = {f"val_{name}": evaluation.totals[name] for name in VALIDATED}
+    return Validation(figures, [float(row["ged"]) for row in evaluation.rows])

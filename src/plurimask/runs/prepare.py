@@ -1,0 +1,86 @@
+"""What a plan decides of a training, before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from plurimask.data import DataSource
+from plurimask.errors import InputError
+from plurimask.methods import build_method
+from plurimask.methods.presets import find_preset
+from plurimask.runs.folder import METRICS_FILE
+from plurimask.runs.plan import BUDGET, Plan, resolve
+from plurimask.runs.record import RunRecord
+from plurimask.training.candidates import Machine
+from plurimask.training.config import ONE_DEVICE, Hardware
+from plurimask.training.log import read_metrics
+from plurimask.training.look import look_at
+from plurimask.training.plan import make_plan
+
+
+def prepare(
+    plan: Plan,
+    source: DataSource,
+    hardware: Hardware = ONE_DEVICE,
+    tell: Callable[[str], None] = lambda phase: None,
+    machine: Machine | None = None,
+) -> Plan:
+    """The plan with the settings of training that fit the data and the machine, where its preset leaves them open.
+
+    Args:
+        plan: what to train. What it sets stays as it is.
+        source: data with a split "train".
+        hardware: where it will be trained. On several devices nothing is timed, and so nothing planned.
+        tell: is told what is done, "reading" and "timing".
+        machine: how fast things are; by default this machine, timed.
+
+    Raises:
+        InputError: there is no split "train", a file is damaged, a setting impossible, or the memory not enough.
+    """
+    if "train" not in source.splits:
+        raise InputError(f"the data have no split 'train', only {', '.join(source.splits)}: add one to train on")
+    own, given = resolve(plan)
+    if not find_preset(plan.method, plan.preset).is_planned or hardware.devices * hardware.nodes != 1:
+        return plan
+    train, val, about = source.splits["train"], source.splits.get("val"), source.description
+    tell("reading")
+    look = look_at(train, about)
+    tell("timing")
+    sizes = {"image_channels": len(about.channel_names), "num_classes": about.num_classes}
+    parts = build_method(plan.method, **{**own, **sizes}).parts()
+    if machine is None:
+        from plurimask.data.preprocessing import Preprocessing
+        from plurimask.training.batches import TrainingData
+        from plurimask.training.timing import TimedMachine
+
+        data = TrainingData(train, val, Preprocessing(mean=(0.0,), std=(1.0,)), about.counted_classes)
+        machine = TimedMachine(parts[0], data, hardware)
+    num_val = 0 if val is None else len(val)
+    config, made = make_plan(look, given, plan.settings.keys(), num_val, len(parts), machine)
+    planned = {name: getattr(config, name) for name in made.planned}
+    return replace(plan, settings={**plan.settings, **planned}, made=made)
+
+
+def rises_again(folder: Path, record: RunRecord, plan: Plan) -> str | None:
+    """What a larger budget does to the learning rate of a run that is continued, in words; None if nothing.
+
+    The rate falls with the share of the budget that is used, so that it rises again where the budget has grown.
+    """
+    history = [row for row in read_metrics(folder / METRICS_FILE) if "learning_rate" in row]
+    budget = {name: plan.settings[name] for name in BUDGET if name in plan.settings}
+    if not history or not budget or any("member" in row for row in history):
+        return None
+    training, last = record.training.model_copy(update=budget), history[-1]
+    shares = [last["step"] / training.max_steps if training.max_steps else 0.0]
+    shares += [last.get("minutes", 0.0) / training.max_minutes if training.max_minutes else 0.0]
+    if max(shares) >= 1:
+        return None
+    rate = training.learning_rate * training.learning_rate_factor(max(shares), int(last["step"]))
+    if rate <= 1.05 * last["learning_rate"]:
+        return None
+    return (
+        f"the learning rate, which was down to {last['learning_rate']:.1e}, rises again to {rate:.1e}: "
+        f"{max(shares):.0%} of the new budget are used; scores may be worse for a while"
+    )

@@ -1,0 +1,93 @@
+"""How long a step and a validation image take here: measured with a copy of the method that is thrown away."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from plurimask.data.augmentation import Augmentation
+from plurimask.data.preprocessing import Preprocessing
+from plurimask.method import SegmentationMethod, TrainingStep
+from plurimask.prediction.device import channels_last
+from plurimask.prediction.seeds import generator_of
+from plurimask.training.batches import TrainingData
+from plurimask.training.checkpoint import Training, TrainingJob
+from plurimask.training.config import ONE_DEVICE, Hardware, TrainingConfig
+from plurimask.training.devices import open_fabric
+from plurimask.training.step import Objective, learn, optimizer_of
+from plurimask.training.validation import validate
+
+TIMED_STEPS = 2
+TIMED_IMAGES = 2
+LONG_SECONDS = 5.0
+"""What takes longer is not done again."""
+
+
+class TimedMachine:
+    """The `plurimask.training.candidates.Machine` that this is, for one method on one data set.
+
+    The method that is given stays as it is, and so does torch's own generator of random numbers. Nothing is written.
+    """
+
+    def __init__(
+        self,
+        method: SegmentationMethod,
+        data: TrainingData,
+        hardware: Hardware = ONE_DEVICE,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.method, self.data, self.clock = method, data, clock
+        self.fabric = open_fabric(hardware)
+
+    def step_seconds(self, config: TrainingConfig) -> float:
+        """The mean of a few steps after a first one, which is not counted unless it takes long; images are read as in
+        training."""
+        data = self._data(config)
+        with torch.random.fork_rng():
+            method = channels_last(copy.deepcopy(self.method)).to(self.fabric.device).train()
+            job = TrainingJob(Path("nowhere"))
+            training = Training(data, config, job, self.fabric, method, optimizer_of(method, config), None)
+            objective, augmentation = self.fabric.setup_module(Objective(method)), Augmentation(config.augmentation)
+            batches = iter(training.batches())
+            start, counted = self.clock(), 0
+            for number in range(1 + TIMED_STEPS):
+                if number == 1 and self.clock() - start <= LONG_SECONDS:  # the first prepares what later ones have
+                    start, counted = self.clock(), 0
+                generator = generator_of("timing", number)
+                images, labels = augmentation(*self.fabric.to_device(next(batches)), generator)
+                if images.ndim == 4:
+                    images = images.contiguous(memory_format=torch.channels_last)
+                learn(training, objective, images, labels, TrainingStep(number, 0.0, generator))  # waits for the device
+                counted += 1
+                if self.clock() - start > LONG_SECONDS:
+                    break
+            seconds = self.clock() - start
+        return max(1e-6, seconds / counted)
+
+    def image_seconds(self, config: TrainingConfig) -> float:
+        """The mean of a few images after a first one, which is not counted unless it takes long."""
+        data = self._data(config)
+        few = config.model_copy(update={"validation_images": TIMED_IMAGES})
+        with torch.random.fork_rng():
+            method = channels_last(copy.deepcopy(self.method)).to(self.fabric.device).eval()
+            start = self.clock()
+            validate(method, data, config.model_copy(update={"validation_images": 1}))
+            first = self.clock() - start
+            if first > LONG_SECONDS:
+                return first
+            start = self.clock()
+            validate(method, data, few)
+        assert data.val is not None
+        return max(1e-6, (self.clock() - start) / min(TIMED_IMAGES, len(data.val)))
+
+    def _data(self, config: TrainingConfig) -> TrainingData:
+        """The data as these settings have them; what they are normalised by changes no time."""
+        seen = config.model_dump(include={"center_crop", "resize", "image_scaling"})
+        image = self.data.train[0].image.flatten(1).float()
+        mean, std = tuple(image.mean(1).tolist()), tuple((image.std(1) + 1e-3).tolist())
+        preprocessing = Preprocessing(mean=mean, std=std, **seen)
+        return TrainingData(self.data.train, self.data.val, preprocessing, self.data.counted_classes)
