@@ -232,7 +232,7 @@ def broken(lesion_folder: Path, tmp_path: Path) -> Path:
 
 
 def first(folder: Path) -> Path:
-    return sorted(folder.iterdir())[0]
+    return sorted(path for path in folder.iterdir() if path.is_dir())[0]
 
 
 def empty(data: Path) -> None:

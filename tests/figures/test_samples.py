@@ -45,7 +45,11 @@ def make_row(num_classes: int, num_raters: int | None, num_samples: int = 7, cha
 
 def readings_of(row: GridRow, *groups: tuple[int, ...]) -> list[Reading]:
     """Readings of these members, the first of each shown."""
-    return [Reading(one, one[0], len(one) / len(row.samples), 0.0, ()) for one in groups]
+    areas = [[int((row.samples[k] == 1).sum()) for k in one] for one in groups]
+    return [
+        Reading(one, one[0], len(one) / len(row.samples), 0.0, ((0, 0), (min(own), max(own))))
+        for one, own in zip(groups, areas, strict=True)
+    ]
 
 
 def words(figure: Figure) -> list[str]:
@@ -147,6 +151,8 @@ def test_the_overview_shows_readings_with_their_shares() -> None:
     figure = overview(row, readings_of(row, (1, 2), (0, 3, 4, 5, 6)), BINARY)
     assert {"image", "probability", "reading 1: 29 %", "reading 2: 71 %"} <= set(words(figure))
     assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["empty"]
+    areas = [int((row.samples[number] == 1).sum()) for number in (0, 3, 4, 5, 6)]
+    assert f"{min(areas)} to {max(areas)} pixels" in [axes.get_xlabel() for axes in figure.axes]
     assert "one reading of 7 samples" in words(overview(row, readings_of(row, tuple(range(7))), BINARY))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,14 @@ from plurimask.data.preprocessing import Preprocessing
 from plurimask.data.worlds.lesions import lesion_source
 from plurimask.errors import InputError
 from plurimask.methods import build_method
-from plurimask.prediction.files import Outputs, Written, readings_content, samples_content, write_predictions
+from plurimask.prediction.files import (
+    Outputs,
+    Written,
+    readings_content,
+    samples_content,
+    uncertainty_of,
+    write_predictions,
+)
 from plurimask.prediction.predict import Sampling
 from plurimask.prediction.predicted import Predicted, predict
 from plurimask.prediction.readings import find_readings
@@ -138,7 +145,9 @@ class Sized(Listed):
 
 
 def written_sized(out: Path, outputs: Outputs) -> list[Written]:
-    network, written = build_method("probabilistic-unet", channels=(6, 8)).eval(), []
+    torch.manual_seed(0)
+    written: list[Written] = []
+    network = build_method("probabilistic-unet", channels=(6, 8)).eval()
     predictions = predict(network, Sized(("a", "b", "c")), Preprocessing(mean=(0.0,), std=(1.0,)), Sampling(7))
     write_predictions(predictions, description(), out, written.append, outputs)
     return written
@@ -221,14 +230,15 @@ def test_distinct_maps_are_counted_and_readings_are_not_the_same() -> None:
     assert rows[0]["pixels"]["lesion"] == [21, 22] and rows[0]["medoid"] == "1.png"
 
 
-def test_specks_have_no_score_but_are_counted(tmp_path: Path) -> None:
-    all_objects, large = written_sized(tmp_path, Outputs(least_object=1)), written_sized(tmp_path, Outputs(least_object=20))
-    for one, other in zip(all_objects, large, strict=True):
-        sizes = [row["num_pixels"] for row in one.uncertainty["objects"]]
-        assert other.uncertainty["objects"] == [row for row in one.uncertainty["objects"] if row["num_pixels"] >= 20]
-        assert other.uncertainty["num_specks"] == sum(size < 20 for size in sizes)
-        assert other.uncertainty["least_object"] == 20 and one.uncertainty["num_specks"] == 0
-    assert sum(one.uncertainty["num_specks"] for one in large) > 0
+def test_specks_have_no_score_but_are_counted() -> None:
+    samples = np.zeros((3, 20, 30), np.uint8)
+    samples[:, 2:9, 3:8] = samples[:, 12, 12:15] = samples[:, 18, 20] = 1
+    predicted = predicted_maps(samples)
+    predicted = replace(predicted, mean=np.stack([1 - samples[0], samples[0]]).astype(np.float32))
+    every, large = uncertainty_of(predicted, description(), 1), uncertainty_of(predicted, description(), 4)
+    assert [row["num_pixels"] for row in every["objects"]] == [35, 3, 1] and every["num_specks"] == 0
+    assert large["objects"] == every["objects"][:1]
+    assert (large["num_objects"], large["num_specks"], large["least_object"]) == (1, 2, 4)
     with pytest.raises(InputError, match="at least 0 pixels"):
         Outputs(least_object=0)
 

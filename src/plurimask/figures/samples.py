@@ -12,9 +12,10 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from plurimask.figures.colours import RATER_COLOUR, SAMPLE_COLOUR, display_image, peak, thinned
+from plurimask.figures.colours import INK, RATER_COLOUR, SAMPLE_COLOUR, display_image, peak, thinned
 from plurimask.figures.page import Classes, around, counted, draw_map, draw_together, frame, likely, show
 from plurimask.figures.rows import ImageRows, Sizes
+from plurimask.figures.style import SMALL
 from plurimask.prediction.readings import Reading
 
 MAX_RATERS, MAX_SAMPLES = 4, 6
@@ -147,6 +148,8 @@ def overview(
     panels[first - 1].imshow(probability_over(mean, classes), interpolation="antialiased")
     for axes, reading in zip(panels[first:], readings, strict=True):
         draw_map(axes, thinned(row.samples[reading.medoid]), classes, SAMPLE_COLOUR)
+        if (words := area_range(reading, classes)) != "empty":
+            axes.set_xlabel(words, fontsize=SMALL, color=INK, labelpad=3)
     if classes.is_binary:
         sheet.bar(first - 1, "viridis", 1.0, "probability")
     return sheet.page.figure
@@ -157,12 +160,21 @@ def reading_title(number: int, reading: Reading, count: int) -> str:
     num_samples = len(reading.members)
     if count == 1:
         return "the sample" if num_samples == 1 else f"one reading of {num_samples} samples"
-    return f"reading {number + 1}: {in_percent(reading.share)}"
+    return f"reading {number + 1}: {share_of_samples(reading)}"
 
 
-def in_percent(share: float) -> str:
-    """A share of samples: "62 %"."""
-    return f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
+def share_of_samples(reading: Reading) -> str:
+    """In words: "62 %"."""
+    return f"{100 * reading.share:.0f} %" if reading.share >= 0.01 else "under 1 %"
+
+
+def area_range(reading: Reading, classes: Classes) -> str:
+    """How many pixels of the one counted class the samples of a reading have: "120 to 155 pixels"; "" of several."""
+    if not classes.is_binary:
+        return ""
+    least, most = reading.areas[1]
+    pixels = f"{most:,} pixels" if least == most else f"{least:,} to {most:,} pixels"
+    return "empty" if most == 0 else pixels
 
 
 def probability_over(mean: NDArray[Any], classes: Classes) -> NDArray[np.float64]:

@@ -22,10 +22,10 @@ _FAINT = 0.4
 def thumbnails(image: NDArray[Any], maps: Sequence[NDArray[np.uint8]], classes: Classes, side: int) -> list[bytes]:
     """An image `(K, H, W)` and it with each of some label maps `(H, W)` over it: WebP files of some kilobytes.
 
-    The longer side of each has `side` pixels, or those of the image if these are fewer. Maps are thinned, not blended.
+    The longer side of each has `side` pixels. Maps are thinned, not blended.
     """
     height, width = image.shape[-2:]
-    scale = min(1.0, side / max(height, width))
+    scale = side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     seen = shrunk(display_image(thinned(image)), size)
     pictures = [seen]

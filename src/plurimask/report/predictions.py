@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-import numpy as np
 from matplotlib.colors import to_hex
 
 from plurimask.figures.page import Classes
-from plurimask.figures.samples import in_percent
+from plurimask.figures.samples import area_range, share_of_samples
 from plurimask.figures.thumbnails import thumbnails
 from plurimask.prediction.files import Written
 from plurimask.report.html import data_uri, template
@@ -61,8 +60,7 @@ def index_entry(written: Written, classes: Classes, side: int) -> IndexEntry:
     return IndexEntry(
         predicted.name,
         tuple(thumbnails(predicted.image, maps, classes, side)),
-        tuple(in_percent(one.share) + ("" if np.isin(labels, classes.counted).any() else ", empty")
-              for one, labels in zip(readings, maps, strict=True)),
+        tuple(", ".join(filter(None, (share_of_samples(one), area_range(one, classes)))) for one in readings),
         scores["expected_dice"],
         scores["mean_entropy"],
         scores["num_objects"],
