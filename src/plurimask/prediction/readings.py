@@ -1,7 +1,7 @@
 """Readings: the few different masks that many samples of one image amount to.
 
 Samples are grouped by d = 1 - IoU. Cuts of an average-linkage tree into two to five groups are tried, and one is taken
-only where the distances bear it out (`MIN_SILHOUETTE`, `MIN_ISOLATION`); else the samples are one reading. Nothing is
+only where the distances bear it out (`MIN_SILHOUETTE`, `MIN_ISOLATION`, `MAX_SPREAD`); else the samples are one reading. Nothing is
 drawn at random. Each reading is shown by its medoid, a map that was sampled, not by a mean that nobody would draw.
 
 Silhouette: Rousseeuw, "Silhouettes: a graphical aid to the interpretation and validation of cluster analysis", J.
@@ -28,10 +28,12 @@ MIN_SILHOUETTE = 0.5
 """Mean over samples of how much nearer a sample is to its own group than to the next, from -1 to 1."""
 MIN_ISOLATION = 2.0
 """From a group to the nearest other sample it is so many times as far as the longest step inside the group."""
+MAX_SPREAD = 0.5
+"""Where two samples are further apart in the mean, no single map can stand for all: isolation is not asked then."""
 RULE = (
     f"samples are grouped by d = 1 - IoU into at most {MAX_READINGS} readings: several only where groups are further "
     f"apart than d = {AGREEMENT}, their mean silhouette is at least {MIN_SILHOUETTE}, and each is set apart by "
-    f"{MIN_ISOLATION} times its own longest step; empty maps are a reading of their own; a reading's map is its medoid"
+    f"{MIN_ISOLATION} times its own longest step or the mean d of all is above {MAX_SPREAD}; empty maps are a reading of their own; a reading's map is its medoid"
 )
 
 _BLOCK_PIXELS = 2**20
@@ -108,11 +110,14 @@ def _split(distances: Distances, members: NDArray[np.int64], most: int) -> list[
     own = distances[np.ix_(members, members)]
     if own.max() <= AGREEMENT:
         return [members]
+    is_wide = own.sum() > MAX_SPREAD * len(own) * (len(own) - 1)
     tree = hierarchy.linkage(squareform(own, checks=False), "average")
     best, labels = MIN_SILHOUETTE, np.ones(len(members), np.int64)
     for count in range(2, min(most, len(members)) + 1):
         cut = hierarchy.fcluster(tree, count, "maxclust")
-        if cut.max() == count and _are_apart(own, cut) and (score := silhouette(own, cut)) >= best:
+        if cut.max() < count or not (is_wide or _are_apart(own, cut)):
+            continue
+        if (score := silhouette(own, cut)) >= best:
             # of equals the first, with the fewest groups: a tiny step up, since sums round differently
             best, labels = score + 1e-9, cut
     return [members[labels == label] for label in np.unique(labels)]
