@@ -21,6 +21,7 @@ STYLES = {
 def small_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     """Strips of 8 rows at the finest scale of 53 columns."""
     monkeypatch.setattr(strips, "MAX_PIXELS", 2 * 53 * 9)
+    monkeypatch.setattr(strips, "STRIP_PIXELS", 2 * 53 * 9)
     monkeypatch.setattr(strips, "MIN_STRIP", 4)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
+import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -249,3 +251,23 @@ def test_phases_are_told() -> None:
     *_, last = predict(network, Sized(("a", "b", "c")), Preprocessing(mean=(0.0,), std=(1.0,)), Sampling(3, 0, 2), told.append)
     assert last.name == "c"
     assert told == ["a to b: features", "a to b: mask 3 of 3", "c: features", "c: mask 3 of 3"]
+
+
+def test_features_are_freed_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are the largest thing there is of a large image, and must not wait for a collection of cycles."""
+    network, alive = build_method("probabilistic-unet", channels=(6, 8)).eval(), []
+    forward = type(network).forward
+
+    def watched(self: torch.nn.Module, images: Tensor) -> object:
+        prediction = forward(self, images)
+        alive.append(weakref.ref(prediction))
+        return prediction
+
+    monkeypatch.setattr(type(network), "forward", watched)
+    gc.disable()
+    try:
+        for _ in predict(network, Listed(("a", "b")), Preprocessing(mean=(0.0,), std=(1.0,)), Sampling(3, 0, 1)):
+            assert alive[-1]() is None
+    finally:
+        gc.enable()
+    assert len(alive) == 2

@@ -17,8 +17,10 @@ from torch.nn import functional
 from plurimask.nn.unet import Decoder, Encoder, UNetFeatures
 
 MAX_PIXELS = 2**21
-"""Up to so many pixels of all images together a block is computed at once."""
-MIN_STRIP = 64
+"""Images of up to so many pixels together are computed whole."""
+STRIP_PIXELS = 2**19
+"""About so many pixels have a strip of larger ones: with 50 channels and in float32 it takes 100 MB a time."""
+MIN_STRIP = 32
 """Rows of a strip at least: with less, most of the time would go into halos."""
 
 RowsOf = Callable[[int, int], Tensor]
@@ -82,7 +84,7 @@ def _over_rows(
     `then` is done to each strip: something that looks at no further rows than the pair that pooling joins.
     """
     batch_size, _, height, width = like.shape
-    step = max(MIN_STRIP, MAX_PIXELS // (batch_size * width)) // 2 * 2  # even: pooling joins two rows
+    step = max(MIN_STRIP, STRIP_PIXELS // (batch_size * width)) // 2 * 2  # even: pooling joins two rows
     whole: Tensor | None = None
     for start in range(0, height, step):
         stop = min(height, start + step)

@@ -84,7 +84,8 @@ def _predict(
         prediction = method(images)
     with torch.inference_mode():
         mixture = prediction.freeze(sampling.num_samples, generators_of(sampling.seed, names))
-        mixture.on_draws = lambda done: on_phase(f"{who}: mask {done} of {mixture.num_components}")
+        count = mixture.num_components  # the function must not hold the mixture: neither would be freed at once
+        mixture.on_draws = lambda done: on_phase(f"{who}: mask {done} of {count}")
         samples = mixture.maps
         if mixture.num_components != sampling.num_samples:  # heads or members: as many of them as were asked for
             samples = mixture.sample(sampling.num_samples, generators_of(sampling.seed, names))
