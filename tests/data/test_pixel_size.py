@@ -27,7 +27,12 @@ PLANE = np.zeros((6, 9), np.uint8)
         (
             {
                 "ome": True,
-                "metadata": {"PhysicalSizeX": 0.3, "PhysicalSizeY": 0.7, "PhysicalSizeXUnit": "nm", "PhysicalSizeYUnit": "nm"},
+                "metadata": {
+                    "PhysicalSizeX": 0.3,
+                    "PhysicalSizeY": 0.7,
+                    "PhysicalSizeXUnit": "nm",
+                    "PhysicalSizeYUnit": "nm",
+                },
             },
             (0.7, 0.3, "nm"),
         ),
@@ -40,7 +45,9 @@ PLANE = np.zeros((6, 9), np.uint8)
         ({}, None),
     ],
 )
-def test_pixel_sizes_of_tiffs(tmp_path: Path, settings: dict[str, object], expected: tuple[float, float, str] | None) -> None:
+def test_pixel_sizes_of_tiffs(
+    tmp_path: Path, settings: dict[str, object], expected: tuple[float, float, str] | None
+) -> None:
     path = tmp_path / "x.tif"
     tifffile.imwrite(path, PLANE, photometric="minisblack", **settings)
     found = read_pixel_size(path)

@@ -30,7 +30,10 @@ def network(style: str, widths: tuple[int, ...]) -> UNetFeatures:
     unet = UNetFeatures(1, widths, 2, STYLES[style])
     for module in unet.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.running_mean, module.running_var = torch.rand(module.num_features), torch.rand(module.num_features) + 0.5
+            module.running_mean, module.running_var = (
+                torch.rand(module.num_features),
+                torch.rand(module.num_features) + 0.5,
+            )
     return unet.eval()
 
 
@@ -48,7 +51,9 @@ def test_strips_give_what_the_whole_image_gives(style: str, widths: tuple[int, .
         expected = 2 * unet(images)[:, :3] + 1
         found = pixel_features(unet, images, of_pixels)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(coarsest_features(unet.encoder, images), unet.encoder(images)[-1], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            coarsest_features(unet.encoder, images), unet.encoder(images)[-1], rtol=1e-5, atol=1e-5
+        )
     assert len(seen) > 5 and max(seen) == 8 and sum(seen) == height
 
 

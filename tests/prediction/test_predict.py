@@ -162,8 +162,7 @@ def test_pixel_size_and_class_names_are_carried_into_tiffs(tmp_path: Path) -> No
             text, tags = file.ome_metadata, file.pages[0].tags
             assert text is not None
             assert all(
-                part in text
-                for part in ('PhysicalSizeY="0.5"', 'PhysicalSizeX="0.25"', 'PhysicalSizeXUnit="µm"')
+                part in text for part in ('PhysicalSizeY="0.5"', 'PhysicalSizeX="0.25"', 'PhysicalSizeXUnit="µm"')
             )
             assert tags["ResolutionUnit"].value == 3  # centimetres
             assert [np.divide(*tags[f"{axis}Resolution"].value) for axis in "XY"] == [40_000, 20_000]
@@ -248,9 +247,12 @@ def test_specks_have_no_score_but_are_counted() -> None:
 def test_phases_are_told() -> None:
     told: list[str] = []
     network = build_method("probabilistic-unet", channels=(6, 8)).eval()
-    *_, last = predict(network, Sized(("a", "b", "c")), Preprocessing(mean=(0.0,), std=(1.0,)), Sampling(3, 0, 2), told.append)
+    *_, last = predict(
+        network, Sized(("a", "b", "c")), Preprocessing(mean=(0.0,), std=(1.0,)), Sampling(3, 0, 2), told.append
+    )
     assert last.name == "c"
-    assert told == ["a to b: features", "a to b: mask 3 of 3", "c: features", "c: mask 3 of 3"]
+    assert told[:4] == ["a to b: features", "a to b: mask 3 of 3", "a: writing", "b: writing"]
+    assert told[4:] == ["c: features", "c: mask 3 of 3", "c: writing"]
 
 
 def test_features_are_freed_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,9 @@ def test_background_and_classes_that_do_not_count_make_no_reading() -> None:
     assert shares(maps, (1, 2), 3) == [0.5, 0.5]
     inner = [disk(20) + (disk(8 if number % 2 else 15) == 1).astype(np.uint8) for number in range(8)]
     assert shares([np.minimum(one, 2) for one in inner], (2,), 3) == [0.5, 0.5]
-    outside = [np.where(disk(5, 10, 10 + 5 * (number % 3)) == 1, 3, one * 2) for number, one in enumerate([disk(9)] * 6)]
+    outside = [
+        np.where(disk(5, 10, 10 + 5 * (number % 3)) == 1, 3, one * 2) for number, one in enumerate([disk(9)] * 6)
+    ]
     assert shares(outside, (2,), 4) == [1.0]
 
 
@@ -116,7 +118,9 @@ def test_equal_samples_give_equal_readings_in_any_order_of_equals() -> None:
 
 def test_the_silhouette_is_the_published_one_but_for_small_groups() -> None:
     random = np.random.default_rng(5)
-    places = np.concatenate([random.normal(0, 0.3, (7, 2)), random.normal(3, 0.3, (4, 2)), random.normal(-4, 0.3, (1, 2))])
+    places = np.concatenate(
+        [random.normal(0, 0.3, (7, 2)), random.normal(3, 0.3, (4, 2)), random.normal(-4, 0.3, (1, 2))]
+    )
     distances = np.linalg.norm(places[:, None] - places, axis=2)
     labels = np.array([1] * 7 + [2] * 4 + [3])
     scores = []
@@ -156,7 +160,8 @@ def test_counting_equal_maps_reads_each_once(monkeypatch: pytest.MonkeyPatch) ->
     read = []
     digest = __import__("hashlib").blake2b
     monkeypatch.setattr(
-        "plurimask.prediction.readings.hashlib.blake2b", lambda data, **size: read.append(len(data)) or digest(data, **size)
+        "plurimask.prediction.readings.hashlib.blake2b",
+        lambda data, **size: read.append(len(data)) or digest(data, **size),
     )
     samples = np.zeros((40, 300, 500), np.uint8)
     samples[::3, 1, 1] = 1

@@ -136,7 +136,9 @@ def overview(
         titles.insert(1, _heading(len(row.raters), "rater"))
     first = len(titles)
     titles += [reading_title(number, one, len(readings)) for number, one in enumerate(readings)]
-    sheet = ImageRows(classes, [row.image], [(title, 1) for title in titles], Sizes(_WIDE, 0.1, 0.1, _WIDE - 0.2), first)
+    sheet = ImageRows(
+        classes, [row.image], [(title, 1) for title in titles], Sizes(_WIDE, 0.1, 0.1, _WIDE - 0.2), first
+    )
     sheet.start(row.name, row.caption)
     panels = [sheet.panel(number) for number in range(len(titles))]
     for axes in panels:

@@ -40,7 +40,9 @@ class ImageLatentSegmentation(LatentSegmentation):
     def __init__(self, method: ProbabilisticUNet, images: Tensor) -> None:
         self.method, self.images = method, images
         self.prior = method.prior_net(images)  # (B, L)
-        self.projected = pixel_features(method.unet, images, method.head.project)  # the features' share in the head's first layer
+        self.projected = pixel_features(
+            method.unet, images, method.head.project
+        )  # the features' share in the head's first layer
         shape = (len(images), method.config.num_classes, *images.shape[2:])
         super().__init__(shape, images.device, [NoisePart("image", "normal", (method.config.latent_dim,))])
 

@@ -63,7 +63,7 @@ def write_predictions(
     description: DataDescription,
     out: Path,
     on_image: Callable[[Written], object],
-    outputs: Outputs = Outputs(),  # noqa: B008  (frozen)
+    outputs: Outputs = Outputs(),
 ) -> None:
     """A folder `out/NAME` for each image, and `out/uncertainty.csv` for all of them.
 

@@ -73,6 +73,7 @@ def predict(
         del statistics  # and with them the image's features, which are larger than all that is written
         for number, name in enumerate(names):
             image, pixel_size = shown.pop(name)
+            on_phase(f"{name}: writing")
             cut, size = preprocessing.cut(image), (image.shape[-2], image.shape[-1])
             own = (resized(part.cpu(), cut.shape[-2:]) for part in (samples[:, number], *(one[number] for one in maps)))
             labels, probabilities, shared, spread = own

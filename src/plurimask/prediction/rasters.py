@@ -20,7 +20,9 @@ def write_png(stream: BinaryIO, mask: NDArray[Any]) -> None:
     Image.fromarray(mask).save(stream, format="PNG")
 
 
-def write_tiff(stream: BinaryIO, values: NDArray[Any], pixel_size: PixelSize | None, planes: Sequence[str] = ()) -> None:
+def write_tiff(
+    stream: BinaryIO, values: NDArray[Any], pixel_size: PixelSize | None, planes: Sequence[str] = ()
+) -> None:
     """A float32 map `(H, W)`, or `(C, H, W)` with the names of the `planes`: an OME-TIFF of C pages.
 
     The size of a pixel, where it is known, is in the OME metadata and in the resolution tags.

@@ -1,8 +1,9 @@
 """Readings: the few different masks that many samples of one image amount to.
 
 Samples are grouped by d = 1 - IoU. Cuts of an average-linkage tree into two to five groups are tried, and one is taken
-only where the distances bear it out (`MIN_SILHOUETTE`, `MIN_ISOLATION`, `MAX_SPREAD`); else the samples are one reading. Nothing is
-drawn at random. Each reading is shown by its medoid, a map that was sampled, not by a mean that nobody would draw.
+only where the distances bear it out (`MIN_SILHOUETTE`, `MIN_ISOLATION`, `MAX_SPREAD`); else the samples are one
+reading. Nothing is drawn at random. Each reading is shown by its medoid, a map that was sampled, not by a mean that
+nobody would draw.
 
 Silhouette: Rousseeuw, "Silhouettes: a graphical aid to the interpretation and validation of cluster analysis", J.
 Comput. Appl. Math. 20, 1987; from 0.5 on a grouping is held to be reasonable (Kaufman and Rousseeuw, 1990).
@@ -33,7 +34,8 @@ MAX_SPREAD = 0.5
 RULE = (
     f"samples are grouped by d = 1 - IoU into at most {MAX_READINGS} readings: several only where groups are further "
     f"apart than d = {AGREEMENT}, their mean silhouette is at least {MIN_SILHOUETTE}, and each is set apart by "
-    f"{MIN_ISOLATION} times its own longest step or the mean d of all is above {MAX_SPREAD}; empty maps are a reading of their own; a reading's map is its medoid"
+    f"{MIN_ISOLATION} times its own longest step or the mean d of all is above {MAX_SPREAD}; empty maps are a reading "
+    "of their own; a reading's map is its medoid"
 )
 
 _BLOCK_PIXELS = 2**20
