@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
@@ -109,22 +110,22 @@ def object_scores(
     samples, mean, uncertainty = label_maps(samples, "samples"), numbers(mean), numbers(uncertainty)
     _check_shapes(samples, mean[0], uncertainty)
     label_map, samples = label_map_of(mean).cpu().numpy(), samples.cpu()
-    entropies, scores = uncertainty.cpu().numpy(), []
+    uncertainty, scores = uncertainty.cpu(), []
     for class_index in counted_classes:
         parts, sizes = _parts(label_map == class_index)
         large = np.flatnonzero(sizes >= least_pixels)
         numbers_of_large = np.zeros(len(sizes) + 1, parts.dtype)
         numbers_of_large[large + 1] = np.arange(1, len(large) + 1)
-        parts, probabilities = numbers_of_large[parts], mean[class_index].cpu().numpy()
+        parts, probabilities = numbers_of_large[parts], mean[class_index].cpu()
         for number, box in enumerate(ndimage.find_objects(parts)):
-            own = parts[box] == number + 1
+            own = torch.from_numpy(parts[box] == number + 1)
             scores.append(
                 ObjectScore(
                     class_index,
                     tuple((side.start, side.stop) for side in box),
                     int(sizes[large[number]]),
-                    float(entropies[box][own].mean(dtype=np.float64)),
-                    float(probabilities[box][own].mean(dtype=np.float64)),
+                    mean_entropy(uncertainty[box], own),
+                    float(probabilities[box][own].double().mean()),
                     expected_dice(samples[(slice(None), *_grown(box, label_map.shape))], [class_index]),
                 )
             )

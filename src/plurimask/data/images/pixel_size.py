@@ -13,10 +13,21 @@ from plurimask.data.images.stored import format_of
 from plurimask.errors import InputError
 
 _UNITS = {
-    "nm": "nm", "nanometer": "nm", "nanometre": "nm",
+    "nm": "nm",
+    "nanometer": "nm",
+    "nanometre": "nm",
     **dict.fromkeys(("µm", "μm", "um", "micron", "microns", "micrometer", "micrometre", "\\u00B5m"), "µm"),
-    "mm": "mm", "millimeter": "mm", "millimetre": "mm", "cm": "cm", "centimeter": "cm", "centimetre": "cm",
-    "m": "m", "meter": "m", "metre": "m", "inch": "in", "in": "in",
+    "mm": "mm",
+    "millimeter": "mm",
+    "millimetre": "mm",
+    "cm": "cm",
+    "centimeter": "cm",
+    "centimetre": "cm",
+    "m": "m",
+    "meter": "m",
+    "metre": "m",
+    "inch": "in",
+    "in": "in",
 }
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION = 274, 282, 283
 _INCH, _CENTIMETRE = 2, 3
