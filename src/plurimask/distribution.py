@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -239,9 +239,9 @@ class _Running:
         self.weight = total
 
 
-def _blocks(logits: Tensor) -> Iterator[tuple[slice, ...]]:
-    """Parts of the first spatial axis of `(N, B, C, *spatial)`, each of a bounded number of logits, and all the others:
-    what is computed from a part is freed before the next."""
+def _blocks(logits: Tensor) -> Iterator[Any]:
+    """Parts of the first spatial axis of `(N, B, C, *spatial)`, each of a bounded number of logits, with all of the
+    others, as tuples of slices: what is computed from a part is freed before the next."""
     spatial = logits.shape[3:]
     per_row = max(1, logits.numel() // max(1, spatial[0]))
     rows = max(1, MAX_BLOCK_ELEMENTS // per_row)

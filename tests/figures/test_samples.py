@@ -19,7 +19,7 @@ from plurimask.figures.charts import (
 )
 from plurimask.figures.colours import boundary_share, class_colours, colour_labels, display_image, thinned
 from plurimask.figures.page import Classes
-from plurimask.figures.samples import GridRow, overview, probability_over, samples_grid
+from plurimask.figures.samples import GridRow, overview, probability_over, readings_grid, samples_grid
 from plurimask.figures.style import figure_bytes, save_figure
 from plurimask.metrics import CalibrationBins, ErrorHistogram, ErrorHistograms, sparsification
 from plurimask.prediction.readings import Reading
@@ -111,6 +111,7 @@ def test_grids_and_overviews_of_all_kinds(
 ) -> None:
     rows = [make_row(len(names), raters, channels=channels), make_row(len(names), raters, channels=channels)]
     assert is_drawn(samples_grid(rows, names, has_background))
+    assert is_drawn(readings_grid(rows, names, has_background))
     assert is_drawn(overview(rows[0], readings_of(rows[0], (0, 2, 6)), names, has_background))
 
 
@@ -154,6 +155,16 @@ def test_the_overview_shows_readings_with_their_shares() -> None:
     areas = [int((row.samples[number] == 1).sum()) for number in (0, 3, 4, 5, 6)]
     assert f"{min(areas)} to {max(areas)} pixels" in [axes.get_xlabel() for axes in figure.axes]
     assert "one reading of 7 samples" in words(overview(row, readings_of(row, tuple(range(7))), BINARY))
+
+
+def test_readings_of_several_images_have_their_shares_in_the_corner() -> None:
+    rows = [make_row(2, 3), make_row(2, None)]
+    rows[0].samples[:] = 0
+    rows[0].samples[:2, 3:20, 5:30] = 1
+    figure = readings_grid(rows, BINARY)
+    said = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert said == ["empty", "71 %", "29 %", "100 %"]
+    assert {"raters", "readings"} <= set(words(figure))
 
 
 def test_the_probability_lies_over_the_image_where_there_is_any() -> None:

@@ -16,7 +16,7 @@ from plurimask.figures.colours import INK, RATER_COLOUR, SAMPLE_COLOUR, display_
 from plurimask.figures.page import Classes, around, counted, draw_map, draw_together, frame, likely, show
 from plurimask.figures.rows import ImageRows, Sizes
 from plurimask.figures.style import SMALL
-from plurimask.prediction.readings import Reading
+from plurimask.prediction.readings import Reading, find_readings
 
 MAX_RATERS, MAX_SAMPLES = 4, 6
 """How many of each a grid shows."""
@@ -117,6 +117,52 @@ def _entropy_peak(rows: Sequence[GridRow], classes: Classes) -> float:
     return largest if classes.is_binary else min(largest, peak([row.entropy for row in rows], 1e-3))
 
 
+# ---- readings -----------------------------------------------------------------------------------------------------
+
+
+def readings_grid(rows: Sequence[GridRow], class_names: Sequence[str], has_background: bool = True) -> Figure:
+    """Images below each other, each with its raters' maps together, its probability, and the readings of its samples.
+
+    Each reading has its share of the samples in the corner. Arguments as for `samples_grid`.
+    """
+    classes = Classes(tuple(class_names), has_background)
+    of_rows = [find_readings(np.asarray(row.samples), classes.counted, len(classes.names)) for row in rows]
+    most = max(map(len, of_rows), default=1)
+    groups = [
+        ("image", 1),
+        ("raters", int(any(row.raters is not None for row in rows))),
+        ("probability" if classes.is_binary else "most likely", 1),
+        ("reading" if most == 1 else "readings", most),
+    ]
+    panel = min(_LARGEST, _PANELS / sum(count for _, count in groups))
+    sheet = ImageRows(classes, [row.image for row in rows], groups, Sizes(panel, 0.03, 0.13, panel), first_bar=2)
+    for row, readings in zip(rows, of_rows, strict=True):
+        sheet.start(row.name, row.caption)
+        picture, mean = display_image(thinned(row.image)), thinned(row.mean)
+        show(sheet.panel(0), picture)
+        if row.raters is not None:
+            show(panel_of_raters := sheet.panel(1), picture)
+            draw_together(panel_of_raters, thinned(row.raters), classes, RATER_COLOUR)
+        show(panel_of_mean := sheet.panel(2), picture)
+        panel_of_mean.imshow(probability_over(mean, classes), interpolation="antialiased")
+        for number, reading in enumerate(readings):
+            show(axes := sheet.panel(3, number), picture)
+            draw_map(axes, thinned(row.samples[reading.medoid]), classes, SAMPLE_COLOUR)
+            axes.text(
+                0.04,
+                0.96,
+                share_of_samples(reading),
+                color="white",
+                fontsize=SMALL,
+                va="top",
+                bbox={"facecolor": INK, "alpha": 0.65, "edgecolor": "none", "pad": 1.2},
+                transform=axes.transAxes,
+            )
+    if classes.is_binary:
+        sheet.bar(2, "viridis", 1.0, "probability")
+    return sheet.page.figure
+
+
 # ---- one image ----------------------------------------------------------------------------------------------------
 
 
@@ -187,4 +233,5 @@ def probability_over(mean: NDArray[Any], classes: Classes) -> NDArray[np.float64
     else:
         painted = classes.overlay(likely(mean), SAMPLE_COLOUR, 0.8)
         painted[..., 3] *= mean.max(0)
-    return np.nan_to_num(painted)
+    visible: NDArray[np.float64] = np.nan_to_num(painted)
+    return visible

@@ -121,7 +121,8 @@ def _write_masks(
     samples = predicted.samples
 
     def whole(labels: NDArray[np.uint8]) -> NDArray[Any]:
-        return values[_whole(labels, predicted, outside)]
+        stored: NDArray[Any] = values[_whole(labels, predicted, outside)]
+        return stored
 
     digits = max(2, len(str(len(samples) - 1)))
     files = [f"sample-{number:0{digits}d}.png" for number in range(len(samples))]

@@ -94,4 +94,4 @@ def predict(
 def entropy_of(probabilities: Tensor) -> Tensor:
     """Entropy `(h, w)` in nats of class probabilities `(C, h, w)`, some rows at a time."""
     rows = max(1, _BLOCK_ELEMENTS // max(1, probabilities[:, 0].numel()))
-    return torch.cat([entropy(block, dim=0) for block in probabilities.split(rows, dim=1)])
+    return torch.cat([entropy(block, dim=0) for block in torch.split(probabilities, rows, dim=1)])

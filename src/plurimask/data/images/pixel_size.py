@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 import tifffile
 
 from plurimask.data.images.stored import format_of
-from plurimask.errors import InputError
 
 _UNITS = {
     "nm": "nm",
@@ -57,8 +56,8 @@ def read_pixel_size(path: Path) -> PixelSize | None:
             size = _of_ome(file.ome_metadata) if file.is_ome else None
             size = size or _of_tags(tags, (file.imagej_metadata or {}).get("unit") if file.is_imagej else None)
             is_turned = tags.valueof(_ORIENTATION, 1) in (5, 6, 7, 8)
-    except (InputError, OSError, ValueError, TypeError, ElementTree.ParseError, tifffile.TiffFileError):
-        return None  # the image is read all the same; if it cannot be, its reader says why
+    except Exception:  # a damaged file can raise anything in a decoder; the reader of the image says what it is
+        return None
     return size._replace(height=size.width, width=size.height) if size and is_turned else size
 
 
