@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
@@ -70,7 +71,8 @@ def find_readings(samples: NDArray[np.uint8], counted_classes: Sequence[int], nu
         InputError: no class is counted.
     """
     areas = np.stack([class_areas(one, num_classes) for one in samples])
-    distances = joint_distances([samples], counted_classes).numpy()
+    # As a tensor: arrays of unknown types are widened to 64 bits on their way, which takes 8 bytes a pixel and sample.
+    distances = joint_distances([torch.as_tensor(np.ascontiguousarray(samples))], counted_classes).numpy()
     is_empty = areas[:, list(counted_classes)].sum(1) == 0
     readings = [_reading(members, distances, areas) for members in group_samples(distances, is_empty)]
     return sorted(readings, key=lambda reading: (-len(reading.members), reading.members))
