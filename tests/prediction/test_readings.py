@@ -171,3 +171,15 @@ def test_counting_equal_maps_reads_each_once(monkeypatch: pytest.MonkeyPatch) ->
     tracemalloc.stop()
     assert [len(members) for members in found] == [26, 14]
     assert len(read) == 40 and peak < samples[0].nbytes
+
+
+def test_samples_are_not_copied_into_wider_numbers() -> None:
+    """Of a large image they would take eight bytes a pixel and sample."""
+    samples = np.zeros((8, 600, 800), np.uint8)
+    samples[::2, 100:300, 200:500] = 1
+    find_readings(samples[:, :50], (1,), 2)  # what is imported late
+    tracemalloc.start()
+    found = find_readings(samples, (1,), 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found) == 2 and peak < 3 * samples.nbytes
