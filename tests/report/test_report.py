@@ -155,7 +155,7 @@ def test_one_rater_has_no_oracle_and_a_run_may_have_no_metrics(tmp_path: Path) -
     assert content.evaluation.totals["ged_oracle"] is None and content.history == []
     assert '<div class="tile"><b>-</b><span>GED of draws from the raters themselves' in page
     assert "Subset B" not in page and "no training curve" in page
-    # Readings, grids, errors, uncertainty of classes, GED of each image, reliability, sparsification, referral, latents.
+    # Readings, three grids, errors, uncertainty of classes, GED, reliability, sparsification, referral, latents.
     assert page.count("data:image/png") == 11
 
 
