@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -27,6 +27,9 @@ IGNORE = 255
 
 MAX_CHUNK_ELEMENTS = 2**24
 """Samples are decoded in chunks of at most this many logits (64 MB of float32), so that memory is bounded."""
+
+MAX_BLOCK_ELEMENTS = 2**22
+"""Statistics are computed from at most this many logits at a time."""
 
 
 class SegmentationStatistics(Protocol):
@@ -130,6 +133,9 @@ class MixtureSegmentation(SegmentationDistribution):
         base: what decodes the components.
         draws: the base's noise, one entry per component.
         weights: of M components, positive; equal if not given.
+
+    Attributes:
+        on_draws: called while statistics are computed, with the number of components that are done.
     """
 
     def __init__(self, base: SegmentationDistribution, draws: Noise, weights: Sequence[float] | None = None) -> None:
@@ -140,6 +146,7 @@ class MixtureSegmentation(SegmentationDistribution):
         index = NoisePart("weights", "index", count=self.num_components, weights=shares)
         super().__init__(base.logits_shape, torch.device("cpu"), [index], base.draw_elements)
         self.base, self.draws = base, draws
+        self.on_draws: Callable[[int], object] = int
         self.weights = torch.tensor(shares or [1 / self.num_components] * self.num_components)
 
     def scores(self, noise: Noise) -> Tensor:
@@ -164,21 +171,15 @@ class MixtureSegmentation(SegmentationDistribution):
     @cached_property
     def statistics(self) -> Statistics:
         """All statistics of the components in one streamed pass, `Statistics`."""
-        maps, weight, start = [], 0.0, 0
-        mean = expected_entropy = scatter = torch.zeros(())
+        running: _Running | None = None
+        start = 0
         for logits in self.base.logit_chunks(self.draws):
-            maps.append(most_likely(logits))
-            share = self.weights[start : start + len(logits)].to(logits.device)
-            probabilities = logits.softmax(2)
-            expected_entropy = expected_entropy + torch.einsum("n,n...->...", share, entropy(probabilities, dim=2))
-            # Chan's update of mean and scatter: sums of squares, so that a variance cannot become negative.
-            chunk_weight, start = float(share.sum()), start + len(logits)
-            chunk_mean = torch.einsum("n,n...->...", share / chunk_weight, probabilities)
-            chunk_scatter = torch.einsum("n,n...->...", share, (probabilities - chunk_mean).square())
-            shift, total = chunk_mean - mean, weight + chunk_weight
-            scatter = scatter + chunk_scatter + shift.square() * (weight * chunk_weight / total)
-            mean, weight = mean + shift * (chunk_weight / total), total
-        return Statistics(torch.cat(maps), mean, expected_entropy, scatter)
+            running = running or _Running(self.num_components, logits)
+            stop = start + len(logits)
+            running.add(logits, slice(start, stop), self.weights[start:stop].to(logits.device))
+            self.on_draws(start := stop)
+        assert running is not None
+        return running.result
 
     def mean(self) -> Tensor:
         return self.statistics.mean
@@ -201,6 +202,51 @@ class MixtureSegmentation(SegmentationDistribution):
             pixels = logits.log_softmax(2).gather(2, index.expand(len(logits), *index.shape))
             scores.append(pixels.masked_fill(~valid, 0).flatten(3).sum(3))
         return (torch.cat(scores) + log_weights[:, None, None]).logsumexp(0)
+
+
+class _Running:
+    """Statistics of the draws so far, updated in place: nothing else of the size of an image is held.
+
+    Args:
+        num_components: of all draws.
+        logits: of some of them, for shape and device.
+    """
+
+    def __init__(self, num_components: int, logits: Tensor) -> None:
+        _, batch_size, _, *spatial = logits.shape
+        maps = logits.new_empty((num_components, batch_size, *spatial), dtype=torch.uint8)
+        mean, scatter = torch.zeros_like(logits[0]), torch.zeros_like(logits[0])
+        self.result = Statistics(maps, mean, logits.new_zeros(batch_size, *spatial), scatter)
+        self.weight = 0.0
+
+    def add(self, logits: Tensor, draws: slice, share: Tensor) -> None:
+        """Logits `(n, B, C, *spatial)` of these draws, of weights `(n,)`."""
+        maps, all_means, expected_entropy, scatter = self.result
+        added = float(share.sum())
+        total = self.weight + added
+        for part in _blocks(logits):
+            own = logits[..., *part]
+            maps[draws, ..., *part] = most_likely(own)
+            probabilities = own.softmax(2)
+            expected_entropy[..., *part] += torch.einsum("n,n...->...", share, entropy(probabilities, dim=2))
+            # Chan's update of mean and scatter: sums of squares, so that a variance cannot become negative.
+            own_mean = torch.einsum("n,n...->...", share / added, probabilities)
+            own_scatter = torch.einsum("n,n...->...", share, (probabilities - own_mean).square())
+            mean = all_means[..., *part]
+            shift = own_mean - mean
+            scatter[..., *part] += own_scatter + shift.square() * (self.weight * added / total)
+            mean += shift * (added / total)
+        self.weight = total
+
+
+def _blocks(logits: Tensor) -> Iterator[Any]:
+    """Parts of the first spatial axis of `(N, B, C, *spatial)`, each of a bounded number of logits, with all of the
+    others, as tuples of slices: what is computed from a part is freed before the next."""
+    spatial = logits.shape[3:]
+    per_row = max(1, logits.numel() // max(1, spatial[0]))
+    rows = max(1, MAX_BLOCK_ELEMENTS // per_row)
+    for start in range(0, spatial[0], rows):
+        yield (slice(start, start + rows), *[slice(None)] * (len(spatial) - 1))
 
 
 class Statistics(NamedTuple):

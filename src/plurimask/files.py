@@ -5,27 +5,49 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from plurimask.errors import InputError
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a reader, or a killed process, sees the old content or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A stream for the new content of a file, which takes its place at the end of the block, whole or not at all: a
+    reader, or a killed process, sees the old content or the new.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        with temporary.open("xb") as stream:
-            stream.write(content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("x+b") as stream:
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
         raise InputError(
             f"{path}: could not be written ({error.strerror}); what was there before is unharmed"
         ) from error
+    except BaseException:
+        _discard(temporary)
+        raise
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, as `replacing`."""
+    with replacing(path) as stream:
+        stream.write(content)
+
+
+def _discard(temporary: Path) -> None:
+    with suppress(OSError):  # what is wrong is said by the error that led here
+        temporary.unlink(missing_ok=True)
 
 
 def refuse_existing(path: Path, what: str, overwrite: bool) -> None:

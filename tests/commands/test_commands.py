@@ -72,7 +72,9 @@ def test_predict_writes_the_files_of_each_image(run: Path, lesion_folder: Path, 
     assert [folder.name for folder in folders] == sorted(path.stem for path in images.iterdir())
     names = {"sample-00.png", "sample-01.png", "sample-02.png", "mask.png", "mean.tif", "entropy.tif"}
     for folder in folders:
+        readings = json.loads((folder / "readings.json").read_text())["readings"]
         more = {"mutual_information.tif", "variance.tif", "uncertainty.json", "samples.json", "overview.png"}
+        more |= {"readings.json", *(f"reading-{number + 1}.png" for number in range(len(readings)))}
         assert {path.name for path in folder.iterdir()} == names | more
         size = Image.open(images / f"{folder.name}.png").size
         assert Image.open(folder / "mask.png").size == size
@@ -81,8 +83,10 @@ def test_predict_writes_the_files_of_each_image(run: Path, lesion_folder: Path, 
         assert mean.dtype == np.float32
         assert mean.shape == (2, *size[::-1])
         np.testing.assert_allclose(mean.sum(0), 1, atol=1e-5)
-        readings = json.loads((folder / "samples.json").read_text())
-        assert sum(reading["count"] for reading in readings["readings"]) == 3
+        distinct = json.loads((folder / "samples.json").read_text())
+        assert sum(one["count"] for one in distinct["distinct"]) == 3
+    index = (tmp_path / "p" / "index.html").read_text()
+    assert all(f'href="{folder.name}/"' in index for folder in folders)
 
 
 def centred(folder: Path, out: Path) -> Path:
@@ -228,7 +232,7 @@ def broken(lesion_folder: Path, tmp_path: Path) -> Path:
 
 
 def first(folder: Path) -> Path:
-    return sorted(folder.iterdir())[0]
+    return sorted(path for path in folder.iterdir() if path.is_dir())[0]
 
 
 def empty(data: Path) -> None:

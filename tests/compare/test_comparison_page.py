@@ -22,10 +22,10 @@ from plurimask.figures.gallery import (
     CELL,
     GalleryPrediction,
     GalleryRow,
-    _overlay,
     cell_size,
     gallery_item,
     gallery_strip,
+    small_overlay,
 )
 from plurimask.figures.page import Classes
 
@@ -107,7 +107,7 @@ def test_maps_are_thinned_and_not_blended() -> None:
     fine = np.zeros((400, 600), np.uint8)
     fine[::2] = 4
     fine[:, ::3] = 255
-    paint = _overlay(fine, STREET, "#000000", (96, 64))
+    paint = small_overlay(fine, STREET, "#000000", (96, 64))
     assert paint.shape == (64, 96, 4)
     found = {tuple(colour) for colour in paint[..., :3].reshape(-1, 3).round(3).tolist()}
     expected = {tuple(np.round(rgb(colour), 3).tolist()) for colour in ("#E69F00", "#0072B2")}

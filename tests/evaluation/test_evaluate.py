@@ -19,7 +19,6 @@ from plurimask.flips import Flip
 from plurimask.methods import build_method
 from plurimask.metrics import class_overlap, rater_votes, reconstruction_iou
 from plurimask.metrics.error_detection import bin_errors
-from plurimask.prediction.files import readings
 from plurimask.prediction.predict import Sampling, predict_images, reconstruct_images
 from plurimask.prediction.seeds import generators_of
 
@@ -251,14 +250,3 @@ def test_raters_are_drawn_without_repeats_among_those_present() -> None:
     assert seen == {0, 1, 2, 3}
     padded = draw_raters(labels, 5, torch.Generator())[:, 0, 0].tolist()
     assert sorted(padded) == [0, 1, 2, 3, IGNORE]
-
-
-def test_readings_count_distinct_maps() -> None:
-    description = lesion_source(num_train=1, num_val=1, size=36).description
-    samples = np.zeros((5, 3, 4), np.uint8)
-    samples[1, 0, 0] = samples[3, 0, 0] = samples[4, 0, 0] = 1
-    content = readings(samples, [f"{k}.png" for k in range(5)], description)
-    assert content["num_distinct"] == 2
-    assert [reading["count"] for reading in content["readings"]] == [3, 2]
-    assert content["readings"][0]["samples"] == ["1.png", "3.png", "4.png"]
-    assert content["readings"][0]["pixels"] == {"background": 11, "lesion": 1}

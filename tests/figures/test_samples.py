@@ -18,9 +18,11 @@ from plurimask.figures.charts import (
     training_curve,
 )
 from plurimask.figures.colours import boundary_share, class_colours, colour_labels, display_image, thinned
-from plurimask.figures.samples import GridRow, overview, samples_grid
+from plurimask.figures.page import Classes
+from plurimask.figures.samples import GridRow, overview, probability_over, readings_grid, samples_grid
 from plurimask.figures.style import figure_bytes, save_figure
 from plurimask.metrics import CalibrationBins, ErrorHistogram, ErrorHistograms, sparsification
+from plurimask.prediction.readings import Reading
 
 HEIGHT, WIDTH = 34, 46
 BINARY = ("background", "a $lesion")
@@ -39,6 +41,15 @@ def make_row(num_classes: int, num_raters: int | None, num_samples: int = 7, cha
     return GridRow(
         "one_$name_<b>", random.normal(size=(channels, HEIGHT, WIDTH)), raters, maps, mean, entropy, "GED $1"
     )
+
+
+def readings_of(row: GridRow, *groups: tuple[int, ...]) -> list[Reading]:
+    """Readings of these members, the first of each shown."""
+    areas = [[int((row.samples[k] == 1).sum()) for k in one] for one in groups]
+    return [
+        Reading(one, one[0], len(one) / len(row.samples), 0.0, ((0, 0), (min(own), max(own))))
+        for one, own in zip(groups, areas, strict=True)
+    ]
 
 
 def words(figure: Figure) -> list[str]:
@@ -100,7 +111,8 @@ def test_grids_and_overviews_of_all_kinds(
 ) -> None:
     rows = [make_row(len(names), raters, channels=channels), make_row(len(names), raters, channels=channels)]
     assert is_drawn(samples_grid(rows, names, has_background))
-    assert is_drawn(overview(rows[0], names, has_background))
+    assert is_drawn(readings_grid(rows, names, has_background))
+    assert is_drawn(overview(rows[0], readings_of(rows[0], (0, 2, 6)), names, has_background))
 
 
 def test_headings_say_how_many_of_how_many_are_shown() -> None:
@@ -134,10 +146,34 @@ def test_a_grid_needs_a_row() -> None:
         samples_grid([], BINARY)
 
 
-def test_the_overview_counts_empty_samples() -> None:
+def test_the_overview_shows_readings_with_their_shares() -> None:
     row = make_row(2, None)
-    row.samples[:2] = 0
-    assert "7 samples, 2 of them empty" in words(overview(row, BINARY))
+    row.samples[1:3] = 0
+    figure = overview(row, readings_of(row, (1, 2), (0, 3, 4, 5, 6)), BINARY)
+    assert {"image", "probability", "reading 1: 29 %", "reading 2: 71 %"} <= set(words(figure))
+    assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["empty"]
+    areas = [int((row.samples[number] == 1).sum()) for number in (0, 3, 4, 5, 6)]
+    assert f"{min(areas)} to {max(areas)} pixels" in [axes.get_xlabel() for axes in figure.axes]
+    assert "one reading of 7 samples" in words(overview(row, readings_of(row, tuple(range(7))), BINARY))
+
+
+def test_readings_of_several_images_have_their_shares_in_the_corner() -> None:
+    rows = [make_row(2, 3), make_row(2, None)]
+    rows[0].samples[:] = 0
+    rows[0].samples[:2, 3:20, 5:30] = 1
+    figure = readings_grid(rows, BINARY)
+    said = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert said == ["empty", "71 %", "29 %", "100 %"]
+    assert {"raters", "readings"} <= set(words(figure))
+
+
+def test_the_probability_lies_over_the_image_where_there_is_any() -> None:
+    classes = Classes(BINARY, True)
+    mean = np.stack([1 - np.eye(3), np.eye(3)])
+    paint = probability_over(mean, classes)
+    assert (paint[..., 3] > 0).tolist() == np.eye(3, dtype=bool).tolist()
+    street = probability_over(np.full((11, 4, 5), np.nan), Classes(STREET, False))
+    assert np.isfinite(street).all()
 
 
 def test_training_curve_of_losses_and_validations() -> None:
@@ -217,7 +253,7 @@ def test_agreement_is_of_images_with_several_raters() -> None:
 def test_files_are_the_same_whenever_written_and_other_formats_are_refused(tmp_path: Path) -> None:
     row = make_row(2, 2)
     for name in ("one.png", "two.png"):
-        save_figure(overview(row, BINARY), tmp_path / name, 50)
+        save_figure(overview(row, readings_of(row, (0, 1)), BINARY), tmp_path / name, 50)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     save_figure(ged_per_image([0.3]), tmp_path / "one.pdf")
     with pytest.raises(ValueError, match="png, pdf, svg"):
@@ -227,7 +263,8 @@ def test_files_are_the_same_whenever_written_and_other_formats_are_refused(tmp_p
 def test_figures_leave_nothing_with_pyplot() -> None:
     from matplotlib import pyplot
 
-    assert is_drawn(overview(make_row(2, 2), BINARY)) and is_drawn(ged_per_image([0.5]))
+    row = make_row(2, 2)
+    assert is_drawn(overview(row, readings_of(row, (0,)), BINARY)) and is_drawn(ged_per_image([0.5]))
     assert pyplot.get_fignums() == []
 
 

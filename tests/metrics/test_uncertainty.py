@@ -9,6 +9,7 @@ import torch
 from plurimask.distribution import IGNORE, entropy
 from plurimask.errors import InputError
 from plurimask.metrics import evaluate_image, expected_dice, image_uncertainty, mean_entropy, object_scores
+from plurimask.metrics.uncertainty import count_specks
 
 
 def random_maps(num, num_classes, spatial, seed=0):
@@ -116,6 +117,15 @@ def test_objects_are_connected_parts_of_the_counted_classes():
         cut = samples[:, box[0] : box[1], box[2] : box[3]]
         assert one.expected_dice == pytest.approx(expected_dice(cut, [one.class_index]), abs=1e-15)
     assert object_scores(samples, mean, nats, [0])[0].num_pixels == 600 - 98
+
+
+def test_specks_are_left_out_and_counted():
+    labels, mean = objects_map()
+    nats, samples = torch.rand(20, 30), torch.stack([labels, labels.roll(1, 0)])
+    found = object_scores(samples, mean, nats, [1, 2])
+    assert object_scores(samples, mean, nats, [1, 2], 5) == [one for one in found if one.num_pixels >= 5]
+    assert object_scores(samples, mean, nats, [1, 2], 73) == []
+    assert [count_specks(mean, [1, 2], least) for least in (1, 4, 5, 22, 73)] == [0, 0, 1, 2, 3]
 
 
 def test_objects_of_a_volume_and_of_nothing():

@@ -133,8 +133,8 @@ def test_the_report_holds_the_figures_of_the_evaluation(tmp_path: Path) -> None:
     assert f">{totals['subset_b']['ged']:.4f}<" in page and "Subset B" in page
     assert "Kohl et al." in page and "20 steps, 1.2 minutes" in page and "my-run" in page
     assert f"<td>{totals['class_iou'][0]:.4f}</td>" in page
-    # Three grids, errors, uncertainty of the classes, five diagrams, training, latents.
-    assert page.count("data:image/png") == 12
+    # Readings, three grids, errors, uncertainty of the classes, five diagrams, training, latents.
+    assert page.count("data:image/png") == 13
     assert str(tmp_path) not in page
 
 
@@ -155,8 +155,8 @@ def test_one_rater_has_no_oracle_and_a_run_may_have_no_metrics(tmp_path: Path) -
     assert content.evaluation.totals["ged_oracle"] is None and content.history == []
     assert '<div class="tile"><b>-</b><span>GED of draws from the raters themselves' in page
     assert "Subset B" not in page and "no training curve" in page
-    # Three grids, errors, uncertainty of classes, GED of each image, reliability, sparsification, referral, latents.
-    assert page.count("data:image/png") == 10
+    # Readings, three grids, errors, uncertainty of classes, GED, reliability, sparsification, referral, latents.
+    assert page.count("data:image/png") == 11
 
 
 def test_the_samples_shown_are_those_evaluated(tmp_path: Path, precision: str) -> None:

@@ -19,7 +19,7 @@ from plurimask.figures import methods
 from plurimask.figures.gallery import GalleryItem, GalleryPrediction, GalleryRow, cell_size, gallery_item
 from plurimask.figures.modes import flip_frequencies, mode_frequencies
 from plurimask.figures.page import Classes
-from plurimask.figures.samples import GridRow, samples_grid
+from plurimask.figures.samples import GridRow, readings_grid, samples_grid
 from plurimask.figures.style import figure_bytes, save_figure
 from plurimask.files import replace_file
 from plurimask.flips import apply_flips, mode_table
@@ -152,6 +152,9 @@ def _sample_figures(compared: Compared, about: DataDescription) -> Iterator[Name
             score = result.rows[number]["ged"]
             caption = "" if math.isnan(score) else f"GED {score:.3f}"
             rows.append(GridRow(result.name, seen.image.numpy(), labels, *result.shown[number], caption))
+        figure = readings_grid(rows, about.class_names, about.has_background)
+        text = "What the samples of each method amount to, with the share of the samples that show each reading."
+        yield f"readings-{part}", f"Readings: {example.name}", text, figure
         figure = samples_grid(rows, about.class_names, about.has_background)
         yield f"samples-{part}", f"Samples: {example.name}", "The same image by each method.", figure
 

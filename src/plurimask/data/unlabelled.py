@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from plurimask.data.images import SUFFIXES, image_numbers, read_image
+from plurimask.data.images.pixel_size import PixelSize, read_pixel_size
 from plurimask.data.layouts.files import channel_shape, is_gray, join_channels
 from plurimask.data.layouts.folder import IMAGES, MASKS, find_channels
 from plurimask.data.layouts.listing import Unread, contents, ending, find_images, readable, refuse_repeated, unreadable
@@ -40,6 +41,10 @@ class ImageSet(abc.ABC):
             InputError: the file is damaged or holds NaN or infinity.
         """
 
+    def pixel_size(self, index: int) -> PixelSize | None:
+        """Of an image, where its file says so."""
+        return None
+
 
 class ImageFiles(ImageSet):
     """Images in files, one per image or one per channel."""
@@ -61,6 +66,9 @@ class ImageFiles(ImageSet):
         files = self.paths[index]
         image = join_channels([read_image(path) for path in files], files)
         return torch.from_numpy(image[: self.num_channels])  # of R = G = B the first
+
+    def pixel_size(self, index: int) -> PixelSize | None:
+        return read_pixel_size(self.paths[index][0])
 
 
 class YeastInputs(ImageSet):
@@ -144,7 +152,7 @@ def _refuse_collisions(names: Sequence[str]) -> None:
     known = set(names)
     for name in names:
         folder, _, own = name.rpartition("/")
-        if (folder in known and own.endswith(_OUTPUT_ENDINGS)) or name.partition("/")[0].endswith(".csv"):
+        if (folder in known and own.endswith(_OUTPUT_ENDINGS)) or name.partition("/")[0].endswith((".csv", ".html")):
             raise InputError(f"the image {name!r} has the name of a file that is written for predictions: rename it")
 
 

@@ -87,17 +87,17 @@ def gallery_strip(row: GalleryRow, classes: Classes, cell: tuple[int, int] = CEL
     height, width = row.image.shape[-2:]
     scale = min(cell[0] / width, cell[1] / height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    seen = _resized(display_image(row.image), size)
+    seen = shrunk(display_image(row.image), size)
     grey = seen.mean(-1, keepdims=True).repeat(3, -1)
     # Grey and of little contrast below the maps: colours mean classes alone, and grain costs few bytes.
     below = 0.1 + 0.55 * grey if classes.is_binary else 0.3 + 0.5 * grey
-    cells = [_resized(display_image(channel[None]), size) for channel in row.image]
+    cells = [shrunk(display_image(channel[None]), size) for channel in row.image]
     cells.append(_raters(row.raters, below, classes, size))
     entropies = [prediction.entropy for prediction in row.predictions.values()]
     highest = math.log(2) if classes.is_binary else peak(entropies, 1e-3)
     for prediction in row.predictions.values():
-        cells.append(over(below, _overlay(prediction.likely, classes, SAMPLE_COLOUR, size)))
-        entropy = _resized(np.nan_to_num(np.asarray(prediction.entropy, np.float64)), size)
+        cells.append(over(below, small_overlay(prediction.likely, classes, SAMPLE_COLOUR, size)))
+        entropy = shrunk(np.nan_to_num(np.asarray(prediction.entropy, np.float64)), size)
         cells.append(colormaps["magma"](np.clip(entropy / highest, 0, 1))[..., :3])
     strip = np.concatenate([_framed(one, cell) for one in cells], axis=1)
     stream = io.BytesIO()
@@ -111,11 +111,11 @@ def _raters(raters: NDArray[Any] | None, below: Colours, classes: Classes, size:
     maps = [] if raters is None else [labels for labels in raters if not (labels == IGNORE).all()]
     if not maps:
         return np.full_like(below, 0.9)
-    drawn: Colours = np.mean([over(below, _overlay(one, classes, RATER_COLOUR, size)) for one in maps], axis=0)
+    drawn: Colours = np.mean([over(below, small_overlay(one, classes, RATER_COLOUR, size)) for one in maps], axis=0)
     return drawn
 
 
-def _overlay(labels: NDArray[Any], classes: Classes, own: str, size: tuple[int, int]) -> Colours:
+def small_overlay(labels: NDArray[Any], classes: Classes, own: str, size: tuple[int, int]) -> Colours:
     """RGBA `(h, w, 4)` of a label map; the edge of binary data's one class is drawn in full."""
     width, height = size
     rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(int)
@@ -130,10 +130,10 @@ def _overlay(labels: NDArray[Any], classes: Classes, own: str, size: tuple[int, 
     return paint
 
 
-def _resized(picture: Colours, size: tuple[int, int]) -> Colours:
+def shrunk(picture: Colours, size: tuple[int, int]) -> Colours:
     """`(H, W)` or `(H, W, 3)`, smoothly resized to `size`: width and height."""
     if picture.ndim == 3:
-        return np.stack([_resized(plane, size) for plane in np.moveaxis(picture, -1, 0)], axis=-1)
+        return np.stack([shrunk(plane, size) for plane in np.moveaxis(picture, -1, 0)], axis=-1)
     return np.asarray(Image.fromarray(picture.astype(np.float32)).resize(size, Image.Resampling.BOX), np.float64)
 
 

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from plurimask.figures.colours import RATER_COLOUR, SAMPLE_COLOUR, display_image, peak, thinned
+from plurimask.figures.colours import INK, RATER_COLOUR, SAMPLE_COLOUR, display_image, peak, thinned
 from plurimask.figures.page import Classes, around, counted, draw_map, draw_together, frame, likely, show
 from plurimask.figures.rows import ImageRows, Sizes
+from plurimask.figures.style import SMALL
+from plurimask.prediction.readings import Reading, find_readings
 
 MAX_RATERS, MAX_SAMPLES = 4, 6
 """How many of each a grid shows."""
@@ -114,42 +117,121 @@ def _entropy_peak(rows: Sequence[GridRow], classes: Classes) -> float:
     return largest if classes.is_binary else min(largest, peak([row.entropy for row in rows], 1e-3))
 
 
+# ---- readings -----------------------------------------------------------------------------------------------------
+
+
+def readings_grid(rows: Sequence[GridRow], class_names: Sequence[str], has_background: bool = True) -> Figure:
+    """Images below each other, each with its raters' maps together, its probability, and the readings of its samples.
+
+    Each reading has its share of the samples in the corner. Arguments as for `samples_grid`.
+    """
+    classes = Classes(tuple(class_names), has_background)
+    of_rows = [find_readings(np.asarray(row.samples), classes.counted, len(classes.names)) for row in rows]
+    most = max(map(len, of_rows), default=1)
+    groups = [
+        ("image", 1),
+        ("raters", int(any(row.raters is not None for row in rows))),
+        ("probability" if classes.is_binary else "most likely", 1),
+        ("reading" if most == 1 else "readings", most),
+    ]
+    panel = min(_LARGEST, _PANELS / sum(count for _, count in groups))
+    sheet = ImageRows(classes, [row.image for row in rows], groups, Sizes(panel, 0.03, 0.13, panel), first_bar=2)
+    for row, readings in zip(rows, of_rows, strict=True):
+        sheet.start(row.name, row.caption)
+        picture, mean = display_image(thinned(row.image)), thinned(row.mean)
+        show(sheet.panel(0), picture)
+        if row.raters is not None:
+            show(panel_of_raters := sheet.panel(1), picture)
+            draw_together(panel_of_raters, thinned(row.raters), classes, RATER_COLOUR)
+        show(panel_of_mean := sheet.panel(2), picture)
+        panel_of_mean.imshow(probability_over(mean, classes), interpolation="antialiased")
+        for number, reading in enumerate(readings):
+            show(axes := sheet.panel(3, number), picture)
+            draw_map(axes, thinned(row.samples[reading.medoid]), classes, SAMPLE_COLOUR)
+            axes.text(
+                0.04,
+                0.96,
+                share_of_samples(reading),
+                color="white",
+                fontsize=SMALL,
+                va="top",
+                bbox={"facecolor": INK, "alpha": 0.65, "edgecolor": "none", "pad": 1.2},
+                transform=axes.transAxes,
+            )
+    if classes.is_binary:
+        sheet.bar(2, "viridis", 1.0, "probability")
+    return sheet.page.figure
+
+
 # ---- one image ----------------------------------------------------------------------------------------------------
 
 
-def overview(row: GridRow, class_names: Sequence[str], has_background: bool = True) -> Figure:
-    """One image: as it is, with the most likely map, with all samples' outlines, and the entropy in nats.
+def overview(
+    row: GridRow, readings: Sequence[Reading], class_names: Sequence[str], has_background: bool = True
+) -> Figure:
+    """One image: as it is, with the probability over it, and with each reading of its samples and that one's share.
 
-    With many classes, or without a background, the share of samples in which a boundary runs takes the place of
-    outlines. Raters, where there are any, have a panel of their own. Arguments as for `samples_grid`.
+    The probability is that of the one counted class; of several, the most likely class is shown, fainter where it is
+    less sure. Raters, where there are any, have a panel of their own. `readings` are those of the row's samples, other
+    arguments as for `samples_grid`.
     """
     classes = Classes(tuple(class_names), has_background)
-    picture, samples, mean = display_image(thinned(row.image)), thinned(row.samples), thinned(row.mean)
-    titles = ["image", "most likely map", _samples_title(samples, classes), "entropy"]
+    picture, mean = display_image(thinned(row.image)), thinned(row.mean)
+    titles = ["image", "probability" if classes.is_binary else "most likely, by probability"]
     if row.raters is not None:
         titles.insert(1, _heading(len(row.raters), "rater"))
-    last, groups = len(titles) - 1, [(title, 1) for title in titles]
-    sheet = ImageRows(classes, [row.image], groups, Sizes(_WIDE, 0.1, 0.1, _WIDE - 0.2), last - 1)
+    first = len(titles)
+    titles += [reading_title(number, one, len(readings)) for number, one in enumerate(readings)]
+    sheet = ImageRows(
+        classes, [row.image], [(title, 1) for title in titles], Sizes(_WIDE, 0.1, 0.1, _WIDE - 0.2), first
+    )
     sheet.start(row.name, row.caption)
     panels = [sheet.panel(number) for number in range(len(titles))]
-    for axes in panels[:-1]:
+    for axes in panels:
         show(axes, picture)
     if row.raters is not None and len(row.raters) > 1:
         draw_together(panels[1], thinned(row.raters), classes, RATER_COLOUR)
     elif row.raters is not None:
         draw_map(panels[1], thinned(row.raters)[0], classes, RATER_COLOUR)
-    draw_map(panels[-3], likely(mean), classes, SAMPLE_COLOUR)
-    draw_together(panels[-2], samples, classes, SAMPLE_COLOUR)
-    top = _entropy_peak([row], classes)
-    show(panels[-1], thinned(row.entropy), "magma", top)
-    if not classes.are_outlined:
-        sheet.bar(last - 1, "viridis", 1.0, "share of samples")
-    sheet.bar(last, "magma", top, "nats")
+    panels[first - 1].imshow(probability_over(mean, classes), interpolation="antialiased")
+    for axes, reading in zip(panels[first:], readings, strict=True):
+        draw_map(axes, thinned(row.samples[reading.medoid]), classes, SAMPLE_COLOUR)
+        if (words := area_range(reading, classes)) != "empty":
+            axes.set_xlabel(words, fontsize=SMALL, color=INK, labelpad=3)
+    if classes.is_binary:
+        sheet.bar(first - 1, "viridis", 1.0, "probability")
     return sheet.page.figure
 
 
-def _samples_title(samples: NDArray[Any], classes: Classes) -> str:
-    if not classes.are_outlined:
-        return f"boundaries of {len(samples)} samples"
-    empty = sum(not np.isin(one, classes.counted).any() for one in samples)
-    return _heading(len(samples), "sample") + (f", {empty} of them empty" if empty else "")
+def reading_title(number: int, reading: Reading, count: int) -> str:
+    """What is written over the reading of this number, from 0 on, of so many."""
+    num_samples = len(reading.members)
+    if count == 1:
+        return "the sample" if num_samples == 1 else f"one reading of {num_samples} samples"
+    return f"reading {number + 1}: {share_of_samples(reading)}"
+
+
+def share_of_samples(reading: Reading) -> str:
+    """In words: "62 %"."""
+    return f"{100 * reading.share:.0f} %" if reading.share >= 0.01 else "under 1 %"
+
+
+def area_range(reading: Reading, classes: Classes) -> str:
+    """How many pixels of the one counted class the samples of a reading have: "120 to 155 pixels"; "" of several."""
+    if not classes.is_binary:
+        return ""
+    least, most = reading.areas[1]
+    pixels = f"{most:,} pixels" if least == most else f"{least:,} to {most:,} pixels"
+    return "empty" if most == 0 else pixels
+
+
+def probability_over(mean: NDArray[Any], classes: Classes) -> NDArray[np.float64]:
+    """Class probabilities `(C, H, W)` as RGBA `(H, W, 4)`, transparent where there is nothing but background."""
+    if classes.is_binary:
+        painted = np.array(colormaps["viridis"](np.clip(mean[1], 0, 1)))
+        painted[..., 3] = 0.75 * np.minimum(1, 4 * mean[1])
+    else:
+        painted = classes.overlay(likely(mean), SAMPLE_COLOUR, 0.8)
+        painted[..., 3] *= mean.max(0)
+    visible: NDArray[np.float64] = np.nan_to_num(painted)
+    return visible

@@ -25,6 +25,7 @@ from plurimask.nn.initialisation import initialise
 from plurimask.nn.latent import GaussianEncoder
 from plurimask.nn.losses import judgements, maps_of_raters, summed_cross_entropy, with_labels
 from plurimask.nn.settings import UNetSettings
+from plurimask.nn.strips import pixel_features
 from plurimask.nn.unet import UNetFeatures, class_scores
 from plurimask.noise import Noise, NoisePart
 
@@ -84,7 +85,7 @@ class Image2ImageVAE(SegmentationMethod):
         joined = torch.cat([images, tiled.to(images)], dim=1)
         if images.ndim == 4:
             joined = joined.contiguous(memory_format=torch.channels_last)
-        scores: Tensor = self.scores(self.unet(joined))
+        scores: Tensor = pixel_features(self.unet, joined, self.scores)
         return scores
 
     def forward(self, images: Tensor) -> TiledLatentSegmentation:

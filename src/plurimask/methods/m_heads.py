@@ -22,6 +22,7 @@ from plurimask.method import Loss, SegmentationMethod
 from plurimask.nn.initialisation import initialise
 from plurimask.nn.losses import judgements, summed_cross_entropy
 from plurimask.nn.settings import UNetSettings
+from plurimask.nn.strips import pixel_features
 from plurimask.nn.unet import UNetFeatures
 from plurimask.noise import Noise, NoisePart
 
@@ -62,7 +63,7 @@ class MHeads(SegmentationMethod):
 
     def hypotheses(self, images: Tensor) -> Tensor:
         """Class scores of each head, `(M, B, C, *spatial)`."""
-        scores: Tensor = self.heads(self.features(images))
+        scores: Tensor = pixel_features(self.features, images, self.heads)
         batch_size, _, *spatial = scores.shape
         return scores.view(batch_size, self.config.num_heads, self.config.num_classes, *spatial).movedim(1, 0)
 

@@ -27,6 +27,7 @@ from plurimask.nn.initialisation import initialise
 from plurimask.nn.latent import GaussianEncoder
 from plurimask.nn.losses import judgements, maps_of_raters, summed_cross_entropy, with_labels
 from plurimask.nn.settings import UNetSettings
+from plurimask.nn.strips import pixel_features
 from plurimask.nn.unet import UNetFeatures
 from plurimask.noise import Noise, NoisePart
 
@@ -39,7 +40,9 @@ class ImageLatentSegmentation(LatentSegmentation):
     def __init__(self, method: ProbabilisticUNet, images: Tensor) -> None:
         self.method, self.images = method, images
         self.prior = method.prior_net(images)  # (B, L)
-        self.projected = method.head.project(method.unet(images))  # the features' share in the head's first layer
+        self.projected = pixel_features(
+            method.unet, images, method.head.project
+        )  # the features' share in the head's first layer
         shape = (len(images), method.config.num_classes, *images.shape[2:])
         super().__init__(shape, images.device, [NoisePart("image", "normal", (method.config.latent_dim,))])
 

@@ -22,6 +22,7 @@ from plurimask.method import Loss, SegmentationMethod
 from plurimask.nn.initialisation import initialise
 from plurimask.nn.losses import judgements, summed_cross_entropy
 from plurimask.nn.settings import UNetSettings
+from plurimask.nn.strips import pixel_features
 from plurimask.nn.unet import UNetFeatures, all_scores, class_scores
 from plurimask.noise import Noise, NoisePart
 
@@ -55,7 +56,7 @@ class UNet(SegmentationMethod):
 
     def logits(self, images: Tensor) -> Tensor:
         """Class scores `(B, C, *spatial)` of images `(B, K, *spatial)`."""
-        return all_scores(self.scores(self.features(images)), self.config.num_classes)
+        return all_scores(pixel_features(self.features, images, self.scores), self.config.num_classes)
 
     def forward(self, images: Tensor) -> PixelwiseSegmentation:
         return PixelwiseSegmentation(self.logits(images))

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
@@ -20,6 +22,7 @@ from plurimask.errors import InputError
 from plurimask.metrics.distance import mean_of_pairs, mean_overlaps
 from plurimask.metrics.maps import Maps, is_counted, label_map_of, label_maps, numbers
 
+_BLOCK = 2**22  # pixels
 _GROWTH, _LEAST_GROWTH = 4, 2  # a box grows by a quarter of its sides, by 2 pixels at least
 
 
@@ -83,7 +86,9 @@ def image_uncertainty(samples: Maps, mean: Maps, counted_classes: Sequence[int])
     )
 
 
-def object_scores(samples: Maps, mean: Maps, uncertainty: Maps, counted_classes: Sequence[int]) -> list[ObjectScore]:
+def object_scores(
+    samples: Maps, mean: Maps, uncertainty: Maps, counted_classes: Sequence[int], least_pixels: int = 1
+) -> list[ObjectScore]:
     """The objects of one image: the connected parts of each counted class of the most likely map.
 
     Pixels that touch at a corner are connected. An object's `expected_dice` is of its class alone, in its bounding box
@@ -94,6 +99,7 @@ def object_scores(samples: Maps, mean: Maps, uncertainty: Maps, counted_classes:
         mean: mean class probabilities `(C, *spatial)`.
         uncertainty: the entropy `(*spatial)`, nats.
         counted_classes: the class indices that count, without the background.
+        least_pixels: parts of fewer pixels are left out (`count_specks`).
 
     Returns:
         By class, then by the first pixel of the object in reading order.
@@ -103,29 +109,44 @@ def object_scores(samples: Maps, mean: Maps, uncertainty: Maps, counted_classes:
     """
     samples, mean, uncertainty = label_maps(samples, "samples"), numbers(mean), numbers(uncertainty)
     _check_shapes(samples, mean[0], uncertainty)
-    label_map = label_map_of(mean).cpu().numpy()
-    entropies, samples = uncertainty.double().cpu().numpy(), samples.cpu()
-    scores = []
+    label_map, samples = label_map_of(mean).cpu().numpy(), samples.cpu()
+    uncertainty, scores = uncertainty.cpu(), []
     for class_index in counted_classes:
-        labelled, count = ndimage.label(label_map == class_index, np.ones((3,) * label_map.ndim))
-        numbers_of_objects = np.arange(1, count + 1)
-        sizes = np.bincount(labelled.ravel())[1:]
-        entropies_of, probabilities_of = (
-            ndimage.mean(values, labelled, numbers_of_objects)
-            for values in (entropies, mean[class_index].double().cpu().numpy())
-        )
-        for number, box in enumerate(ndimage.find_objects(labelled)):
+        parts, sizes = _parts(label_map == class_index)
+        large = np.flatnonzero(sizes >= least_pixels)
+        numbers_of_large = np.zeros(len(sizes) + 1, parts.dtype)
+        numbers_of_large[large + 1] = np.arange(1, len(large) + 1)
+        parts, probabilities = numbers_of_large[parts], mean[class_index].cpu()
+        for number, box in enumerate(ndimage.find_objects(parts)):
+            own = torch.from_numpy(parts[box] == number + 1)
             scores.append(
                 ObjectScore(
                     class_index,
                     tuple((side.start, side.stop) for side in box),
-                    int(sizes[number]),
-                    float(entropies_of[number]),
-                    float(probabilities_of[number]),
+                    int(sizes[large[number]]),
+                    mean_entropy(uncertainty[box], own),
+                    float(probabilities[box][own].double().mean()),
                     expected_dice(samples[(slice(None), *_grown(box, label_map.shape))], [class_index]),
                 )
             )
     return scores
+
+
+def count_specks(mean: Maps, counted_classes: Sequence[int], least_pixels: int) -> int:
+    """How many connected parts of the most likely map of `(C, *spatial)` have fewer than so many pixels."""
+    label_map = label_map_of(numbers(mean)).cpu().numpy()
+    sizes = [_parts(label_map == class_index)[1] for class_index in counted_classes]
+    return sum(int((of_class < least_pixels).sum()) for of_class in sizes)
+
+
+def _parts(mask: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The connected parts of a mask `(*spatial)`, numbered from 1 on, and the pixels of each."""
+    parts, count = ndimage.label(mask, np.ones((3,) * mask.ndim))
+    sizes = np.zeros(count + 1, np.int64)
+    flat = parts.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):  # counting widens its input to 64 bits: not all of it at once
+        sizes += np.bincount(flat[start : start + _BLOCK], minlength=count + 1)
+    return parts, sizes[1:]
 
 
 def _grown(box: Sequence[slice], shape: Sequence[int]) -> Iterator[slice]:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from plurimask.latent import Gaussian
 from plurimask.nn.convolution import CONVOLUTION
+from plurimask.nn.strips import coarsest_features
 from plurimask.nn.unet import PLAIN, Encoder, Style
 
 LOG_SIGMA_BOUND = 5.0
@@ -35,7 +36,7 @@ class GaussianEncoder(nn.Module):
         self.moments = nn.Linear(channels[-1], 2 * latent_dim)
 
     def forward(self, images: Tensor) -> Gaussian:
-        pooled = self.encoder(images)[-1].float().flatten(2).mean(2)
+        pooled = coarsest_features(self.encoder, images).float().flatten(2).mean(2)
         with torch.autocast(images.device.type, enabled=False):
             return _bounded(functional.linear(pooled, self.moments.weight.float(), self.moments.bias.float()))
 

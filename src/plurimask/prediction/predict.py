@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,20 +45,24 @@ class PredictedBatch(NamedTuple):
 
 
 def predict_images(
-    method: SegmentationMethod, images: Iterable[tuple[str, Tensor]], sampling: Sampling
+    method: SegmentationMethod,
+    images: Iterable[tuple[str, Tensor]],
+    sampling: Sampling,
+    on_phase: Callable[[str], object] = str,
 ) -> Iterator[PredictedBatch]:
     """Predictions for named, normalised images `(K, *spatial)`, batched where neighbours have one size, in their order.
 
-    An image's samples depend on the method, the seed and the image's name, and on nothing else.
+    An image's samples depend on the method, the seed and the image's name, and on nothing else. `on_phase` is told what
+    is being done, in words for a progress bar.
     """
     batch: list[tuple[str, Tensor]] = []
     for name, image in images:
         if batch and not _fits(batch, image, sampling.batch_size):
-            yield _predict(method, batch, sampling)
+            yield _predict(method, batch, sampling, on_phase)
             batch = []
         batch.append((name, image))
     if batch:
-        yield _predict(method, batch, sampling)
+        yield _predict(method, batch, sampling, on_phase)
 
 
 def _fits(batch: list[tuple[str, Tensor]], image: Tensor, batch_size: int) -> bool:
@@ -66,13 +70,22 @@ def _fits(batch: list[tuple[str, Tensor]], image: Tensor, batch_size: int) -> bo
     return image.shape == batch[0][1].shape and len(batch) < batch_size and pixels <= MAX_BATCH_PIXELS
 
 
-def _predict(method: SegmentationMethod, batch: list[tuple[str, Tensor]], sampling: Sampling) -> PredictedBatch:
+def _predict(
+    method: SegmentationMethod,
+    batch: list[tuple[str, Tensor]],
+    sampling: Sampling,
+    on_phase: Callable[[str], object],
+) -> PredictedBatch:
     names, device = [name for name, _ in batch], next(method.parameters()).device
+    who = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+    on_phase(f"{who}: features")
     images = _stacked([image for _, image in batch], device)
     with torch.inference_mode(), fast_precision(device):
         prediction = method(images)
     with torch.inference_mode():
         mixture = prediction.freeze(sampling.num_samples, generators_of(sampling.seed, names))
+        count = mixture.num_components  # the function must not hold the mixture: neither would be freed at once
+        mixture.on_draws = lambda done: on_phase(f"{who}: mask {done} of {count}")
         samples = mixture.maps
         if mixture.num_components != sampling.num_samples:  # heads or members: as many of them as were asked for
             samples = mixture.sample(sampling.num_samples, generators_of(sampling.seed, names))

@@ -13,7 +13,7 @@ from plurimask.figures import charts
 from plurimask.figures.errors import class_uncertainty, error_maps, referral_curve, referral_score
 from plurimask.figures.latents import latent_walk
 from plurimask.figures.modes import flip_frequencies, mode_strip
-from plurimask.figures.samples import samples_grid
+from plurimask.figures.samples import readings_grid, samples_grid
 from plurimask.figures.scales.maps import coarse_to_fine, reconstruction_ladder, scale_samples
 from plurimask.figures.scales.training import hierarchy_training, level_columns
 from plurimask.report.content import ReportContent
@@ -42,6 +42,11 @@ def _images(content: ReportContent) -> Iterator[Named]:
     about, spread = content.record.data, content.spread
     classes = about.class_names, about.has_background
     if spread:
+        text = (
+            "The few different masks that the samples of an image amount to, with the share of the samples that show "
+            "each. Of the same images as below."
+        )
+        yield "readings", "Readings", text, readings_grid(spread, *classes)
         text = "Images evenly spread over the ranking by GED, the best first."
         yield "spread", "From good to bad", text, samples_grid(spread, *classes)
     if content.best:

@@ -36,10 +36,10 @@ def data_uri(content: bytes, file_format: str) -> str:
     return f"data:image/{file_format};base64,{base64.b64encode(content).decode()}"
 
 
-def template(room: str) -> jinja2.Template:
-    """The `page.html` of a room; it may use `style`, what all pages share."""
+def template(room: str, name: str = "page.html") -> jinja2.Template:
+    """A page of a room; it may use `style`, what all pages share."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals["style"] = files("plurimask.report").joinpath("style.css").read_text(encoding="utf-8")
-    return environment.from_string(files(f"plurimask.{room}").joinpath("page.html").read_text(encoding="utf-8"))
+    return environment.from_string(files(f"plurimask.{room}").joinpath(name).read_text(encoding="utf-8"))

@@ -64,7 +64,7 @@ def build_report(content: ReportContent) -> str:
         class_scores=tables.class_scores(totals, about.class_names),
         totals=totals,
         curve=figures.pop("training", None),
-        grids=[figures.pop(name) for name in ("spread", "best", "worst") if name in figures],
+        grids=[figures.pop(name) for name in ("readings", "spread", "best", "worst") if name in figures],
         errors=figures.pop("errors", None),
         class_errors=figures.pop("class-uncertainty", None),
         sections=[figures.pop(name) for name in SECTIONS if name in figures],

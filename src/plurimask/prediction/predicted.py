@@ -1,0 +1,97 @@
+"""What is predicted for an image, in the pixels of its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from plurimask.data import ImageSet
+from plurimask.data.images.pixel_size import PixelSize
+from plurimask.data.preprocessing import Preprocessing, resized
+from plurimask.distribution import entropy
+from plurimask.method import SegmentationMethod
+from plurimask.prediction.predict import Sampling, predict_images
+
+_BLOCK_ELEMENTS = 2**22
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What was predicted for one image, in the window of it that the run sees (all of it, without a centre crop).
+
+    Everything is in the pixels of the image, whatever size the run brings images to: label maps by the nearest pixel,
+    probabilities and what follows from them by linear interpolation.
+    """
+
+    name: str
+    image: NDArray[Any]
+    """`(K, h, w)`, as stored."""
+    samples: NDArray[np.uint8]
+    """`(N, h, w)`."""
+    mean: NDArray[Any]
+    """`(C, h, w)`, class probabilities."""
+    entropy: NDArray[Any]
+    """`(h, w)`, nats."""
+    window: tuple[slice, slice]
+    size: tuple[int, int]
+    """Height and width of the whole image."""
+    mutual_information: NDArray[Any]
+    """`(h, w)`, nats: the part of the entropy that comes from samples that disagree."""
+    variance: NDArray[Any]
+    """`(C, h, w)`, of each class's probability over the samples, 0 to 1/4."""
+    pixel_size: PixelSize | None = None
+    """Where the image's file says so."""
+
+
+def predict(
+    method: SegmentationMethod,
+    images: ImageSet,
+    preprocessing: Preprocessing,
+    sampling: Sampling,
+    on_phase: Callable[[str], object] = str,
+) -> Iterator[Predicted]:
+    """Samples of each image, their mean, and how sure they are.
+
+    The method is trained and in evaluation mode, `preprocessing` is its run's. An image's samples depend on the seed
+    and its name alone. `on_phase` is told what is being done, in words for a progress bar.
+    """
+    shown: dict[str, tuple[Tensor, PixelSize | None]] = {}
+
+    def prepared() -> Iterator[tuple[str, Tensor]]:
+        for number, name in enumerate(images.names):
+            shown[name] = images[number], images.pixel_size(number)
+            yield name, preprocessing.image(shown[name][0])
+
+    for names, samples, statistics in predict_images(method, prepared(), sampling, on_phase):
+        maps = [statistics.mean(), statistics.mutual_information()[:, None], statistics.variance()]
+        del statistics  # and with them the image's features, which are larger than all that is written
+        for number, name in enumerate(names):
+            image, pixel_size = shown.pop(name)
+            on_phase(f"{name}: writing")
+            cut, size = preprocessing.cut(image), (image.shape[-2], image.shape[-1])
+            own = (resized(part.cpu(), cut.shape[-2:]) for part in (samples[:, number], *(one[number] for one in maps)))
+            labels, probabilities, shared, spread = own
+            yield Predicted(
+                name,
+                cut.numpy(),
+                labels.numpy(),
+                probabilities.numpy(),
+                entropy_of(probabilities).numpy(),
+                preprocessing.window(size),
+                size,
+                shared[0].numpy(),
+                spread.numpy(),
+                pixel_size,
+            )
+
+
+def entropy_of(probabilities: Tensor) -> Tensor:
+    """Entropy `(h, w)` in nats of class probabilities `(C, h, w)`, some rows at a time."""
+    rows = max(1, _BLOCK_ELEMENTS // max(1, probabilities[:, 0].numel()))
+    return torch.cat([entropy(block, dim=0) for block in torch.split(probabilities, rows, dim=1)])
