@@ -99,7 +99,7 @@ def test_predictions_of_a_centred_run_have_the_size_of_the_image(lesion_folder: 
     run = centred(lesion_folder, tmp_path / "run")
     arguments = ["predict", str(run), str(lesion_folder / "val" / "images"), "--out", str(tmp_path / "p")]
     assert main([*arguments, "--samples", "11"]) == 0
-    folder = first(tmp_path / "p")
+    folder = first_folder(tmp_path / "p")
     mean, entropy = tifffile.imread(folder / "mean.tif"), tifffile.imread(folder / "entropy.tif")
     assert mean.shape == (2, 36, 36)
     assert mean.min() >= 0
@@ -120,7 +120,7 @@ def test_outside_of_a_centred_run_without_background_nothing_is_judged(lesion_fo
     assert (
         main(["predict", str(run), str(data / "val" / "images"), "--out", str(tmp_path / "p"), "--samples", "2"]) == 0
     )
-    folder = first(tmp_path / "p")
+    folder = first_folder(tmp_path / "p")
     mask = np.array(Image.open(folder / "mask.png"))
     assert set(mask[:10].flatten()) == {7}
     assert set(mask[10:26, 10:26].flatten()) <= {0, 255}
@@ -232,6 +232,10 @@ def broken(lesion_folder: Path, tmp_path: Path) -> Path:
 
 
 def first(folder: Path) -> Path:
+    return sorted(folder.iterdir())[0]
+
+
+def first_folder(folder: Path) -> Path:
     return sorted(path for path in folder.iterdir() if path.is_dir())[0]
 
 
