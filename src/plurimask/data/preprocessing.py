@@ -102,8 +102,14 @@ def _centre(length: int, crop: int) -> slice:
 def random_crop(example: Example, size: int, generator: torch.Generator) -> Example:
     """A window of `size` x `size` pixels at a random place; a side that is shorter is kept whole."""
     free = [max(0, length - size) for length in example.image.shape[-2:]]
-    top, left = (int(torch.randint(most + 1, (1,), generator=generator)) for most in free)
-    rows, columns = slice(top, top + size), slice(left, left + size)
+    return window(example, [int(torch.randint(most + 1, (1,), generator=generator)) for most in free], size)
+
+
+def window(example: Example, starts: Sequence[int], size: int) -> Example:
+    """The window of `size` x `size` pixels that begins at `starts`, moved into the image; shorter sides are whole."""
+    lengths = example.image.shape[-2:]
+    first = [max(0, min(start, length - size)) for start, length in zip(starts, lengths, strict=True)]
+    rows, columns = (slice(start, start + size) for start in first)
     return replace(example, image=example.image[..., rows, columns], labels=example.labels[..., rows, columns])
 
 

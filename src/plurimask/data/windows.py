@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from plurimask.data.example import Example, ExampleSet
-from plurimask.data.preprocessing import Preprocessing, random_crop
+from plurimask.data.preprocessing import Preprocessing, random_crop, window
 
 
 def crop_on_object(example: Example, size: int, counted_classes: Sequence[int], generator: torch.Generator) -> Example:
@@ -29,7 +28,7 @@ def crop_on_object(example: Example, size: int, counted_classes: Sequence[int], 
     places = (rater == present[_drawn(len(present), generator)]).nonzero()
     place = places[_drawn(len(places), generator)].tolist()
     starts = [middle - size // 4 - _drawn(max(1, size // 2), generator) for middle in place]
-    return _window(example, starts, size)
+    return window(example, starts, size)
 
 
 class ObjectWindows(ExampleSet):
@@ -50,7 +49,7 @@ class ObjectWindows(ExampleSet):
         middle = [length // 2 for length in example.labels.shape[-2:]]
         if len(places):
             middle = places[len(places) // 2].tolist()
-        return _window(example, [place - self.size // 2 for place in middle], self.size)
+        return window(example, [place - self.size // 2 for place in middle], self.size)
 
 
 def _is_counted(labels: Tensor, counted_classes: Sequence[int]) -> Tensor:
@@ -63,11 +62,3 @@ def _is_counted(labels: Tensor, counted_classes: Sequence[int]) -> Tensor:
 
 def _drawn(count: int, generator: torch.Generator) -> int:
     return int(torch.randint(count, (1,), generator=generator))
-
-
-def _window(example: Example, starts: Sequence[int], size: int) -> Example:
-    """The window that begins at `starts`, moved into the image."""
-    lengths = example.image.shape[-2:]
-    first = [max(0, min(start, length - size)) for start, length in zip(starts, lengths, strict=True)]
-    rows, columns = (slice(start, start + size) for start in first)
-    return replace(example, image=example.image[..., rows, columns], labels=example.labels[..., rows, columns])

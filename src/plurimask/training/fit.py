@@ -30,7 +30,7 @@ from plurimask.training.config import ONE_DEVICE, Hardware, TrainingConfig
 from plurimask.training.devices import open_fabric
 from plurimask.training.members import fit_parts
 from plurimask.training.progress import Display, interruption
-from plurimask.training.step import Objective, learn, optimizer_of
+from plurimask.training.step import Objective, augmented, learn, optimizer_of
 from plurimask.training.validation import validate
 
 CHECKPOINT_SECONDS = 30.0
@@ -107,9 +107,7 @@ def _run(training: Training) -> bool:
             for group in training.optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * factor
 
-            images, labels = augmentation(*fabric.to_device(next(batches)), generator)
-            if images.ndim == 4:
-                images = images.contiguous(memory_format=torch.channels_last)
+            images, labels = augmented(training, augmentation, next(batches), generator)
             loss, norm = learn(training, objective, images, labels, step)
             method.after_step(step)
             if training.average is not None:

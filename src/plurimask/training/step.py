@@ -7,11 +7,20 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from plurimask.data.augmentation import Augmentation
 from plurimask.errors import InputError
 from plurimask.method import Loss, SegmentationMethod, TrainingStep
 from plurimask.prediction.device import fast_precision
 from plurimask.training.checkpoint import Training
 from plurimask.training.config import TrainingConfig
+
+
+def augmented(
+    training: Training, augmentation: Augmentation, batch: tuple[Tensor, Tensor], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Images and labels of a step on the device, changed at random, in the memory layout that is fast."""
+    images, labels = augmentation(*training.fabric.to_device(batch), generator)
+    return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images, labels
 
 
 def learn(

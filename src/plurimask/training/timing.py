@@ -18,7 +18,7 @@ from plurimask.training.batches import TrainingData
 from plurimask.training.checkpoint import Training, TrainingJob
 from plurimask.training.config import ONE_DEVICE, Hardware, TrainingConfig
 from plurimask.training.devices import open_fabric
-from plurimask.training.step import Objective, learn, optimizer_of
+from plurimask.training.step import Objective, augmented, learn, optimizer_of
 from plurimask.training.validation import validate
 
 TIMED_STEPS = 2
@@ -58,9 +58,7 @@ class TimedMachine:
                 if number == 1 and self.clock() - start <= LONG_SECONDS:  # the first prepares what later ones have
                     start, counted = self.clock(), 0
                 generator = generator_of("timing", number)
-                images, labels = augmentation(*self.fabric.to_device(next(batches)), generator)
-                if images.ndim == 4:
-                    images = images.contiguous(memory_format=torch.channels_last)
+                images, labels = augmented(training, augmentation, next(batches), generator)
                 learn(training, objective, images, labels, TrainingStep(number, 0.0, generator))  # waits for the device
                 counted += 1
                 if self.clock() - start > LONG_SECONDS:
