@@ -12,7 +12,7 @@ import torch
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.worlds.lesions import lesion_source
 from plurimask.distribution import IGNORE
-from plurimask.training.candidates import CROPS, PLANNED
+from plurimask.training.candidates import CROPS, PLANNED, Task
 from plurimask.training.config import TrainingConfig
 from plurimask.training.look import DataLook, look_at
 from plurimask.training.plan import NEEDED_STEPS, TrainingPlan, make_plan
@@ -60,7 +60,7 @@ def planned(
     look: DataLook, machine: Numbers, num_val: int = 100, num_parts: int = 1, **settings: Any
 ) -> tuple[TrainingConfig, TrainingPlan]:
     given = TrainingConfig(**{"max_minutes": 10.0, **settings})
-    return make_plan(look, given, settings.keys(), num_val, num_parts, machine)
+    return make_plan(Task(look, given, settings.keys(), num_val, num_parts, machine))
 
 
 def validation_share(config: TrainingConfig, plan: TrainingPlan) -> float:
@@ -162,7 +162,7 @@ def test_what_is_given_stays() -> None:
     assert planned(CELLS, Numbers(1.0, 0.3), crop=None)[0].crop is None
     everything = dict.fromkeys(PLANNED)
     fixed = TrainingConfig(max_steps=50)
-    assert make_plan(CELLS, fixed, everything.keys(), 9, 1, Numbers(1.0, 1.0))[0] == fixed
+    assert make_plan(Task(CELLS, fixed, everything.keys(), 9, 1, Numbers(1.0, 1.0)))[0] == fixed
 
 
 def test_what_is_planned_over_the_given_settings_is_what_is_used() -> None:

@@ -119,6 +119,9 @@ def _say_plan(plan: Plan) -> None:
     if plan.made is None:
         _, training = resolve(plan)
         steps, needed = training.max_steps, NEEDED_STEPS
+        if find_preset(plan.method, plan.preset).is_planned:
+            words = "note: on several devices nothing is timed or planned: what is not given is as the preset has it"
+            say.print(words, markup=False)
     else:
         for line in plan.made.lines(datetime.now()):
             say.print(line, markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from plurimask.methods.presets import find_preset
 from plurimask.runs.folder import METRICS_FILE
 from plurimask.runs.plan import BUDGET, Plan, resolve
 from plurimask.runs.record import RunRecord
-from plurimask.training.candidates import Machine
+from plurimask.training.candidates import Machine, Task
 from plurimask.training.config import ONE_DEVICE, Hardware
 from plurimask.training.log import read_metrics
 from plurimask.training.look import look_at
@@ -26,6 +27,7 @@ def prepare(
     hardware: Hardware = ONE_DEVICE,
     tell: Callable[[str], None] = lambda phase: None,
     machine: Machine | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Plan:
     """The plan with the settings of training that fit the data and the machine, where its preset leaves them open.
 
@@ -35,10 +37,12 @@ def prepare(
         hardware: where it will be trained. On several devices nothing is timed, and so nothing planned.
         tell: is told what is done, "reading" and "timing".
         machine: how fast things are; by default this machine, timed.
+        clock: seconds; what passes here counts for the budget of minutes.
 
     Raises:
         InputError: there is no split "train", a file is damaged, a setting impossible, or the memory not enough.
     """
+    start = clock()
     if "train" not in source.splits:
         raise InputError(f"the data have no split 'train', only {', '.join(source.splits)}: add one to train on")
     own, given = resolve(plan)
@@ -58,7 +62,8 @@ def prepare(
         data = TrainingData(train, val, Preprocessing(mean=(0.0,), std=(1.0,)), about.counted_classes)
         machine = TimedMachine(parts[0], data, hardware)
     num_val = 0 if val is None else len(val)
-    config, made = make_plan(look, given, plan.settings.keys(), num_val, len(parts), machine)
+    task = Task(look, given, plan.settings.keys(), num_val, len(parts), machine, lambda: clock() - start)
+    config, made = make_plan(task)
     planned = {name: getattr(config, name) for name in made.planned}
     return replace(plan, settings={**plan.settings, **planned}, made=made)
 

@@ -70,7 +70,8 @@ def train_run(
         replace_file(folder / RECORD_FILE, record.model_dump_json(indent=2).encode())
     counted = record.data.counted_classes
     data = TrainingData(source.splits["train"], source.splits.get("val"), record.preprocessing, counted)
-    outcome = fit(method, data, record.training, TrainingJob(folder, record.seed, resume), hardware)
+    spent = record.plan.preparation_seconds if record.plan else 0.0
+    outcome = fit(method, data, record.training, TrainingJob(folder, record.seed, resume, spent=spent), hardware)
     if is_first_process():
         made = {"steps": outcome["steps"], "undertrained": outcome["steps"] < NEEDED_STEPS * len(method.parts())}
         replace_file(folder / RECORD_FILE, record.model_copy(update=made).model_dump_json(indent=2).encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,8 @@ WANTED_STEPS = 1000
 """Steps for which a plan gives up size and number of crops."""
 NOMINAL_MINUTES = 20.0
 """The time that a plan without `max_minutes` aims at for the steps of its preset."""
+MOST_PREPARATION = 0.5
+"""The share of a budget that preparation counts for, at most."""
 WHOLE_PIXELS = 100_000
 """Images up to so many pixels are trained on whole, where the budget allows it."""
 CROPS = (192, 160, 128, 96, 64)
@@ -48,19 +50,33 @@ class Machine(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """What a plan is made from: see `plurimask.training.plan.make_plan`."""
+    """What a plan is made from."""
 
     look: DataLook
+    """What is known of the data."""
     given: TrainingConfig
+    """The settings, with a budget."""
     fixed: Collection[str]
+    """The names of those that a person gave, which stay."""
     num_val: int
+    """Images to validate on; 0 if there are none."""
     num_parts: int
+    """Networks that share the budget, the members of an ensemble."""
     machine: Machine
+    """The time that things take."""
+    spent: Callable[[], float] = lambda: 0.0
+    """Seconds of the budget that are used by now, for looking and timing."""
+
+    @property
+    def preparation_seconds(self) -> float:
+        """What is spent, as it counts: a short budget is not used up before the first step."""
+        budget = 60 * (self.given.max_minutes or NOMINAL_MINUTES)
+        return min(self.spent(), MOST_PREPARATION * budget) if self.given.max_minutes else 0.0
 
     @property
     def seconds(self) -> float:
-        """Of each part: of the budget, or what the plan aims at."""
-        return 60 * (self.given.max_minutes or NOMINAL_MINUTES) / self.num_parts
+        """For each part: what is left of the budget, or what the plan aims at."""
+        return (60 * (self.given.max_minutes or NOMINAL_MINUTES) - self.preparation_seconds) / self.num_parts
 
     def steps(self, step_seconds: float) -> int:
         """Of each part, within the budget."""

@@ -32,6 +32,8 @@ class TrainingJob:
     resume: bool = False
     title: str = "training"
     """What is trained, for the progress bar."""
+    spent: float = 0.0
+    """Seconds of `max_minutes` that are used before the first step."""
 
     @property
     def weights(self) -> Path:

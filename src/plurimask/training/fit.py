@@ -72,7 +72,7 @@ def _fit(
 ) -> dict[str, Any]:
     method = channels_last(method).to(fabric.device).train()
     average = copy.deepcopy(method).requires_grad_(False) if config.ema_decay else None
-    training = Training(data, config, job, fabric, method, optimizer_of(method, config), average)
+    training = Training(data, config, job, fabric, method, optimizer_of(method, config), average, elapsed=job.spent)
     training.restore()
     stopped = False
     if training.progress < 1 and not training.has_stalled:

@@ -40,6 +40,8 @@ def fit_parts(
     if job.resume and job.weights.exists() and not any(TrainingJob(folder).last.exists() for folder in folders):
         raise InputError(f"{job.folder}: its members were trained elsewhere and joined: there is nothing to continue")
     log, steps, minutes = MetricsLog(), 0, 0.0
+    if config.max_minutes is not None:
+        config = config.model_copy(update={"max_minutes": config.max_minutes - job.spent / 60})
     for number, (part, folder) in enumerate(zip(parts, folders, strict=True)):
         seed = int(generator_of("part", job.seed, number).initial_seed() % 2**31)
         title = f"member {number + 1} of {len(parts)}"
