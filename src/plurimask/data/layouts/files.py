@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from plurimask.data.encoding import MaskEncoding, decide_encoding
-from plurimask.data.example import DataDescription, Example, ExampleSet
+from plurimask.data.example import DataDescription, Example, ExampleSet, Patterns
 from plurimask.data.forms import MaskForm, MaskSummary, decide_form, most_objects, summarise
 from plurimask.data.images import image_numbers, image_shape, read_image, read_stored_mask
 from plurimask.data.layouts.dataset_json import DatasetFile
@@ -145,6 +145,8 @@ class Layout:
     """None: named by the number of channels."""
     notes: tuple[str, ...] = ()
     """As in `DataSource`."""
+    patterns: Patterns | None = None
+    """As in `DataDescription`."""
 
 
 def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription | None) -> Found:
@@ -185,8 +187,9 @@ def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription
     channels = name_channels(1 if as_gray else next(iter(counts)), layout.channel_names)
     notes = (*layout.notes, "images with R = G = B are read as gray, as the others are") if as_gray else layout.notes
     reading = Reading(encoding, form, as_gray)
+    description = describe(layout.name, encoding, channels, layout.rater_names)
     return Found(
-        describe(layout.name, encoding, channels, layout.rater_names),
+        description.model_copy(update={"patterns": layout.patterns}),
         {split: FileSet(part, reading, cache) for split, part in layout.items.items()},
         notes,
     )
