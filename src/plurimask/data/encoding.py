@@ -258,6 +258,7 @@ def _class_indices(values: Values, found: frozenset[int], num_objects: int) -> M
             f"{where}: the mask holds the value {largest} and the data set {len(found)} different values "
             f"({_listed(found)}): too many to be unnamed class indices (0 to {MAX_UNNAMED_CLASSES - 1}, 255 = ignore): "
             f"if they are the numbers of objects (instance masks), {_FOREGROUND} takes all of them for one class; if "
+            "edges were smoothed, or the masks were JPEGs once, save them without grays between (threshold them); if "
             f"they are classes, write a dataset.json with {_LABELS_EXAMPLE}"
         )
     ignored = " and 255 as not judged" if IGNORE in found else ""

@@ -14,10 +14,10 @@ from plurimask.data.layouts.cityscapes import is_cityscapes, open_cityscapes
 from plurimask.data.layouts.dataset_json import MASKS as MASK_READINGS
 from plurimask.data.layouts.dataset_json import DatasetFile, read_dataset_file
 from plurimask.data.layouts.files import UNSPLIT, Found, Layout, open_layout
-from plurimask.data.layouts.folder import is_folder_layout, read_folder
+from plurimask.data.layouts.folder import IMAGES, MASKS, is_folder_layout, read_folder
 from plurimask.data.layouts.globs import read_globs
 from plurimask.data.layouts.lidc_crops import is_lidc_crops, read_lidc_crops
-from plurimask.data.layouts.listing import Unread, contents, find_images, unreadable
+from plurimask.data.layouts.listing import Unread, contents, find_images, subfolders, unreadable
 from plurimask.data.layouts.nnunet import is_nnunet, read_nnunet
 from plurimask.data.layouts.npz import open_arrays
 from plurimask.data.layouts.splits import SPLITS, by_split, note_others, split_folders
@@ -129,7 +129,20 @@ def _split(
         count = len(drawn.get("val", ()))
         notes = (*notes, f"there is no split val: {count} of the {len(everything)} images of train were drawn for it")
         drawn |= {split: examples for split, examples in kept.items() if split not in drawn}
+    if stored_split is None and group is None:
+        notes = (*notes, *_torn_folders(everything))
     return DataSource(found.description, drawn, drawn=True, notes=notes)
+
+
+def _torn_folders(examples: ExampleSet) -> list[str]:
+    """A note where images lie in folders, several in one, and nothing says that these belong together."""
+    folders = [name.partition("/")[0] for name in examples.names if "/" in name]
+    if len(folders) < len(examples) or not 1 < len(set(folders)) < len(folders) or examples.groups != examples.names:
+        return []
+    return [
+        f"images of one folder, such as {folders[0]}/, are in train and in val: if a folder is a patient, keep it "
+        "together by --group '^[^/]+'"
+    ]
 
 
 def _draw(examples: ExampleSet, seed: int, path: Path) -> dict[str, list[int]]:
@@ -182,12 +195,14 @@ def _find(place: Place, expected: DataDescription | None) -> Found:
     files = _npz_files(path)
     if files:
         return _noted(path, files, open_arrays(files, declared, expected))
+    rename = _rename(path)
     inside = "".join(f"; {folder.name}/ holds {contents(folder)}" for folder in folders.values())
     unread = Unread()
     find_images(path, unread)
     raise InputError(
         f"{path}: not recognised as a data set: looked for {_LOOKED_FOR}; found {contents(path)}{inside}: "
-        f"{unread.hint()}bring the files into one of these layouts, or name them by patterns (--images and --masks)"
+        f"{unread.hint()}{rename}bring the files into one of these layouts, or name them by patterns "
+        "(--images and --masks)"
     )
 
 
@@ -217,6 +232,14 @@ def _refuse_read_as(place: Place, layout: str) -> None:
         raise InputError(
             f"{place.path}: {layout}, whose masks have one meaning: they cannot be read as {place.read_as}"
         )
+
+
+def _rename(path: Path) -> str:
+    """What to call the folder of the masks, where that is all that is missing; else empty."""
+    others = [folder for folder in subfolders(path) if folder.name != IMAGES]
+    if len(others) != 1 or not (path / IMAGES).is_dir() or not find_images(others[0]):
+        return ""
+    return f"if {others[0].name}/ holds the masks, call it {MASKS}/; else "
 
 
 def _declared(folder: Path, masks: str | None) -> DatasetFile:
