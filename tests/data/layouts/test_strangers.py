@@ -39,7 +39,6 @@ def refusal(folder: Path) -> str:
         "i{number}_expert{rater}.png",
         "i{number}/expert{rater}.png",
         "expert{rater}/i{number}.png",
-        "seg expert{rater} i{number}.png",
     ],
 )
 def test_raters_wherever_their_names_stand(tmp_path: Path, name: str) -> None:
@@ -75,7 +74,8 @@ def test_masks_of_objects_in_a_folder_per_image_are_no_raters(tmp_path: Path) ->
 def test_numbers_that_count_something_else_pair_nothing(tmp_path: Path) -> None:
     images(tmp_path)
     for number in NUMBERS:
-        save(tmp_path / "masks" / f"reader1_slice_{number + 40}.png", LEFT)
+        for reader in (1, 2):
+            save(tmp_path / "masks" / f"reader{reader}_s{number + 40}.png", LEFT)
     assert "a mask without an image" in refusal(tmp_path)
 
 
