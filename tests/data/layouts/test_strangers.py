@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from data_trees import gray, mask, save
 
-from plurimask.data import DataSource, open_data
+from plurimask.data import DataSource, Place, open_data
 from plurimask.errors import InputError
+from plurimask.evaluation.check import check_data
 
 NUMBERS = range(6)
 LEFT, RIGHT = mask(0, 0, 255), mask(255, 0, 0)
@@ -114,6 +115,33 @@ def test_patients_in_folders_are_told_of(tmp_path: Path) -> None:
     assert not source.notes
     train, val = ({name.partition("/")[0] for name in source.splits[split].names} for split in ("train", "val"))
     assert train and val and not train & val
+
+
+def test_raters_with_a_value_each_are_told_of(tmp_path: Path) -> None:
+    images(tmp_path)
+    for number in NUMBERS:
+        save(tmp_path / "masks" / "anna" / f"i{number}.png", mask(0, 1))
+        save(tmp_path / "masks" / "ben" / f"i{number}.png", mask(0, 0, 2))
+    source = open_data(tmp_path)
+    assert source.description.num_classes == 3
+    assert source.notes == (
+        "each rater marks with one value (anna with 1, ben with 2): they are read as classes; if all of them mean the "
+        "foreground, give --foreground",
+    )
+    save(tmp_path / "masks" / "ben" / "i3.png", mask(0, 1, 2))
+    assert not open_data(tmp_path).notes
+    assert open_data(Place(tmp_path, read_as="foreground")).description.num_classes == 2
+
+
+@pytest.mark.parametrize(("factor", "told"), [(1, False), (256, True)])
+def test_images_of_different_bits_are_told_of(tmp_path: Path, factor: int, told: bool) -> None:
+    images(tmp_path)
+    for number in NUMBERS:
+        save(tmp_path / "masks" / f"i{number}.png", LEFT)
+    for number in (2, 4):
+        save(tmp_path / "images" / f"i{number}.png", gray(number).astype(np.uint16) * factor)
+    warnings = [each for each in check_data(open_data(tmp_path)).warnings if "largest value" in each]
+    assert bool(warnings) == told
 
 
 def smoothed(folder: Path) -> None:
