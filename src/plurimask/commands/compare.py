@@ -11,7 +11,20 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import Progress
 
-from plurimask.commands.parsing import Data, Flips, Group, Options, PatientGroup, Split, console, read
+from plurimask.commands.parsing import (
+    Data,
+    Flips,
+    Foreground,
+    Group,
+    ImagePattern,
+    MaskPatterns,
+    Options,
+    PatientGroup,
+    Split,
+    console,
+    place_of,
+    read,
+)
 from plurimask.commands.settings import read_settings
 from plurimask.errors import InputError, unknown_name
 from plurimask.files import clear, refuse_existing
@@ -29,7 +42,10 @@ class CompareOptions(Options):
     command continues. The settings of the training follow the general options.
     """
 
-    data: Data
+    data: Data = None
+    images: ImagePattern = None
+    masks: MaskPatterns = ()
+    foreground: Foreground = False
     out: Path = Field(description="the folder to write; what an interrupted call left there is continued")
     methods: tuple[str, ...] = Field((), description="what to train; `plurimask methods` lists them")
     runs: tuple[Path, ...] = Field((), description="run folders to compare beside them")
@@ -118,12 +134,13 @@ def _open(options: CompareOptions) -> DataSource:
     from plurimask.runs.load import open_run_data
     from plurimask.runs.record import read_record
 
+    place = place_of(options)
     if not options.runs:
-        return open_data(options.data, group=options.group, seed=options.seed, flips=options.flips)
+        return open_data(place, group=options.group, seed=options.seed, flips=options.flips)
     record = read_record(options.runs[0])  # its split, classes and flips
     if options.group is not None and options.group != record.group:
         raise InputError(f"--group {options.group}: {options.runs[0]} was split by {record.group!r}: leave it out")
-    return open_run_data(record, options.data, options.flips)
+    return open_run_data(record, place, options.flips)
 
 
 class Bars:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from plurimask.commands.parsing import Options, console, parse
+from plurimask.commands.parsing import Options, console, parse, shell_word
 from plurimask.errors import InputError
 from plurimask.files import clear, refuse_existing
 
@@ -43,5 +43,6 @@ def main(arguments: Sequence[str]) -> int:
         f"GED squared {scores['ged']:.3f} (a perfect model: {scores['ged_oracle']:.3f}), unbiased "
         f"{scores['ged_unbiased']:.3f} (perfect: 0); share of empty samples errs by {scores['empty_error']:.3f}"
     )
-    say.print(f"Look at {options.out / 'report.html'}; try: plurimask check {options.out / 'data'}")
+    look, data = options.out / "report.html", shell_word(options.out / "data")
+    say.print(f"Look at {look}; try: plurimask check {data}", markup=False)
     return 0

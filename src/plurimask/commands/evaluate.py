@@ -12,7 +12,18 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from plurimask.commands.parsing import Data, Options, RunFolder, Split, console, parse
+from plurimask.commands.parsing import (
+    Data,
+    Foreground,
+    ImagePattern,
+    MaskPatterns,
+    Options,
+    RunFolder,
+    Split,
+    console,
+    parse,
+    place_of,
+)
 from plurimask.errors import InputError
 from plurimask.files import refuse_existing
 from plurimask.version import __version__
@@ -22,7 +33,10 @@ class EvaluateOptions(Options):
     """Draw samples for every image of a split of DATA and compare them with its raters."""
 
     run: RunFolder
-    data: Data
+    data: Data = None
+    images: ImagePattern = None
+    masks: MaskPatterns = ()
+    foreground: Foreground = False
     split: Split = "val"
     samples: int = Field(
         16, description="samples per image; scores at different numbers of samples must not be compared"
@@ -35,6 +49,7 @@ class EvaluateOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(EvaluateOptions, arguments, "evaluate")
+    place = place_of(options)
     if options.out is not None:
         if options.out.suffix.lower() != ".json":
             raise InputError(f"--out {options.out}: expected a name that ends with .json")
@@ -47,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
 
     run = load_run(options.run)
     about = run.record
-    examples = find_split(open_run_data(about, options.data), options.split)
+    examples = find_split(open_run_data(about, place), options.split)
     say, out = console(), Console()
     view = evaluate.ExampleView(examples, range(len(examples)), about.preprocessing, about.data.counted_classes)
     sampling = Sampling(options.samples, options.seed, options.batch_size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from plurimask.errors import InputError, unknown_name
+from plurimask.errors import InputError, is_out_of_memory, unknown_name
 from plurimask.version import __version__
 
 COMMANDS = {
@@ -24,6 +24,17 @@ COMMANDS = {
 
 MODULES = {"import": "import_files"}
 """Of commands whose name is none for a module."""
+
+_TRAINING = "a smaller --crop, --batch-size or --raters-per-step, --resize, or fewer or narrower --channels"
+LESS_MEMORY = {
+    "train": f"{_TRAINING}; for validations a smaller --validation-crop",
+    "compare": f"{_TRAINING}; for evaluations fewer --samples",
+    "evaluate": "fewer --samples, a smaller --batch-size, or smaller images",
+    "predict": "fewer --samples, a smaller --batch-size, or images cut into parts",
+    "report": "fewer --samples, or smaller images",
+    "figures": "fewer --samples, or smaller images",
+}
+"""What to change where memory does not suffice; for all other commands: smaller images."""
 
 USAGE = """\
 plurimask {version}: probabilistic segmentation of ambiguous images
@@ -63,7 +74,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         return 0
-    except OSError as error:
+    except (MemoryError, RuntimeError, OSError) as error:
+        if is_out_of_memory(error):
+            advice = LESS_MEMORY.get(arguments[0], "smaller images")
+            print(f"plurimask: the memory does not suffice: take {advice}, or a larger machine", file=sys.stderr)
+            return 2
+        if not isinstance(error, OSError):
+            raise
         print(f"plurimask: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -10,7 +10,8 @@ from pydantic import Field
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from plurimask.commands.parsing import POSITIONAL, Options, RunFolder, console, parse
+from plurimask.commands.parsing import POSITIONAL, ImagePattern, Options, RunFolder, console, parse
+from plurimask.errors import InputError
 from plurimask.files import refuse_existing
 
 
@@ -18,9 +19,12 @@ class PredictOptions(Options):
     """Draw plausible masks for images, with their mean, and how sure they are of each pixel, object and image."""
 
     run: RunFolder
-    images: Annotated[Path, POSITIONAL] = Field(
-        description="an image, a folder of images (or of one folder per channel), or .npz"
+    path: Annotated[Path | None, POSITIONAL] = Field(
+        None,
+        description="an image, a folder of images (or of one folder per channel), or .npz; with --images, where the "
+        "pattern starts",
     )
+    images: ImagePattern = None
     out: Path = Field(
         description="folder to write: for each image a folder of its name, index.html to look at all of them, and "
         "uncertainty.csv with a row per image"
@@ -35,6 +39,8 @@ class PredictOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(PredictOptions, arguments, "predict")
+    if options.path is None and options.images is None:
+        raise InputError("PATH is missing: give an image, a folder of images, or a pattern by --images")
     refuse_existing(options.out, "files", options.overwrite)
 
     from plurimask.data import open_images
@@ -50,8 +56,14 @@ def main(arguments: Sequence[str]) -> int:
 
     run = load_run(options.run)
     about = run.record.data
-    images = open_images(options.images, about.channel_names)
+    path = options.path or Path()
+    images = open_images(path, about.channel_names, options.images)
     say = console()
+    if about.patterns is not None and options.images is None and path.is_dir():
+        say.print(
+            f"note: every image in {path} is taken; in training they were --images {about.patterns.images!r}",
+            markup=False,
+        )
     if size := run.record.preprocessing.center_crop:
         rest = "background" if about.has_background else "not judged"
         say.print(f"The run was trained on centre crops of {size} pixels: outside of that, masks are {rest}.")

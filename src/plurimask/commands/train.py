@@ -11,7 +11,22 @@ from typing import Any
 
 from pydantic import Field
 
-from plurimask.commands.parsing import Data, Flips, Group, Options, PatientGroup, console, parse, peek, read
+from plurimask.commands.parsing import (
+    Data,
+    Flips,
+    Foreground,
+    Group,
+    ImagePattern,
+    MaskPatterns,
+    Options,
+    PatientGroup,
+    console,
+    parse,
+    peek,
+    place_of,
+    read,
+    shell_word,
+)
 from plurimask.commands.settings import read_settings
 from plurimask.data import DataSource, open_data
 from plurimask.data.remembered import remembered
@@ -33,7 +48,10 @@ from plurimask.training.plan import NEEDED_STEPS
 class TrainOptions(Options):
     """Train a method on DATA into the run folder RUN. The settings of --method follow the general ones."""
 
-    data: Data
+    data: Data = None
+    images: ImagePattern = None
+    masks: MaskPatterns = ()
+    foreground: Foreground = False
     method: str = Field(
         description="what to train; `plurimask methods` lists them, package.module:Class is one of another package"
     )
@@ -83,16 +101,16 @@ def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
     from plurimask.training.devices import is_first_process
 
     hardware = Hardware(options.accelerator, options.devices, options.nodes)
-    say, speaks = console(), is_first_process()
+    say, speaks, place = console(), is_first_process(), place_of(options)
     if stored:
-        source = remembered(open_run_data(stored, options.data, options.flips))
+        source = remembered(open_run_data(stored, place, options.flips))
         rise = rises_again(options.out, stored, plan)
         if rise and speaks:
             say.print(f"note: {rise}", markup=False)
     else:
         if speaks and not options.plan:
             refuse_existing(options.out, "something", options.overwrite)
-        source = remembered(open_data(options.data, group=plan.group, seed=plan.seed, flips=options.flips))
+        source = remembered(open_data(place, group=plan.group, seed=plan.seed, flips=options.flips))
         if speaks:
             for note in source.notes:
                 say.print(f"note: {note}", markup=False)
@@ -104,7 +122,7 @@ def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
     resume, overwrite = options.resume, options.overwrite
     outcome = train_run(plan, source, options.out, resume=resume, overwrite=overwrite, hardware=hardware)
     if speaks:
-        _say(outcome, options, source)
+        _say(outcome, options.out, place.path, source)
     return 130 if outcome["stopped"] else 0
 
 
@@ -134,31 +152,26 @@ def _say_plan(plan: Plan) -> None:
         )
 
 
-def _say(outcome: dict[str, Any], options: TrainOptions, source: DataSource) -> None:
+def _say(outcome: dict[str, Any], out: Path, data: Path, source: DataSource) -> None:
     say = console()
     done = f"{outcome['steps']} steps in {outcome['minutes']} minutes"
     if outcome["stopped"]:
-        stopped = f"Stopped after {done}; saved in {options.out}. Continue by the same command with --resume."
+        stopped = f"Stopped after {done}; saved in {out}. Continue by the same command with --resume."
         say.print(stopped, markup=False)
         return
     ged = "" if outcome["best_ged"] is None else f", validation GED {outcome['best_ged']:.3f}"
-    say.print(f"Trained {done}{ged}: {options.out}", markup=False)
-    say.print(next_commands(options.out, options.data, list(source.splits)), markup=False)
+    say.print(f"Trained {done}{ged}: {out}", markup=False)
+    say.print(next_commands(out, data, list(source.splits)), markup=False)
 
 
 def next_commands(run: Path, data: Path, splits: Sequence[str]) -> str:
     """What to do with a run, to be copied into a shell: names are quoted, and no file that is there is in the way."""
     split = next(name for name in ("val", "test", *splits) if name in splits)
     report = next(path for number in count(1) if not (path := _report_name(number)).exists())
-    words = [_word(run), _word(data), *([] if split == "val" else ["--split", shlex.quote(split)])]
+    words = [shell_word(run), shell_word(data), *([] if split == "val" else ["--split", shlex.quote(split)])]
     told = " ".join(words)
     return f"Next: plurimask evaluate {told}   or   plurimask report {told} --out {report}"
 
 
 def _report_name(number: int) -> Path:
     return Path("report.html" if number == 1 else f"report-{number}.html")
-
-
-def _word(path: Path) -> str:
-    """A path as a word of a shell that no command takes for an option."""
-    return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))

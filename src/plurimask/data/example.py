@@ -28,6 +28,16 @@ class Example:
     """If there are any, labels are `(1, *spatial)`, of one annotator, and the raters are the 2^K modes of the flips."""
 
 
+class Patterns(BaseModel):
+    """Which files of a tree are images and masks, as `plurimask.data.layouts.globs` reads it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: str
+    masks: dict[str, str]
+    """Rater to the pattern of their masks."""
+
+
 class DataDescription(BaseModel):
     """What holds for a whole data set. It is stored in the run, so that predictions speak the data's language."""
 
@@ -50,6 +60,8 @@ class DataDescription(BaseModel):
     """Classes that turn into a twin class at random; the twins are the last classes."""
     masks: Literal["values", "foreground"] = "values"
     """Whether the values of masks are classes, or every value but 0 is the foreground (instance masks)."""
+    patterns: Patterns | None = None
+    """Where the files were named by patterns: those."""
 
     @property
     def num_classes(self) -> int:

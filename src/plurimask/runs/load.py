@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from plurimask.data import DataSource, ExampleSet, open_data, open_images
+from plurimask.data import DataSource, ExampleSet, Place, open_data, open_images
 from plurimask.data.flipping import refuse_other_law
 from plurimask.errors import InputError, unknown_name
 from plurimask.method import SegmentationMethod
@@ -74,8 +74,8 @@ def load(folder: Path | str) -> SegmentationMethod:
     return load_run(folder).method
 
 
-def open_run_data(run: RunRecord, path: Path | str, flips: Sequence[str] | None = None) -> DataSource:
-    """A data set read in the sense of a run: its classes and mask values, and its split where that was drawn.
+def open_run_data(run: RunRecord, path: Path | str | Place, flips: Sequence[str] | None = None) -> DataSource:
+    """A data set read in the sense of a run: its patterns, classes and mask values, and its split where that was drawn.
 
     Other `flips` than the run's, where given, are refused.
     """

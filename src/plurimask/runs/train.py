@@ -16,7 +16,7 @@ from plurimask.data.remembered import remembered
 from plurimask.errors import InputError, first_mistake
 from plurimask.files import clear, refuse_existing, replace_file
 from plurimask.methods import build_method, find_method, package_of
-from plurimask.runs.folder import RECORD_FILE, RUN_FILES
+from plurimask.runs.folder import METRICS_FILE, RECORD_FILE, RUN_FILES
 from plurimask.runs.plan import BUDGET, Plan, merged, resolve
 from plurimask.runs.record import RunRecord, read_record
 from plurimask.training.config import ONE_DEVICE, Hardware, TrainingConfig
@@ -71,7 +71,12 @@ def train_run(
     counted = record.data.counted_classes
     data = TrainingData(source.splits["train"], source.splits.get("val"), record.preprocessing, counted)
     spent = record.plan.preparation_seconds if record.plan else 0.0
-    outcome = fit(method, data, record.training, TrainingJob(folder, record.seed, resume, spent=spent), hardware)
+    try:
+        outcome = fit(method, data, record.training, TrainingJob(folder, record.seed, resume, spent=spent), hardware)
+    except InputError:
+        if is_first_process() and {path.name for path in folder.iterdir()} <= {RECORD_FILE, METRICS_FILE}:
+            clear(folder, RUN_FILES)  # nothing was learnt that the run could go on from
+        raise
     if is_first_process():
         made = {"steps": outcome["steps"], "undertrained": outcome["steps"] < NEEDED_STEPS * len(method.parts())}
         replace_file(folder / RECORD_FILE, record.model_copy(update=made).model_dump_json(indent=2).encode())

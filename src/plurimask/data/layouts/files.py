@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 
 from plurimask.data.encoding import MaskEncoding, decide_encoding
-from plurimask.data.example import DataDescription, Example, ExampleSet
-from plurimask.data.forms import MaskForm, MaskSummary, decide_form, most_objects, summarise
+from plurimask.data.example import DataDescription, Example, ExampleSet, Patterns
+from plurimask.data.forms import MaskForm, MaskSummary, decide_form, most_objects, note_own_values, summarise
 from plurimask.data.images import image_numbers, image_shape, read_image, read_stored_mask
 from plurimask.data.layouts.dataset_json import DatasetFile
 from plurimask.distribution import IGNORE
@@ -145,6 +145,8 @@ class Layout:
     """None: named by the number of channels."""
     notes: tuple[str, ...] = ()
     """As in `DataSource`."""
+    patterns: Patterns | None = None
+    """As in `DataDescription`."""
 
 
 def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription | None) -> Found:
@@ -157,11 +159,14 @@ def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription
     items = [item for split in layout.items.values() for item in split]
     summaries: dict[MaskSummary, str] = {}
     counts: dict[int, FileItem] = {}
+    marks: list[frozenset[int]] = [frozenset() for _ in layout.rater_names]
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         for item, (count, found) in zip(items, pool.map(lambda each: _scan(each, cache), items), strict=True):
             counts.setdefault(count, item)
-            for together, path in found.items():
-                summaries.setdefault(together, path)
+            for rater, (summary, path) in enumerate(zip(found, item.masks, strict=True)):
+                if summary is not None:
+                    summaries.setdefault(summary, str(path))
+                    marks[rater] |= summary.values - {0, IGNORE}
     as_gray = set(counts) == {1, 3} or (
         set(counts) == {3} and expected is not None and len(expected.channel_names) == 1
     )
@@ -183,10 +188,13 @@ def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription
     )
     encoding = replace(encoding, sentence=form.sentence + encoding.sentence)
     channels = name_channels(1 if as_gray else next(iter(counts)), layout.channel_names)
-    notes = (*layout.notes, "images with R = G = B are read as gray, as the others are") if as_gray else layout.notes
+    notes = (*layout.notes, *["images with R = G = B are read as gray, as the others are"] * as_gray)
+    if form.kind == "values" and declared.labels is None and len(encoding.class_names) > 2:
+        notes += tuple(note_own_values(layout.rater_names, marks))
     reading = Reading(encoding, form, as_gray)
+    description = describe(layout.name, encoding, channels, layout.rater_names)
     return Found(
-        describe(layout.name, encoding, channels, layout.rater_names),
+        description.model_copy(update={"patterns": layout.patterns}),
         {split: FileSet(part, reading, cache) for split, part in layout.items.items()},
         notes,
     )
@@ -254,16 +262,16 @@ def channel_shape(paths: Sequence[Path]) -> tuple[int, int, int]:
     return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
-def _scan(item: FileItem, cache: ArrayCache) -> tuple[int, dict[MaskSummary, str]]:
-    """The number of channels of `item` and what its masks hold."""
+def _scan(item: FileItem, cache: ArrayCache) -> tuple[int, list[MaskSummary | None]]:
+    """The number of channels of `item` and what each of its masks holds."""
     count, *size = channel_shape(item.images)
-    summaries: dict[MaskSummary, str] = {}
-    for path in item.masks:
-        if path is not None:
-            mask = cache.get(path, read_stored_mask)
-            _refuse_sizes(path, mask.shape, item.images[0], size)
-            summaries.setdefault(summarise(mask), str(path))
-    return count, summaries
+    return count, [None if path is None else _summary(path, item.images[0], size, cache) for path in item.masks]
+
+
+def _summary(path: Path, image: Path, size: Sequence[int], cache: ArrayCache) -> MaskSummary:
+    mask = cache.get(path, read_stored_mask)
+    _refuse_sizes(path, mask.shape, image, size)
+    return summarise(mask)
 
 
 def _refuse_sizes(mask: Path, shape: Sequence[int], image: Path, size: Sequence[int]) -> None:
