@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from plurimask.figures.colours import SAMPLE_COLOUR, Colours, display_image, over, thinned
-from plurimask.figures.gallery import shrunk, small_overlay
+from plurimask.figures.colours import SAMPLE_COLOUR, display_image, over, thinned
+from plurimask.figures.gallery import fitted, raters_over, shrunk, small_overlay, webp
 from plurimask.figures.page import Classes
 
 _QUALITY = 70
@@ -24,9 +22,7 @@ def thumbnails(image: NDArray[Any], maps: Sequence[NDArray[np.uint8]], classes: 
 
     The longer side of each has `side` pixels. Maps are thinned, not blended.
     """
-    height, width = image.shape[-2:]
-    scale = side / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    size = fitted(image, (side, side))
     seen = shrunk(display_image(thinned(image)), size)
     pictures = [seen]
     for labels in maps:
@@ -34,11 +30,10 @@ def thumbnails(image: NDArray[Any], maps: Sequence[NDArray[np.uint8]], classes: 
         if classes.is_binary:  # the image shines through, but for outlines
             paint[..., 3] = np.where(paint[..., 3] < 1, _FAINT * paint[..., 3], 1.0)
         pictures.append(over(seen, paint))
-    return [_webp(picture) for picture in pictures]
+    return [webp(picture, _QUALITY) for picture in pictures]
 
 
-def _webp(picture: Colours) -> bytes:
-    stream = io.BytesIO()
-    pixels = Image.fromarray(np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8))
-    pixels.save(stream, format="WEBP", quality=_QUALITY, method=4)
-    return stream.getvalue()
+def raters_thumbnail(image: NDArray[Any], raters: NDArray[np.uint8], classes: Classes, side: int) -> bytes:
+    """The maps of raters `(R, H, W)` laid over each other on an image `(K, H, W)`: what few of them marked is faint."""
+    size = fitted(image, (side, side))
+    return webp(raters_over(raters, shrunk(display_image(thinned(image)), size), classes, size), _QUALITY)
