@@ -62,7 +62,7 @@ CLASS_IOU = "IoU of "
 
 _TELLING = ("ged", GED_RATIO, "dice", "nll", "seconds_per_image", "mean_class_iou", "ece", "hungarian_iou")
 _MOST_TELLING = 5
-_LONGEST_NAME = 31  # characters, beside five numbers in a terminal of 80
+_LONGEST_NAME = 33  # characters, beside five numbers in a terminal of 80
 
 
 class Cell(NamedTuple):
@@ -135,7 +135,7 @@ def terminal_table(rows: Sequence[Mapping[str, Score]]) -> str:
     better = {side: [column.short for column in columns if column.better == side] for side in ("lower", "higher")}
     printed += [f"{side} is better: {', '.join(names)}" for side, names in better.items() if names]
     if any(column.key == GED_RATIO for column in columns):
-        printed.append("/ raters: GED over that of draws from the raters themselves, 1 is as good as they")
+        printed.append("/ raters: GED over that of draws from the raters themselves; 1 is as good")
     if notes := dict.fromkeys(str(row["note"]) for row in rows if row.get("note")):
         printed.append(f"* {', '.join(notes)}: fewer steps than the method needs")
     return "\n".join(printed)
