@@ -21,7 +21,7 @@ from plurimask.figures.modes import flip_frequencies, mode_frequencies
 from plurimask.figures.page import Classes
 from plurimask.figures.samples import GridRow, readings_grid, samples_grid
 from plurimask.figures.style import figure_bytes, save_figure
-from plurimask.figures.thumbnails import raters_thumbnail, thumbnails
+from plurimask.figures.thumbnails import thumbnails
 from plurimask.files import replace_file
 from plurimask.flips import apply_flips, mode_table
 from plurimask.metrics import CONVENTIONS, TABLE
@@ -176,17 +176,16 @@ def _sample_figures(shown: Sequence[tuple[str, list[GridRow]]], about: DataDescr
 
 
 def _readings(name: str, rows: Sequence[GridRow], classes: Classes) -> ShownReadings:
-    """The readings of one image by each method, as pictures."""
-    image, raters = np.asarray(rows[0].image), np.asarray(rows[0].raters)
-    picture = thumbnails(image, [], classes, READING_SIDE)[0]
-    methods = []
-    for row in rows:
-        readings = find_readings(np.asarray(row.samples), classes.counted, len(classes.names))
-        maps = [row.samples[one.medoid] for one in readings]
-        pictures = thumbnails(image, maps, classes, READING_SIDE)[1:]
-        captions = [reading_caption(one, classes) for one in readings]
-        methods.append(MethodReadings(row.name, row.caption, list(zip(pictures, captions, strict=True))))
-    return ShownReadings(name, picture, raters_thumbnail(image, raters, classes, READING_SIDE), methods)
+    """The readings of one image by each method, as pictures of one part of it."""
+    of_methods = [find_readings(np.asarray(row.samples), classes.counted, len(classes.names)) for row in rows]
+    maps = [row.samples[one.medoid] for row, some in zip(rows, of_methods, strict=True) for one in some]
+    pictures = iter(thumbnails(np.asarray(rows[0].image), maps, classes, READING_SIDE, rows[0].raters))
+    image, raters = next(pictures), next(pictures)
+    methods = [
+        MethodReadings(row.name, row.caption, [(next(pictures), reading_caption(one, classes)) for one in some])
+        for row, some in zip(rows, of_methods, strict=True)
+    ]
+    return ShownReadings(name, image, raters, methods)
 
 
 # ---- every image --------------------------------------------------------------------------------------------------
