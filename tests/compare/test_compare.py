@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -42,6 +43,11 @@ def test_table_figures_and_page_are_written(done: Path) -> None:
         assert row["ged"] == alone["ged"]
         assert row["steps"] == 2
         assert row["note"] == "undertrained"
+        with (done / "evaluations" / f"{row['method']}.csv").open(newline="") as stream:
+            pairs = [
+                (float(one["ged"]), float(one["ged_oracle"])) for one in csv.DictReader(stream) if one["ged_oracle"]
+            ]
+        assert row["ged_ratio"] == pytest.approx(sum(ged for ged, _ in pairs) / sum(oracle for _, oracle in pairs))
         assert row["curve"][-1][0] == 4
         assert row["curve"][-1][1] == pytest.approx(row["ged"])
         assert (row["reconstruction_iou"] is None) == (row["method"] != "probabilistic-unet")
@@ -57,7 +63,8 @@ def test_table_figures_and_page_are_written(done: Path) -> None:
     assert "| IoU | mean class Dice | mean class IoU | IoU of background | IoU of foreground |" in table
     page = (done / "index.html").read_text()
     assert "<b>Undertrained</b>" in page
-    assert page.count("<img") >= 5 + 3  # an image a row, and the figures
+    assert page.count("<img") >= 5 + 3  # the figures, and readings
+    assert page.count('id="readings"') == 1 and page.count("data-samples=") % 3 == 0 < page.count("data-samples=")
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert {path.name for path in (done / "figures").glob("*.png")} >= {
         "ged-against-samples.png",

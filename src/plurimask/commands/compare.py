@@ -96,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
         compared = evaluate_contenders(contenders, source, options.out, options.split, sampling, watcher)
         table = write_comparison(compared, source, options.out, watcher)
     Console().print(table, markup=False, soft_wrap=True)
-    say.print(f"Wrote {options.out / 'index.html'}, table.md, table.json and figures/ beside it")
+    say.print(f"All columns are in table.md and table.json beside {options.out / 'index.html'}", markup=False)
     return 0
 
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from plurimask.commands.parsing import POSITIONAL, ImagePattern, Options, RunFolder, console, parse
 from plurimask.errors import InputError
 from plurimask.files import refuse_existing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from plurimask.method import SegmentationMethod
+
+LOG_SECONDS = 30.0
+"""Where there is no terminal, a line is said at least so often."""
+SURELY_SMALL = 2**20
+"""Pixels: images up to that take little memory, and more are predicted at once up to that."""
 
 
 class PredictOptions(Options):
@@ -71,12 +83,7 @@ def main(arguments: Sequence[str]) -> int:
     classes, side = Classes(about.class_names, about.has_background), thumbnail_side(len(images))
     entries: list[IndexEntry] = []
     (options.out / INDEX).unlink(missing_ok=True)  # of an earlier call, perhaps for other images
-    columns = SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn()
-    with Progress(*columns, console=say, transient=True) as progress:
-        task = progress.add_task("predicting", total=len(images))
-
-        def phase(words: str) -> None:
-            progress.update(task, description=escape(words))
+    with Watched(say, len(images)) as watched:
 
         def show(written: Written) -> None:
             one = written.predicted
@@ -84,9 +91,10 @@ def main(arguments: Sequence[str]) -> int:
             figure = overview(row, written.readings, about.class_names, about.has_background)
             save_figure(figure, options.out / one.name / "overview.png")
             entries.append(index_entry(written, classes, side))
-            progress.advance(task)
+            watched.done()
 
-        rows = predict(run.method, images, run.record.preprocessing, sampling, phase)
+        notice = MemoryNotice(say, run.method, options.samples)
+        rows = predict(run.method, images, run.record.preprocessing, sampling, watched.phase, notice)
         write_predictions(rows, about, options.out, show, Outputs(options.stack, options.least_object))
     page = IndexPage(run.folder.name, run.record.method, options.samples, classes)
     replace_file(options.out / INDEX, build_index(entries, page).encode())
@@ -95,3 +103,56 @@ def main(arguments: Sequence[str]) -> int:
     say.print(f"Wrote {len(images)} images with {options.samples} masks each to {options.out}")
     say.print(f"Look at {options.out / INDEX}: the most uncertain come first", markup=False)
     return 0
+
+
+class Watched:
+    """A bar of images that names the phase; where there is no terminal to draw it on, a line every `LOG_SECONDS`."""
+
+    def __init__(self, say: Console, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        columns = SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn()
+        self.bar = Progress(*columns, console=say, transient=True, disable=not say.is_terminal)
+        self.task = self.bar.add_task("predicting", total=total)
+        self.say, self.total, self.clock = say, total, clock
+        self.images, self.said = 0, clock()
+
+    def __enter__(self) -> Watched:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def phase(self, words: str) -> None:
+        """What is done now."""
+        self.bar.update(self.task, description=escape(words))
+        if not self.say.is_terminal and self.clock() - self.said >= LOG_SECONDS:
+            self.said = self.clock()
+            self.say.print(f"{self.images} of {self.total} images done; {words}", markup=False)
+
+    def done(self) -> None:
+        """One more image is written."""
+        self.images += 1
+        self.bar.advance(self.task)
+
+
+class MemoryNotice:
+    """Says before an image that takes much memory how much it is at most; again only of a larger one."""
+
+    def __init__(self, say: Console, method: SegmentationMethod, num_samples: int) -> None:
+        self.say, self.method, self.num_samples = say, method, num_samples
+        self.largest = SURELY_SMALL
+        self.per_pixel = 0.0
+
+    def __call__(self, name: str, image: Tensor) -> None:
+        """An image `(K, H, W)` as the method sees it."""
+        from plurimask.prediction.memory import bytes_per_pixel, memory_bound
+
+        channels, (height, width) = len(image), image.shape[-2:]
+        if height * width <= self.largest:
+            return
+        self.largest = height * width
+        self.per_pixel = self.per_pixel or bytes_per_pixel(self.method, channels)
+        bound = memory_bound(self.per_pixel, height * width, channels, self.num_samples)
+        self.say.print(
+            f"{name}: {width:,} x {height:,} pixels, takes up to {bound / 1e9:.1f} GB of memory", markup=False
+        )

@@ -43,6 +43,8 @@ THUMBNAIL = 96
 NUM_SHOWN = 3
 """Images whose samples are kept, for a figure."""
 _PLAIN = ("facts", "totals", "rows", "curve", "flips", "mode_shares")  # of a result: what JSON can hold
+MAX_FLIPPED = 8
+"""Samples of each image that the gallery can show."""
 TIMED_IMAGES, TIMED_REPEATS = 4, 3
 
 
@@ -77,6 +79,8 @@ class MethodResult:
     maps: list[NDArray[np.uint8]] = field(default_factory=list)
     """Of each image, the most likely map `(h, w)`, thinned to `THUMBNAIL`."""
     entropies: list[NDArray[np.float16]] = field(default_factory=list)
+    samples: list[NDArray[np.uint8]] = field(default_factory=list)
+    """Of each image, its first samples `(n, h, w)`, thinned alike: at most `MAX_FLIPPED`, and one if all are equal."""
     shown: dict[int, ShownImage] = field(default_factory=dict)
     """By the number of the image."""
 
@@ -112,12 +116,16 @@ def measure(
     modes: list[Tensor] = []
     maps: list[NDArray[np.uint8]] = []
     entropies: list[NDArray[np.float16]] = []
+    samples: list[NDArray[np.uint8]] = []
     shown: dict[int, ShownImage] = {}
 
     def collect(image: EvaluatedImage) -> None:
         number, example = len(maps), image.example
-        maps.append(thinned(image.mean.argmax(0).to(torch.uint8).numpy(), THUMBNAIL))
+        # Copies: a view would keep what it is thinned from.
+        maps.append(thinned(image.mean.argmax(0).to(torch.uint8).numpy(), THUMBNAIL).copy())
         entropies.append(thinned(image.entropy.float().numpy(), THUMBNAIL).astype(np.float16))
+        are_equal = bool((image.samples == image.samples[:1]).all())
+        samples.append(thinned(image.samples[: 1 if are_equal else MAX_FLIPPED].numpy(), THUMBNAIL).copy())
         if number in kept:
             parts = (image.samples.clone(), image.mean.float().clone(), image.entropy.float().clone())
             shown[number] = ShownImage(*(part.numpy() for part in parts))
@@ -153,6 +161,7 @@ def measure(
         mode_shares=(sum(modes) / torch.stack(modes).sum()).tolist() if modes else [],
         maps=maps,
         entropies=entropies,
+        samples=samples,
         shown=shown,
     )
 
@@ -201,8 +210,8 @@ def store(result: MethodResult, key: str, folder: Path, facts: dict[str, Any]) -
     arrays: dict[str, NDArray[Any]] = {"plain": np.frombuffer(json.dumps(plain).encode(), dtype=np.uint8)}
     arrays["calibration"] = torch.stack(list(result.calibration)).numpy()
     arrays["errors"] = result.errors.stacked().numpy()
-    for number, (one, entropy) in enumerate(zip(result.maps, result.entropies, strict=True)):
-        arrays[f"map-{number}"], arrays[f"entropy-{number}"] = one, entropy
+    for number, (one, entropy, few) in enumerate(zip(result.maps, result.entropies, result.samples, strict=True)):
+        arrays[f"map-{number}"], arrays[f"entropy-{number}"], arrays[f"samples-{number}"] = one, entropy, few
     for number, image in result.shown.items():
         arrays |= {f"shown-{number}-{name}": maps for name, maps in image._asdict().items()}
     buffer = io.BytesIO()
@@ -231,6 +240,7 @@ def _read(name: str, key: str, path: Path) -> MethodResult | None:
             errors=ErrorHistograms.from_stacked(torch.from_numpy(arrays["errors"])),
             maps=[arrays[f"map-{number}"] for number in range(count)],
             entropies=[arrays[f"entropy-{number}"] for number in range(count)],
+            samples=[arrays[f"samples-{number}"] for number in range(count)],
             shown={
                 number: ShownImage(*(arrays[f"shown-{number}-{part}"] for part in ShownImage._fields))
                 for number in shown_images(count)
