@@ -125,6 +125,17 @@ def test_a_crop_is_as_large_as_objects_ask_for() -> None:
     assert crops == [64, 96]
 
 
+def test_a_small_view_is_taken_only_for_want_of_steps() -> None:
+    thin = CELLS.model_copy(update={"object_side": 20})
+    views = {}
+    for speed in (4.0, 8.0, 12.0, 14.0, 25.0):
+        config, plan = planned(thin, Numbers(speed, speed))
+        views[speed] = (config.crop, config.batch_size, config.raters_per_step)
+        assert plan.steps >= NEEDED_STEPS
+    assert [crop for crop, *_ in views.values()] == [96, 96, 96, 96, 64]
+    assert views[14.0] == (96, 4, 1)
+
+
 def test_small_images_are_whole_where_there_is_time() -> None:
     small = CELLS.model_copy(update={"height": 128, "width": 120})
     config, plan = planned(small, Numbers(0.5, 0.05, 128, 120))

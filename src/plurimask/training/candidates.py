@@ -13,6 +13,8 @@ VALIDATION_SHARE = 0.08
 """The share of the time that all validations take together; what they take beyond the plan has some room below 10 %."""
 WANTED_STEPS = 1000
 """Steps for which a plan gives up size and number of crops."""
+SMALL_VIEW_STEPS = 600
+"""Steps for which it goes below crops of 96."""
 NOMINAL_MINUTES = 20.0
 """The time that a plan without `max_minutes` aims at for the steps of its preset."""
 MOST_PREPARATION = 0.5
@@ -24,7 +26,7 @@ BATCHES = ((16, 4), (8, 4), (8, 2), (4, 2), (4, 1))
 """Images a step and raters drawn for each, from dear to cheap."""
 _THICK, _LONG = 160, 448  # pixels: objects thicker than this in images longer than that lose nothing when made smaller
 _RESIZED = 256  # pixels: the longer side, then
-_SMALLEST = 96  # pixels: no more than this need a crop be, however large objects are
+_SMALLEST = 96  # pixels: no more than this need a crop be, however large objects are, and less only for want of time
 _MOST_TIMED = 5  # candidates that are timed beside the cheapest
 _TOLERANCE = 1.25  # of the seconds of a step
 ON_OBJECTS = 0.7
@@ -105,24 +107,31 @@ def view_and_batch(task: Task) -> tuple[TrainingConfig, float]:
     candidates = [*_candidates(task)]
     chosen = candidates[-1]
     seconds = task.machine.step_seconds(chosen)
-    unit, limit, timed = seconds / _cost(task, chosen), _limit(task), {len(candidates) - 1}
+    unit, timed = seconds / _cost(task, chosen), {len(candidates) - 1}
+    limits = [_limit(task, _wanted(one, then)) for one, then in zip(candidates, [*candidates[1:], None], strict=True)]
     for _ in range(_MOST_TIMED):
-        fitting = (number for number, one in enumerate(candidates) if unit * _cost(task, one) <= limit)
+        fitting = (number for number, one in enumerate(candidates) if unit * _cost(task, one) <= limits[number])
         number = next(fitting, len(candidates) - 1)
         if number in timed or number > candidates.index(chosen):
             break
         timed.add(number)
         measured = task.machine.step_seconds(candidates[number])
         unit = measured / _cost(task, candidates[number])
-        if measured <= _TOLERANCE * limit:
+        if measured <= _TOLERANCE * limits[number]:
             chosen, seconds = candidates[number], measured
     return chosen, seconds
 
 
-def _limit(task: Task) -> float:
-    """Seconds that a step may take."""
+def _wanted(config: TrainingConfig, cheaper: TrainingConfig | None) -> int:
+    """Steps below which the next cheaper candidate is taken: small views last, as they show little around objects."""
+    is_last_of_its_view = cheaper is not None and cheaper.crop != config.crop
+    return SMALL_VIEW_STEPS if config.crop == _SMALLEST and is_last_of_its_view else WANTED_STEPS
+
+
+def _limit(task: Task, wanted_steps: int) -> float:
+    """Seconds that a step may take, for so many steps or those that are given."""
     most = task.given.max_steps // task.num_parts if task.given.max_steps else None
-    wanted = min(WANTED_STEPS, most or WANTED_STEPS) if task.given.max_minutes else most
+    wanted = min(wanted_steps, most or wanted_steps) if task.given.max_minutes else most
     return task.seconds * (1 - VALIDATION_SHARE) / max(1, wanted or 1)
 
 
