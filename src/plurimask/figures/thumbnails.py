@@ -34,10 +34,11 @@ def thumbnails(image: NDArray[Any], maps: Sequence[NDArray[np.uint8]], classes: 
         if classes.is_binary:  # the image shines through, but for outlines
             paint[..., 3] = np.where(paint[..., 3] < 1, _FAINT * paint[..., 3], 1.0)
         pictures.append(over(seen, paint))
-    return [_webp(picture) for picture in pictures]
+    return [webp(picture) for picture in pictures]
 
 
-def _webp(picture: Colours) -> bytes:
+def webp(picture: Colours) -> bytes:
+    """A picture `(H, W, 3)`, 0 to 1, as a small file."""
     stream = io.BytesIO()
     pixels = Image.fromarray(np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8))
     pixels.save(stream, format="WEBP", quality=_QUALITY, method=4)

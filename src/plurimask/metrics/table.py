@@ -112,8 +112,8 @@ TABLE: Table = (
     ),
     MetricRow(
         "empty_ged", "GED of empty masks",
-        "the GED of samples that all mark nothing: the background everywhere, or, where all classes count, the one that "
-        "the raters chose most",
+        "the GED of samples that all mark nothing: the background everywhere, or, where all classes count, the one "
+        "that the raters chose most",
         of_image=lambda image: image.agreement.empty_ged,
     ),
     MetricRow(
