@@ -15,7 +15,7 @@ from plurimask.figures.colours import RATER_COLOUR, SAMPLE_COLOUR, Colours, disp
 from plurimask.figures.gallery import shrunk, small_overlay
 from plurimask.figures.page import Classes, around, likely
 from plurimask.figures.ruler import Ruler, ruler
-from plurimask.figures.samples import GridRow, share_of_samples
+from plurimask.figures.samples import GridRow, reading_title
 from plurimask.figures.thumbnails import webp
 from plurimask.prediction.readings import find_readings
 
@@ -46,8 +46,7 @@ class ImageCells:
     cells: tuple[Cell, ...]
     """The image, its raters, the probability, the entropy and the readings."""
     samples: tuple[Cell, ...]
-    num_raters: int
-    """Present, shown or not."""
+    """Of the first samples; none where all are the same mask, which is the one reading."""
     num_samples: int
     """Drawn, shown or not."""
 
@@ -75,11 +74,12 @@ def image_cells(row: GridRow, classes: Classes, top: float) -> ImageCells:
     cells += [*_predicted(view, top)]
     if part[0].start is not None:  # enlarged: the first of these pictures has a scale of its own
         cells[1] = cells[1]._replace(ruler=ruler(row.pixel_size, (part[1].stop - part[1].start) * view.step))
+    several = bool((row.samples != row.samples[:1]).any())
     samples = tuple(
         Cell(view.map(labels, SAMPLE_COLOUR), _told(f"sample {number}", labels, classes))
-        for number, labels in enumerate(row.samples[:MAX_SAMPLES], 1)
+        for number, labels in enumerate(row.samples[: MAX_SAMPLES * several], 1)
     )
-    return ImageCells(row.name, row.caption, tuple(cells), samples, len(present), len(row.samples))
+    return ImageCells(row.name, row.caption, tuple(cells), samples, len(row.samples))
 
 
 def _predicted(view: _View, top: float) -> Iterator[Cell]:
@@ -90,9 +90,9 @@ def _predicted(view: _View, top: float) -> Iterator[Cell]:
         yield Cell(view.map(likely(row.mean), SAMPLE_COLOUR), "most likely")
     yield Cell(view.scale(row.entropy, "magma", top), "entropy")
     readings = find_readings(np.asarray(row.samples), classes.counted, len(classes.names))
-    for number, reading in enumerate(readings, 1):
+    for number, reading in enumerate(readings):
         labels = row.samples[reading.medoid]
-        title = f"reading {number}: {share_of_samples(reading)}" if len(readings) > 1 else "the one reading"
+        title = reading_title(number, reading, len(readings))
         yield Cell(view.map(labels, SAMPLE_COLOUR), _told(title, labels, classes))
 
 

@@ -52,7 +52,6 @@ def image_blocks(content: ReportContent) -> Iterator[dict[str, Any]]:
             "cells": [_picture(cell) for cell in made.cells],
             "samples": [_picture(cell) for cell in made.samples],
             "num_samples": made.num_samples,
-            "num_raters": made.num_raters,
             "is_open": name in open_names,
         }
 

@@ -55,12 +55,12 @@ def build_report(content: ReportContent) -> str:
     """The page as one HTML text: style, pictures and script inside, nothing to load from elsewhere."""
     figures = {name: picture(*one, DPI) for name, one in page_figures(content).items()}
     totals, about, split = content.evaluation.totals, content.record.data, content.data.splits[content.split]
-    scores = scores_of(content.evaluation.rows, counted_dice(totals, about))
-    training = Training(content.record.steps, content.needed_steps, content.record.undertrained)
+    scores = scores_of(content.evaluation.rows, counted_dice(totals, about), about.has_background)
     return template("report").render(
         content=content,
-        verdict=judge(scores, training),
+        verdict=judge(scores, training_of(content)),
         bars=bars(scores) if scores else [],
+        nothing=scores.nothing if scores else "",
         remarks=[*content.data.notes, *content.data.warnings, *content.data.comments],
         images=list(image_blocks(content)),
         scales=scale_legend(content),
@@ -81,6 +81,15 @@ def build_report(content: ReportContent) -> str:
         extra=[(title, text, figure and picture(title, text, figure, DPI)) for title, text, figure in content.extra],
         conventions=CONVENTIONS,
     )
+
+
+def training_of(content: ReportContent) -> Training:
+    """How long the run was trained; of one that was not trained to its end, what its log says."""
+    steps, is_short = content.record.steps, content.record.undertrained
+    if steps is None and content.history:
+        steps = int(content.history[-1]["step"])
+        is_short = is_short or steps < content.needed_steps
+    return Training(steps, content.needed_steps, is_short)
 
 
 def counted_dice(totals: Totals, about: DataDescription) -> dict[str, float] | None:

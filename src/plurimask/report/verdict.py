@@ -55,6 +55,8 @@ class Scores:
     """None for one sample."""
     class_dice: Mapping[str, float] | None = None
     """Of each class that counts and is somewhere, pooled, by its name; None if one class counts."""
+    nothing: str = "empty masks"
+    """What `empty_dice` and `empty_ged` are of, in words."""
 
     @property
     def ged_ratio(self) -> float | None:
@@ -106,8 +108,13 @@ class Bar(NamedTuple):
     note: str = ""
 
 
-def scores_of(rows: Sequence[Mapping[str, Any]], class_dice: Mapping[str, float] | None) -> Scores | None:
-    """From the figures of each image (`plurimask.metrics.table`); None where no image was judged."""
+def scores_of(
+    rows: Sequence[Mapping[str, Any]], class_dice: Mapping[str, float] | None, has_background: bool = True
+) -> Scores | None:
+    """From the figures of each image (`plurimask.metrics.table`); None where no image was judged.
+
+    Without a background nothing is empty: `empty_dice` and `empty_ged` are of one class everywhere.
+    """
     judged = [row for row in rows if not math.isnan(row["sample_dice"])]
     several = [row for row in judged if not math.isnan(row["rater_dice"])]
     if not judged:
@@ -135,6 +142,7 @@ def scores_of(rows: Sequence[Mapping[str, Any]], class_dice: Mapping[str, float]
         rater_diversity=known("rater_diversity"),
         diversity=known("diversity"),
         class_dice=class_dice,
+        nothing="empty masks" if has_background else "one class everywhere",
     )
 
 
@@ -169,10 +177,10 @@ def _headline(scores: Scores) -> tuple[str, Tone]:
     if scores.empty_samples >= ALL_EMPTY > scores.empty_raters:
         return "It marks nothing: its masks are empty.", "bad"
     if way is None and scores.ged_ratio is None:
-        return f"Overlap tells nothing here: empty masks agree with {raters} as well.", "fair"
+        return f"Overlap tells nothing here: {scores.nothing} would agree with {raters} as well.", "fair"
     if way is not None and way < BELOW:
         if way < NO_BETTER:
-            return "It is no better than empty masks.", "bad"
+            return f"It is no better than {scores.nothing}.", "bad"
         return (f"It is far from {raters}.", "bad") if way < FAR else (f"It is below {raters}.", "fair")
     if scores.rater_dice is None or scores.ged_ratio is None or scores.rater_dice >= AGREED:
         return f"Its masks are close to those of {raters}.", "good"
@@ -214,10 +222,10 @@ def _overlap(scores: Scores) -> str:
     if scores.is_single:
         model = f"{'the' if several else 'The'} model's mask agrees with {rater} at {'' if several else 'Dice '}"
         lead = start[:-1] if several else ""
-        return f"{lead}{model}{scores.dice:.2f}, an empty one at {scores.empty_dice:.2f}."
+        return f"{lead}{model}{scores.dice:.2f}, {scores.nothing} at {scores.empty_dice:.2f}."
     return (
         f"{start} sample of the model agrees with {rater} at {'' if several else 'Dice '}{scores.sample_dice:.2f}, its "
-        f"most likely mask at {scores.dice:.2f}, an empty one at {scores.empty_dice:.2f}."
+        f"most likely mask at {scores.dice:.2f}, {scores.nothing} at {scores.empty_dice:.2f}."
     )
 
 
