@@ -119,7 +119,10 @@ class _View:
             top, bottom, left, right = (
                 round(place * length / total)
                 for places, length, total in zip(
-                    ((rows.start, rows.stop), (columns.start, columns.stop)), (height, width), self.picture.shape, strict=False
+                    ((rows.start, rows.stop), (columns.start, columns.stop)),
+                    (height, width),
+                    self.picture.shape,
+                    strict=False,
                 )
                 for place in places
             )

@@ -115,9 +115,7 @@ def _raters(raters: NDArray[Any] | None, below: Colours, classes: Classes, size:
     return drawn
 
 
-def small_overlay(
-    labels: NDArray[Any], classes: Classes, own: str, size: tuple[int, int], edge: int = 1
-) -> Colours:
+def small_overlay(labels: NDArray[Any], classes: Classes, own: str, size: tuple[int, int], edge: int = 1) -> Colours:
     """RGBA `(h, w, 4)` of a label map; the edge of binary data's one class, so many pixels wide, is drawn in full."""
     width, height = size
     rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(int)

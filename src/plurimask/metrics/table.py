@@ -106,7 +106,7 @@ TABLE: Table = (
     ),
     MetricRow(
         "ged_ratio", "GED over that of the raters",
-        "ged / ged_oracle: 1 is what draws from the raters themselves score in expectation, 2 twice as much",
+        "the quotient ged / ged_oracle: 1 is what draws from the raters themselves score in expectation",
         better="lower", digits=2, over="ratio", ratio_of=("ged", "ged_oracle"),
         needs="two raters who are not all of one opinion",
     ),

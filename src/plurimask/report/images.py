@@ -80,6 +80,4 @@ def _gradient(cmap: str) -> str:
 def class_legend(content: ReportContent) -> list[tuple[str, str]]:
     """Names and colours of the classes, where there are several."""
     about = content.record.data
-    return [
-        (name, to_hex(colour)) for name, colour in Classes(tuple(about.class_names), about.has_background).legend()
-    ]
+    return [(name, to_hex(colour)) for name, colour in Classes(tuple(about.class_names), about.has_background).legend()]

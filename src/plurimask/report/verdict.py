@@ -259,7 +259,9 @@ def bars(scores: Scores) -> list[Bar]:
     one = scores.rater_dice is None
     rater, far_end = ("the rater", "the rater's own mask") if one else ("a rater", "the raters themselves")
     empty, end = scores.empty_dice, 1.0 if scores.rater_dice is None else scores.rater_dice
-    drawn = [] if scores.is_single else [_bar(f"Dice of a sample with {rater}", (scores.sample_dice, empty, end), far_end)]
+    drawn = (
+        [] if scores.is_single else [_bar(f"Dice of a sample with {rater}", (scores.sample_dice, empty, end), far_end)]
+    )
     drawn.append(_bar(f"Dice of the most likely mask with {rater}", (scores.dice, empty, end), far_end))
     if scores.ged_oracle is not None:
         bar = _bar("GED of the samples", (scores.ged, scores.empty_ged, scores.ged_oracle), far_end, digits=3)
