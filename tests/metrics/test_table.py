@@ -18,8 +18,9 @@ from plurimask.data.preprocessing import Preprocessing
 from plurimask.data.worlds.lesions import lesion_source
 from plurimask.evaluation.evaluate import Evaluation, ExampleView, evaluate, named_classes, write_evaluation
 from plurimask.methods import build_method
+from plurimask.metrics.conventions import CONVENTIONS, conventions
 from plurimask.metrics.image import ComparedImage
-from plurimask.metrics.table import AVERAGED, CONVENTIONS, TABLE, VALIDATED, MetricRow, conventions, row_of
+from plurimask.metrics.table import AVERAGED, TABLE, VALIDATED, MetricRow, row_of
 from plurimask.prediction.predict import Sampling
 from plurimask.report.tables import class_scores, metric_table
 

@@ -275,6 +275,19 @@ def _bar(title: str, scores: tuple[float, float, float], far_end: str, digits: i
     value, empty, raters = scores
     sign = 1 if raters >= empty else -1
     low, high = min(sign * one for one in scores), max(sign * one for one in scores)
-    places = [100 * (sign * one - low) / (high - low) if high > low else 50.0 for one in scores]
-    words = [f"{one:.{digits}f}" for one in (value, empty, raters)]
-    return Bar(title, *words, *places, "higher" if sign > 0 else "lower", far_end)
+
+    def place(one: float) -> float:
+        return 100 * (sign * one - low) / (high - low) if high > low else 50.0
+
+    value_words, empty_words, rater_words = (f"{one:.{digits}f}" for one in scores)
+    return Bar(
+        title=title,
+        value=value_words,
+        empty=empty_words,
+        raters=rater_words,
+        place=place(value),
+        empty_place=place(empty),
+        raters_place=place(raters),
+        better="higher" if sign > 0 else "lower",
+        far_end=far_end,
+    )
