@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from plurimask.compare.measure import MethodResult, digest_of, key_of, measure, restore, store
-from plurimask.compare.table import CLASS_IOU, COLUMNS, GED_RATIO
+from plurimask.compare.table import CLASS_IOU, COLUMNS
 from plurimask.data import DataSource
 from plurimask.data.remembered import remembered
 from plurimask.errors import InputError
@@ -200,18 +199,10 @@ def table_rows(compared: Compared) -> list[dict[str, Any]]:
     """
     rows = []
     for result in compared.results:
-        own = {**result.totals, **result.facts, "flip_error": flip_error(result.flips), GED_RATIO: _ged_ratio(result)}
+        own = {**result.totals, **result.facts, "flip_error": flip_error(result.flips)}
         row = {**{column.key: own.get(column.key) for column in COLUMNS}, "method": result.name}
         classes = result.totals["class_iou"] or {}
         if len(classes) <= MAX_CLASS_COLUMNS:
             row |= {f"{CLASS_IOU}{name}": value for name, value in classes.items()}
         rows.append(row)
     return rows
-
-
-def _ged_ratio(result: MethodResult) -> float | None:
-    """GED over that of draws from the raters themselves, of the images that have both; None if raters never differ."""
-    pairs = [(row["ged"], row["ged_oracle"]) for row in result.rows]
-    known = [(ged, oracle) for ged, oracle in pairs if math.isfinite(ged) and math.isfinite(oracle)]
-    of_raters = sum(oracle for _, oracle in known)
-    return sum(ged for ged, _ in known) / of_raters if of_raters > 0 else None

@@ -33,7 +33,6 @@ def known_columns(table: Table = TABLE) -> tuple[Column, ...]:
         Column("method", "method"),
         Column("note", "note"),
         *(Column(row.key, row.title, row.better, row.digits, _SHORT.get(row.key, "")) for row in compared_rows(table)),
-        Column(GED_RATIO, "GED over that of the raters", "lower", 2, "/ raters"),
         Column("flip_error", "error of flip frequencies", "lower", 3),
         Column("parameters", "parameters"),
         Column("steps", "steps"),
@@ -43,10 +42,10 @@ def known_columns(table: Table = TABLE) -> tuple[Column, ...]:
 
 
 GED_RATIO = "ged_ratio"
-"""GED over what draws from the raters themselves score, on the images of which that is known."""
 
 _SHORT = {
     "ged": "GED",
+    GED_RATIO: "/ raters",
     "dice": "Dice",
     "nll": "NLL",
     "ece": "ECE",

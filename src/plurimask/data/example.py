@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from plurimask.data.images.pixel_size import PixelSize
 from plurimask.flips import Flip, switchable_classes
 
 
@@ -87,6 +88,10 @@ class ExampleSet(Dataset[Example], abc.ABC):
 
     @abc.abstractmethod
     def __getitem__(self, index: int) -> Example: ...
+
+    def pixel_size(self, index: int) -> PixelSize | None:
+        """Of an image as it is stored, where its file says so."""
+        return None
 
 
 @dataclass(frozen=True)

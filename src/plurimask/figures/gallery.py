@@ -152,8 +152,8 @@ def raters_over(raters: NDArray[Any] | None, below: Colours, classes: Classes, s
     return drawn
 
 
-def small_overlay(labels: NDArray[Any], classes: Classes, own: str, size: tuple[int, int]) -> Colours:
-    """RGBA `(h, w, 4)` of a label map; the edge of binary data's one class is drawn in full."""
+def small_overlay(labels: NDArray[Any], classes: Classes, own: str, size: tuple[int, int], edge: int = 1) -> Colours:
+    """RGBA `(h, w, 4)` of a label map; the edge of binary data's one class, so many pixels wide, is drawn in full."""
     width, height = size
     rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(int)
     columns = ((np.arange(width) + 0.5) * labels.shape[1] / width).astype(int)
@@ -161,7 +161,7 @@ def small_overlay(labels: NDArray[Any], classes: Classes, own: str, size: tuple[
     paint = classes.overlay(small, own, _OPACITY[classes.is_binary])
     if classes.is_binary:
         mask = small == 1
-        inside = binary_erosion(mask, border_value=1)
+        inside = binary_erosion(mask, iterations=edge, border_value=1)
         paint[mask & ~inside, 3] = 1
         paint[inside, 3] = 0.35
     return paint

@@ -15,7 +15,7 @@ from plurimask.figures.page import Classes, around
 Part: TypeAlias = tuple[slice, slice]
 """Rows and columns of an image; all of it where they have no start."""
 
-_QUALITY = 70
+QUALITY = 70
 _FAINT = 0.4
 """Opacity inside of outlines, as a share of that in galleries."""
 
@@ -46,7 +46,7 @@ def thumbnails(
         if classes.is_binary:  # the image shines through, but for outlines
             paint[..., 3] = np.where(paint[..., 3] < 1, _FAINT * paint[..., 3], 1.0)
         pictures.append(over(seen, paint))
-    return [webp(picture, _QUALITY) for picture in pictures]
+    return [webp(picture, QUALITY) for picture in pictures]
 
 
 def _framed(picture: Colours, part: Part, size: Sequence[int]) -> Colours:

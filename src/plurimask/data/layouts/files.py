@@ -18,6 +18,7 @@ from plurimask.data.encoding import MaskEncoding, decide_encoding
 from plurimask.data.example import DataDescription, Example, ExampleSet, Patterns
 from plurimask.data.forms import MaskForm, MaskSummary, decide_form, most_objects, note_own_values, summarise
 from plurimask.data.images import image_numbers, image_shape, read_image, read_stored_mask
+from plurimask.data.images.pixel_size import PixelSize, read_pixel_size
 from plurimask.data.layouts.dataset_json import DatasetFile
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
@@ -121,6 +122,9 @@ class FileSet(ExampleSet):
                 _refuse_sizes(path, values.shape, item.images[0], image.shape[1:])
                 labels[rater] = self.reading.encoding.encode(values, str(path))
         return Example(item.name, torch.from_numpy(image), torch.from_numpy(labels))
+
+    def pixel_size(self, index: int) -> PixelSize | None:
+        return read_pixel_size(self.items[index].images[0])
 
 
 def join_channels(channels: Sequence[Array], paths: Sequence[Path]) -> npt.NDArray[np.float32]:
