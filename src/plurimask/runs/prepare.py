@@ -9,7 +9,7 @@ from pathlib import Path
 
 from plurimask.data import DataSource
 from plurimask.errors import InputError
-from plurimask.methods import build_method
+from plurimask.methods import build_method, find_method
 from plurimask.methods.presets import find_preset
 from plurimask.runs.folder import METRICS_FILE
 from plurimask.runs.plan import BUDGET, Plan, resolve
@@ -51,9 +51,11 @@ def prepare(
     train, val, about = source.splits["train"], source.splits.get("val"), source.description
     tell("reading")
     look = look_at(train, about)
+    asked, fixed = find_method(plan.method).for_single_raters if look.num_raters == 1 else {}, plan.settings.keys()
+    of_method = {name: value for name, value in asked.items() if name not in fixed}
     tell("timing")
     sizes = {"image_channels": len(about.channel_names), "num_classes": about.num_classes}
-    parts = build_method(plan.method, **{**own, **sizes}).parts()
+    parts = build_method(plan.method, **{**own, **of_method, **sizes}).parts()
     if machine is None:
         from plurimask.data.preprocessing import Preprocessing
         from plurimask.training.batches import TrainingData
@@ -62,9 +64,9 @@ def prepare(
         data = TrainingData(train, val, Preprocessing(mean=(0.0,), std=(1.0,)), about.counted_classes)
         machine = TimedMachine(parts[0], data, hardware)
     num_val = 0 if val is None else len(val)
-    task = Task(look, given, plan.settings.keys(), num_val, len(parts), machine, lambda: clock() - start)
+    task = Task(look, given, fixed, num_val, len(parts), machine, of_method, lambda: clock() - start)
     config, made = make_plan(task)
-    planned = {name: getattr(config, name) for name in made.planned}
+    planned = {name: getattr(config, name) for name in made.planned.keys() - of_method.keys()} | of_method
     return replace(plan, settings={**plan.settings, **planned}, made=made)
 
 

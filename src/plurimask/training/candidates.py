@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from plurimask.training.config import TrainingConfig
@@ -66,6 +66,8 @@ class Task:
     """Networks that share the budget, the members of an ensemble."""
     machine: Machine
     """The time that things take."""
+    of_method: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the method that the data ask for."""
     spent: Callable[[], float] = lambda: 0.0
     """Seconds of the budget that are used by now, for looking and timing."""
 

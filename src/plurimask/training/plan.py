@@ -76,7 +76,8 @@ def make_plan(task: Task) -> tuple[TrainingConfig, TrainingPlan]:
     plan = TrainingPlan(
         look=task.look,
         planned={
-            name: value for name, value in after.items() if name in PLANNED - set(fixed) and value != before[name]
+            **{name: value for name, value in after.items() if name in PLANNED - set(fixed) and value != before[name]},
+            **task.of_method,
         },
         steps=steps * num_parts,
         needed_steps=NEEDED_STEPS * num_parts,
