@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 
 from plurimask.errors import InputError, unknown_name
+from plurimask.training.signals import ending, exit_code, last_signal
 from plurimask.version import __version__
 
 COMMANDS = {
@@ -42,7 +43,8 @@ Start here:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command. Returns the exit code: 0, 2 for input that a person can mend, 130 after Ctrl-C."""
+    """Run a command. Returns the exit code: 0, 2 for input that a person can mend, and 128 + the number of a signal
+    that ended it (`plurimask.training.signals`): 130 after Ctrl-C, 143 after SIGTERM."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         width = max(map(len, COMMANDS))
@@ -53,11 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(__version__)
         return 0
     try:
-        if arguments[0] not in COMMANDS:
-            raise unknown_name("command", arguments[0], COMMANDS)
-        module = MODULES.get(arguments[0], arguments[0])
-        code: int = import_module(f"plurimask.commands.{module}").main(arguments[1:])
-        return code
+        with ending():
+            return _run(arguments[0], arguments[1:])
     except InputError as error:
         print(f"plurimask: {error}", file=sys.stderr)
         return 2
@@ -67,5 +66,21 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"plurimask: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("plurimask: interrupted", file=sys.stderr)
-        return 130
+        return _ended()
+    except Exception:
+        if last_signal() is None:
+            raise
+        return _ended()  # what a signal breaks off, as an import, may say so in its own way
+
+
+def _ended() -> int:
+    print(f"plurimask: ended by {last_signal() or 'Ctrl-C'}", file=sys.stderr)
+    return exit_code()
+
+
+def _run(command: str, arguments: list[str]) -> int:
+    if command not in COMMANDS:
+        raise unknown_name("command", command, COMMANDS)
+    module = MODULES.get(command, command)
+    code: int = import_module(f"plurimask.commands.{module}").main(arguments)
+    return code

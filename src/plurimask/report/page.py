@@ -52,7 +52,7 @@ def write_report(
 def build_report(content: ReportContent) -> str:
     """The page as one HTML text: style and pictures inside, nothing to load from elsewhere."""
     figures = {name: picture(*one, DPI) for name, one in report_figures(content).items()}
-    totals, about, split = content.evaluation.totals, content.record.data, content.data.splits[content.split]
+    totals, about, split = content.evaluation.totals, content.data.description, content.data.splits[content.split]
     return template("report").render(
         content=content,
         facts=tables.run_facts(content.record, content.history),
