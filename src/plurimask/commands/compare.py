@@ -108,8 +108,6 @@ def _writing(options: CompareOptions) -> Iterator[Staging | None]:
     from plurimask.runs.staging import NEW, Staging, mend
 
     out, names = options.out, (STATE_FILE, *OUTPUTS)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file: give a folder")
     with FolderLock(out):
         mend(out, names, does_stand=not options.overwrite and is_begun(out / NEW))
         remove_temporaries(out, ("evaluations", "figures"))

@@ -93,18 +93,7 @@ def train_contenders(
         raise InputError(f"{out} holds a comparison on other data: give another --out, or --overwrite to start anew")
     source = remembered(source)
     state["data"] = seen
-    for contender in contenders:
-        if contender.plan is None:
-            continue
-        plan = json.loads(json.dumps(asdict(contender.plan)))
-        del plan["made"]  # what is asked for is the same, whatever the machine
-        known = state["plans"].setdefault(contender.name, plan)
-        if known != plan:
-            differing = sorted(key for key in {*plan, *known} if plan.get(key) != known.get(key))
-            raise InputError(
-                f"{out} holds a comparison in which {contender.name} has other {', '.join(differing)}: give another "
-                "--out, or --overwrite to start anew"
-            )
+    _note_plans(state["plans"], contenders, out)
     replace_file(here() / STATE_FILE, json.dumps(state, indent=2).encode())
     for number, contender in enumerate(contenders):
         if contender.plan is None or contender.name in state["trained"]:
@@ -125,6 +114,22 @@ def train_contenders(
         state["trained"][contender.name] = outcome
         replace_file(here() / STATE_FILE, json.dumps(state, indent=2).encode())
     return True
+
+
+def _note_plans(plans: dict[str, Any], contenders: Sequence[Contender], out: Path) -> None:
+    """Note what is to be trained; `InputError` where a method is noted with other settings."""
+    for contender in contenders:
+        if contender.plan is None:
+            continue
+        plan = json.loads(json.dumps(asdict(contender.plan)))
+        del plan["made"]  # what is asked for is the same, whatever the machine
+        known = plans.setdefault(contender.name, plan)
+        if known != plan:
+            differing = sorted(key for key in {*plan, *known} if plan.get(key) != known.get(key))
+            raise InputError(
+                f"{out} holds a comparison in which {contender.name} has other {', '.join(differing)}: give another "
+                "--out, or --overwrite to start anew"
+            )
 
 
 def _identity(source: DataSource) -> dict[str, Any]:

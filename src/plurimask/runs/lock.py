@@ -30,7 +30,7 @@ class FolderLock:
         folder: is made if it is not there, and removed at the end if it was and has stayed empty.
 
     Raises:
-        InputError: at the start of the block, another process holds it.
+        InputError: at the start of the block, another process holds it, or the folder cannot be written into.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,7 +38,15 @@ class FolderLock:
         self.was_there = folder.exists()
 
     def __enter__(self) -> FolderLock:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        folder = self.path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._acquire()
+        except OSError as error:
+            raise InputError(f"{folder} cannot be written into ({error.strerror}): give another --out") from error
+        return self
+
+    def _acquire(self) -> None:
         until = time.monotonic() + WAIT_SECONDS
         while True:
             self._file = self.path.open("a+b", buffering=0)
@@ -55,7 +63,6 @@ class FolderLock:
             self._file.close()  # its last owner has removed it since it was opened
         self._file.truncate(0)
         self._file.write(json.dumps({"host": socket.gethostname(), "process": os.getpid()}).encode())
-        return self
 
     def __exit__(self, *_: object) -> None:
         folder = self.path.parent
