@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -232,3 +235,22 @@ def test_other_commands_end_at_once_and_leave_no_file(
     out = {"report": "report.html"}.get(command, out)
     assert main([command, str(whole), str(data), "--out", str(tmp_path / out), "--samples", "2"]) == 143
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [["--num-workers", "2"], ["--devices", "2", "--accelerator", "cpu"]])
+def test_a_signal_to_the_whole_job_is_one_to_the_training(lesion_folder: Path, tmp_path: Path, more: list[str]) -> None:
+    """Schedulers send it to all processes: those that read for the training, and those that train with it."""
+    arguments = ["train", str(lesion_folder), *TINY, "--max-steps", "900", "--num-validations", "300", *more]
+    command = [sys.executable, "-m", "plurimask", *arguments, "--out", str(tmp_path / "run")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        while not (tmp_path / "run/checkpoints/last.ckpt").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGTERM)
+        _, errors = process.communicate()
+    assert process.returncode == 143, errors
+    assert "Traceback" not in errors
+    assert "Stopped by SIGTERM" in errors
+    assert 0 < torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["step"] < 900
+    assert not list((tmp_path / "run").rglob(".*"))
