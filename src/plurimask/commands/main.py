@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 from plurimask.errors import InputError, unknown_name
-from plurimask.training.signals import ending, exit_code, last_signal
+from plurimask.training.signals import ending, exit_code, last_signal, own_process
 from plurimask.version import __version__
 
 COMMANDS = {
@@ -45,7 +46,17 @@ Start here:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0, 2 for input that a person can mend, and 128 + the number of a signal
     that ended it (`plurimask.training.signals`): 130 after Ctrl-C, 143 after SIGTERM."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is not None:
+        return _command(arguments)
+    over = own_process()
+    code = _command(sys.argv[1:])
+    with suppress(OSError):  # whoever read it is gone
+        sys.stdout.flush()
+    over(code)
+    return code
+
+
+def _command(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         width = max(map(len, COMMANDS))
         lines = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]

@@ -8,6 +8,8 @@ not Ctrl-C, which shells ignore for all that they start in the background.
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
 import threading
 import time
@@ -83,10 +85,7 @@ def stopping() -> Iterator[Callable[[], bool]]:
 @contextmanager
 def _handling(handler: _Handler) -> Iterator[None]:
     """Signals that end go to `handler` within the block, and afterwards where they went before."""
-    before = {}
-    if threading.current_thread() is threading.main_thread():  # other threads see no signals
-        before = {number: signal.getsignal(number) for number in ENDING}
-    before = {number: old for number, old in before.items() if old != signal.SIG_IGN or number == signal.SIGINT}
+    before = {number: signal.getsignal(number) for number in _heard()}
     try:
         for number in before:
             signal.signal(number, handler)
@@ -96,7 +95,31 @@ def _handling(handler: _Handler) -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if old is None else old)
 
 
-def shield(worker: int) -> None:
-    """Makes a process that only reads for another one deaf: who stops it is the one that it reads for."""
+def _heard() -> list[int]:
+    """The signals that are listened to."""
+    if threading.current_thread() is not threading.main_thread():  # others see no signals
+        return []
+    return [number for number in ENDING if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
+
+
+def shield(worker: int = 0) -> None:
+    """Makes a process deaf that only reads for another, who stops it, or of which nothing but its end is left."""
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
+
+
+def own_process() -> Callable[[int], None]:
+    """What a process begins with that is one command: outside of `ending`, a signal ends it without an exception.
+
+    Returns:
+        What is to be told the exit code of the command when it is over. A signal that comes then changes it no more.
+    """
+    codes: list[int] = []
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        os._exit(codes[0] if codes else 128 + number)
+
+    for number in _heard():
+        signal.signal(number, on_signal)
+    atexit.register(shield)  # called after all that is registered later: then Python itself listens no more
+    return codes.append

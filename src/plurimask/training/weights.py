@@ -23,7 +23,7 @@ def read_weights(path: Path, identity: str | None) -> dict[str, Tensor]:
     """The weights in a file, by name.
 
     Args:
-        identity: of the run that they must be of; None where it is not known.
+        identity: of the run that they must be of; None of runs of older versions, whose weights carry none.
 
     Raises:
         InputError: the file is damaged, or is of another run.
@@ -34,7 +34,7 @@ def read_weights(path: Path, identity: str | None) -> dict[str, Tensor]:
         tensors = load_file(path)
     except SafetensorError as error:
         raise InputError(f"{path}: damaged, no weights can be read: restore the file, or train again") from error
-    if identity is not None and found != identity:
+    if found != identity:
         raise InputError(
             f"{path}: these are the weights of another run than that of the record beside them: restore both files as "
             "they were written together, or train again"
