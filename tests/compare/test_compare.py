@@ -21,6 +21,7 @@ from plurimask.data.worlds.lesions import lesion_source, write_folder
 from plurimask.methods.unet import UNet
 from plurimask.metrics.energy_distance import energy_distance, ged_of_fewer, image_distances
 from plurimask.runs.plan import settings_for
+from plurimask.runs.staging import NEW
 
 FAST = ["--max-steps", "2", "--num-validations", "1", "--validation-images", "2", "--batch-size", "2"]
 
@@ -303,7 +304,7 @@ def test_a_new_comparison_that_was_killed_is_continued_from_its_first_checkpoint
     out = Path(shutil.copytree(done, tmp_path / "cmp"))
     assert compare(lesion_folder, tmp_path / "new", "--methods", "unet", "--seed", "3") == 0
     (tmp_path / "new" / "table.json").unlink()
-    (tmp_path / "new").rename(out / ".new")
+    (tmp_path / "new").rename(out / NEW)
     assert compare(lesion_folder, out, "--methods", "unet", "--seed", "3") == 0
     rows = json.loads((out / "table.json").read_text())["methods"]
     assert [row["method"] for row in rows] == ["unet"]

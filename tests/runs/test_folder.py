@@ -26,7 +26,7 @@ from plurimask.runs import staging
 from plurimask.runs.combine import combine_runs
 from plurimask.runs.folder import RUN_FILES, RunWriter, mend_run
 from plurimask.runs.load import load_run
-from plurimask.runs.lock import FolderLock
+from plurimask.runs.lock import LOCK_FILE, FolderLock
 from plurimask.runs.plan import Plan
 from plurimask.runs.record import read_record
 from plurimask.runs.train import train_run
@@ -64,7 +64,7 @@ def tree(folder: Path) -> dict[str, str]:
 HOLD = """
 import sys
 from pathlib import Path
-from plurimask.runs.lock import FolderLock
+from plurimask.runs.lock import LOCK_FILE, FolderLock
 with FolderLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -91,10 +91,10 @@ def test_a_second_process_is_refused_and_a_dead_one_holds_nothing(source: DataSo
                 train(source, tmp_path / "run", max_steps=6, **how)
         with pytest.raises(InputError, match="is writing into it"):
             combine_runs([tmp_path / "run", tmp_path / "run"], tmp_path / "run", overwrite=True)
-        assert {name: value for name, value in tree(tmp_path / "run").items() if name != ".lock"} == before
+        assert {name: value for name, value in tree(tmp_path / "run").items() if name != LOCK_FILE} == before
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert (tmp_path / "run" / ".lock").exists()
+        assert (tmp_path / "run" / LOCK_FILE).exists()
     assert train(source, tmp_path / "run", max_steps=6, resume=True)["steps"] == 6
     assert tree(tmp_path / "run").keys() == before.keys()
 
@@ -113,9 +113,9 @@ def test_where_files_cannot_be_locked_the_process_is_looked_for(
         process.wait()
         with FolderLock(tmp_path):
             pass
-    lock = tmp_path / ".lock"
+    lock = tmp_path / LOCK_FILE
     lock.write_text(json.dumps({"host": "elsewhere", "process": 1}))
-    with pytest.raises(InputError, match=r"process 1 on elsewhere .* remove .*\.lock"), FolderLock(tmp_path):
+    with pytest.raises(InputError, match=rf"process 1 on elsewhere .* remove .*{LOCK_FILE}"), FolderLock(tmp_path):
         pass
 
 
@@ -210,13 +210,20 @@ def test_a_swap_that_is_cut_short_is_ended_by_the_next_command(
 
 
 def test_what_a_killed_process_had_begun_is_removed(tmp_path: Path) -> None:
-    (tmp_path / "checkpoints").mkdir()
-    mine = (".env.12.txt", "run.json", ".last.ckpt.backup", "checkpoints/best.safetensors")
-    for name in (*mine, ".run.json.4711.0a1b2c3d", "checkpoints/.last.ckpt.1.ffffffff"):
-        (tmp_path / name).write_text("")
-    (tmp_path / staging.NEW).mkdir()
-    mend_run(tmp_path)
-    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {*mine, "checkpoints"}
+    """From a run; in any other folder a file may be anyone's, whatever its name."""
+    run, other = tmp_path / "run", tmp_path / "other"
+    mine = (".env.12.txt", ".last.ckpt.backup", "checkpoints/best.safetensors", ".old/.new", ".lock", "checkpoints")
+    begun = (".run.json.4711.0a1b2c3d", "checkpoints/.last.ckpt.1.ffffffff")
+    for folder in (run, other):
+        for name in (*mine[:-1], *begun):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("mine")
+        (folder / staging.NEW).mkdir()
+    (run / "run.json").write_text('{"format": 1, "method": "unet", "config": {}}')
+    mend_run(run)
+    assert tree(run).keys() == {*mine, ".old", "run.json"}
+    mend_run(other)
+    assert tree(other).keys() == {*mine, *begun, ".old"}
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 3}', '{"name": "of another program"}', None])

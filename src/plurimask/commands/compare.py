@@ -110,10 +110,10 @@ def _writing(options: CompareOptions) -> Iterator[Staging | None]:
     out, names = options.out, (STATE_FILE, *OUTPUTS)
     with FolderLock(out):
         mend(out, names, does_stand=not options.overwrite and is_begun(out / NEW))
-        remove_temporaries(out, ("evaluations", "figures"))
         is_there = is_comparison(out)
         if not is_there and not is_free(out):
             raise InputError(f"{out} holds files, but no comparison, and nothing else is replaced: give another --out")
+        remove_temporaries(out, ("evaluations", "figures"))
         with Staging(out, names) if is_there and options.overwrite else nullcontext() as staging:
             yield staging
 

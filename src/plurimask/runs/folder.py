@@ -77,10 +77,11 @@ class RunWriter:
         with ExitStack() as held:
             held.enter_context(FolderLock(self.folder))
             mend(self.folder, RUN_FILES)
-            remove_temporaries(self.folder, RUN_FILES)
             if not self.resume:
                 refuse_occupied(self.folder, self.overwrite)
-                if is_run(self.folder):
+            if is_run(self.folder):
+                remove_temporaries(self.folder, RUN_FILES)
+                if not self.resume:
                     self.staging = held.enter_context(Staging(self.folder, RUN_FILES))
             self.held = held.pop_all()
         return self

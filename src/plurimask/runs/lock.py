@@ -14,7 +14,7 @@ from pathlib import Path
 
 from plurimask.errors import InputError
 
-LOCK_FILE = ".lock"
+LOCK_FILE = ".plurimask-lock"
 WAIT_SECONDS = 15.0
 """How long a lock is waited for whose process is dead: processes that read for it outlive it by a few seconds."""
 

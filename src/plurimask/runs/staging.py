@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-NEW = ".new"
+NEW = ".plurimask-new"
 """What is built."""
-_LEAVING, _ENTERING, _OLD = ".new-leaving", ".new-entering", ".old"
+_LEAVING, _ENTERING, _OLD = ".plurimask-leaving", ".plurimask-entering", ".plurimask-old"
 HIDDEN = (NEW, _LEAVING, _ENTERING, _OLD)
 
 
