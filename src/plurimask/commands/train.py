@@ -103,6 +103,7 @@ def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
     else:
         if speaks and not options.plan:
             refuse_occupied(options.out, options.overwrite)
+            mend_run(options.out)  # another process that writes there is told before the data are read
         source = remembered(open_data(options.data, group=plan.group, seed=plan.seed, flips=options.flips))
         if speaks:
             for note in source.notes:
