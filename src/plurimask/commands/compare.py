@@ -81,7 +81,8 @@ def _compare(options: CompareOptions, contenders: list[Contender], source: DataS
     say = console()
     with _writing(options) as staging, Bars(say) as watcher:
         if not train_contenders(contenders, source, options.out, watcher, prepare, staging):
-            say.print(f"Stopped; what is done is kept in {options.out}. Continue by the same command{_again(options)}.")
+            how = " without --overwrite" * options.overwrite
+            say.print(f"Stopped; what is done is kept in {options.out}. Continue by the same command{how}.")
             return exit_code()
         sampling = Sampling(options.samples, options.seed)
         out = options.out if staging is None else staging.here(options.out)
@@ -92,10 +93,6 @@ def _compare(options: CompareOptions, contenders: list[Contender], source: DataS
     Console().print(table, markup=False, soft_wrap=True)
     say.print(f"Wrote {options.out / 'index.html'}, table.md, table.json and figures/ beside it")
     return 0
-
-
-def _again(options: CompareOptions) -> str:
-    return " without --overwrite" if options.overwrite else ""
 
 
 @contextmanager

@@ -75,7 +75,8 @@ def train_contenders(
         contenders, source, out: what to train, on what, into which folder.
         watcher: is told what happens.
         prepare: what is done to each plan before it is trained (`plurimask.runs.prepare.prepare`); by default nothing.
-        staging: of a comparison that is to replace the one in `out`: it does so when the first training has ended.
+        staging: of a comparison that is to replace the one in `out`: it does so when the first training has ended,
+            however it did, and left a checkpoint.
 
     Returns:
         Whether all are trained; False if a signal ended one early.
@@ -106,9 +107,11 @@ def train_contenders(
         if plan.made is not None:
             few = f"; fewer than the {plan.made.needed_steps:,} steps that it needs" * plan.made.undertrained
             watcher.stage(f"{plan.made.summary}{few}")
-        outcome = train_run(plan, source, folder, resume=resume)
-        if staging is not None:
-            staging.settle()
+        try:
+            outcome = train_run(plan, source, folder, resume=resume)
+        finally:
+            if staging is not None and is_begun(here()):
+                staging.settle()
         if outcome["stopped"]:
             return False
         state["trained"][contender.name] = outcome
