@@ -298,6 +298,16 @@ def test_a_comparison_that_a_signal_stops_is_continued(
     assert tree(out).keys() == tree(tmp_path / "whole").keys()
 
 
+def test_a_training_that_ends_at_once_behind_its_checkpoint_is_kept(
+    done: Path, lesion_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = Path(shutil.copytree(done, tmp_path / "cmp"))
+    monkeypatch.setattr(UNet, "finish", lambda self, batches: os.kill(os.getpid(), signal.SIGTERM))
+    assert compare(lesion_folder, out, "--methods", "unet", "--seed", "3", "--overwrite") == 143
+    assert {path.name for path in out.iterdir()} == {"comparison.json", "runs"}
+    assert (out / "runs" / "unet" / "checkpoints" / "last.ckpt").exists()
+
+
 def test_a_new_comparison_that_was_killed_is_continued_from_its_first_checkpoint(
     done: Path, lesion_folder: Path, tmp_path: Path
 ) -> None:
