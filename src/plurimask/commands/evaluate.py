@@ -62,7 +62,8 @@ def main(arguments: Sequence[str]) -> int:
 
     run = load_run(options.run)
     about = run.record
-    examples = find_split(open_run_data(about, place), options.split)
+    source = open_run_data(about, place)
+    examples = find_split(source, options.split)
     say, out = console(), Console()
     view = evaluate.ExampleView(examples, range(len(examples)), about.preprocessing, about.data.counted_classes)
     sampling = Sampling(options.samples, options.seed, options.batch_size)
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
         "method": about.method,
         "run": options.run.name,
         **about.preprocessing.model_dump(include={"center_crop", "resize", "image_scaling"}),
-        "num_raters": len(about.data.rater_names),
+        "num_raters": len(source.description.rater_names),
         "plurimask": __version__,
         "counted_classes": [about.data.class_names[index] for index in view.counted_classes],
     }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 from plurimask.errors import InputError, is_out_of_memory, unknown_name
+from plurimask.training.signals import ending, exit_code, last_signal, own_process
 from plurimask.version import __version__
 
 COMMANDS = {
@@ -53,8 +55,19 @@ Start here:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command. Returns the exit code: 0, 2 for input that a person can mend, 130 after Ctrl-C."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    """Run a command. Returns the exit code: 0, 2 for input that a person can mend, and 128 + the number of a signal
+    that ended it (`plurimask.training.signals`): 130 after Ctrl-C, 143 after SIGTERM."""
+    if arguments is not None:
+        return _command(arguments)
+    over = own_process()
+    code = _command(sys.argv[1:])
+    with suppress(OSError):  # whoever read it is gone
+        sys.stdout.flush()
+    over(code)
+    return code
+
+
+def _command(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         width = max(map(len, COMMANDS))
         lines = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
@@ -64,11 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(__version__)
         return 0
     try:
-        if arguments[0] not in COMMANDS:
-            raise unknown_name("command", arguments[0], COMMANDS)
-        module = MODULES.get(arguments[0], arguments[0])
-        code: int = import_module(f"plurimask.commands.{module}").main(arguments[1:])
-        return code
+        with ending():
+            return _run(arguments[0], arguments[1:])
     except InputError as error:
         print(f"plurimask: {error}", file=sys.stderr)
         return 2
@@ -84,5 +94,21 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"plurimask: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("plurimask: interrupted", file=sys.stderr)
-        return 130
+        return _ended()
+    except Exception:
+        if last_signal() is None:
+            raise
+        return _ended()  # what a signal breaks off, as an import, may say so in its own way
+
+
+def _ended() -> int:
+    print(f"plurimask: ended by {last_signal() or 'Ctrl-C'}", file=sys.stderr)
+    return exit_code()
+
+
+def _run(command: str, arguments: list[str]) -> int:
+    if command not in COMMANDS:
+        raise unknown_name("command", command, COMMANDS)
+    module = MODULES.get(command, command)
+    code: int = import_module(f"plurimask.commands.{module}").main(arguments)
+    return code

@@ -31,10 +31,10 @@ from plurimask.commands.settings import read_settings
 from plurimask.data import DataSource, open_data
 from plurimask.data.remembered import remembered
 from plurimask.errors import InputError
-from plurimask.files import refuse_existing
 from plurimask.method import MethodConfig
 from plurimask.methods import find_method
 from plurimask.methods.presets import DEFAULT_PRESET, find_preset
+from plurimask.runs.folder import mend_run, refuse_occupied
 from plurimask.runs.load import open_run_data
 from plurimask.runs.plan import Plan, merged, resolve
 from plurimask.runs.prepare import prepare, rises_again
@@ -43,6 +43,7 @@ from plurimask.runs.train import train_run
 from plurimask.training.candidates import PLANNED
 from plurimask.training.config import Hardware, TrainingConfig
 from plurimask.training.plan import NEEDED_STEPS
+from plurimask.training.signals import exit_code, last_signal
 
 
 class TrainOptions(Options):
@@ -75,7 +76,8 @@ def main(arguments: Sequence[str]) -> int:
     if "method" not in first:  # ends with the help, or with what is missing
         parse(TrainOptions, arguments, "train")
     method = first["method"]
-    stored = read_record(first["out"]) if first.get("resume") and "out" in first else None
+    hardware = Hardware(**{name: first[name] for name in ("accelerator", "devices", "nodes") if name in first})
+    stored = _stored(first["out"], hardware) if first.get("resume") and "out" in first else None
     preset = first.get("preset") or (stored.preset if stored else DEFAULT_PRESET)
     chosen = read_settings(first["config"]) if first.get("config") else {}
     own, training = resolve(Plan(method, preset, chosen))
@@ -97,11 +99,20 @@ def main(arguments: Sequence[str]) -> int:
     return _train(options, Plan(method, preset, merged(chosen, given), options.seed, options.group), stored)
 
 
+def _stored(out: Path, hardware: Hardware) -> RunRecord:
+    """The record of a run that is to be continued."""
+    from plurimask.training.devices import is_first_process
+
+    if is_first_process(hardware):
+        mend_run(out)
+    return read_record(out)
+
+
 def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
     from plurimask.training.devices import is_first_process
 
     hardware = Hardware(options.accelerator, options.devices, options.nodes)
-    say, speaks, place = console(), is_first_process(), place_of(options)
+    say, speaks, place = console(), is_first_process(hardware), place_of(options)
     if stored:
         source = remembered(open_run_data(stored, place, options.flips))
         rise = rises_again(options.out, stored, plan)
@@ -109,7 +120,8 @@ def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
             say.print(f"note: {rise}", markup=False)
     else:
         if speaks and not options.plan:
-            refuse_existing(options.out, "something", options.overwrite)
+            refuse_occupied(options.out, options.overwrite)
+            mend_run(options.out)  # another process that writes there is told before the data are read
         source = remembered(open_data(place, group=plan.group, seed=plan.seed, flips=options.flips))
         if speaks:
             for note in source.notes:
@@ -121,9 +133,10 @@ def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
             return 0
     resume, overwrite = options.resume, options.overwrite
     outcome = train_run(plan, source, options.out, resume=resume, overwrite=overwrite, hardware=hardware)
-    if speaks:
-        _say(outcome, options.out, place.path, source)
-    return 130 if outcome["stopped"] else 0
+    if not speaks:
+        return 0  # by the code of the first process the launcher knows how it ended
+    _say(outcome, options, place.path, source)
+    return exit_code() if outcome["stopped"] else 0
 
 
 def _prepared(plan: Plan, source: DataSource, hardware: Hardware) -> Plan:
@@ -152,12 +165,14 @@ def _say_plan(plan: Plan) -> None:
         )
 
 
-def _say(outcome: dict[str, Any], out: Path, data: Path, source: DataSource) -> None:
-    say = console()
+def _say(outcome: dict[str, Any], options: TrainOptions, data: Path, source: DataSource) -> None:
+    say, out = console(), options.out
     done = f"{outcome['steps']} steps in {outcome['minutes']} minutes"
     if outcome["stopped"]:
-        stopped = f"Stopped after {done}; saved in {out}. Continue by the same command with --resume."
-        say.print(stopped, markup=False)
+        how = " in place of --overwrite" * options.overwrite
+        why = f" by {last_signal()}" if last_signal() else ""
+        again = f"Continue by the same command with --resume{how}."
+        say.print(f"Stopped{why} after {done}; saved in {out}. {again}", markup=False)
         return
     ged = "" if outcome["best_ged"] is None else f", validation GED {outcome['best_ged']:.3f}"
     say.print(f"Trained {done}{ged}: {out}", markup=False)

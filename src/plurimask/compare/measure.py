@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plurimask.data.example import ExampleSet
 from plurimask.evaluation.evaluate import (
     EvaluatedImage,
     ExampleView,
@@ -188,17 +187,6 @@ def key_of(run: Run, examples: str, sampling: Sampling) -> str:
     digest.update(run.record.model_dump_json().encode())
     digest.update(json.dumps([sampling.num_samples, sampling.seed]).encode())
     digest.update(examples.encode())
-    return digest.hexdigest()
-
-
-def digest_of(examples: ExampleSet, indices: Iterable[int]) -> str:
-    """A hash of names, images, labels and flips."""
-    digest = hashlib.sha256()
-    for index in indices:
-        example = examples[index]
-        digest.update(json.dumps([example.name, example.flips]).encode())
-        digest.update(example.image.numpy().tobytes())
-        digest.update(example.labels.numpy().tobytes())
     return digest.hexdigest()
 
 

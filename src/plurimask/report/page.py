@@ -54,7 +54,7 @@ def write_report(
 def build_report(content: ReportContent) -> str:
     """The page as one HTML text: style, pictures and script inside, nothing to load from elsewhere."""
     figures = {name: picture(*one, DPI) for name, one in page_figures(content).items()}
-    totals, about, split = content.evaluation.totals, content.record.data, content.data.splits[content.split]
+    totals, about, split = content.evaluation.totals, content.data.description, content.data.splits[content.split]
     scores = scores_of(content.evaluation.rows, counted_dice(totals, about), about.has_background)
     return template("report").render(
         content=content,

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from plurimask.data import DataSource, ExampleSet, Place, open_data, open_images
@@ -19,6 +17,7 @@ from plurimask.methods import build_method
 from plurimask.prediction.device import channels_last, default_device
 from plurimask.runs.folder import WEIGHTS_FILE
 from plurimask.runs.record import RunRecord, read_record
+from plurimask.training.weights import read_weights
 
 
 @dataclass(frozen=True)
@@ -59,12 +58,11 @@ def load_run(folder: Path | str) -> Run:
         others = sorted(name for name in needed if not any(distributions(name=name)))
         hint = f" It was trained with {', '.join(others)}, not installed here." if others else ""
         raise InputError(f"{folder}: {error}{hint}") from error
+    weights = read_weights(path, record.identity)
     try:
-        method.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError) as error:
-        raise InputError(
-            f"{path}: damaged, or not the weights of this run: restore the file, or train again"
-        ) from error
+        method.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"{path}: not the weights of this run: restore the file, or train again") from error
     method.eval().requires_grad_(False)
     return Run(folder, record, channels_last(method).to(default_device()))
 

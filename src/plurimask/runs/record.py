@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,18 @@ class RunRecord(BaseModel):
     """Steps that were made; None while it is trained, and of runs of version 0.1."""
     undertrained: bool = False
     """Whether these are fewer than the method needs."""
+    content: dict[str, str] | None = None
+    """The digest of each split that was trained on or validated with (`plurimask.data.digest`); None of runs of older
+    versions and of joined ones."""
+    identity: str | None = None
+    """What weights and checkpoints of the run carry too; None of runs of older versions, which carry nothing."""
+
+
+def identity_of(record: RunRecord, weights: bytes = b"") -> str:
+    """The identity of a new run: of two with the same settings, seed and data the same. Of one that is not trained but
+    made of weights these are a part of it."""
+    told = record.model_dump_json(exclude={"packages", "plan", "steps", "undertrained", "identity"})
+    return hashlib.sha256(told.encode() + weights).hexdigest()[:32]
 
 
 def read_record(folder: Path) -> RunRecord:
