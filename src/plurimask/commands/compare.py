@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from plurimask.commands.parsing import Data, Flips, Group, Options, PatientGroup, Split, console, read
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
         sampling = Sampling(options.samples, options.seed)
         compared = evaluate_contenders(contenders, source, options.out, options.split, sampling, watcher)
         table = write_comparison(compared, source, options.out, watcher)
-    Console().print(table, markup=False, soft_wrap=True)
+    Console(markup=False, emoji=False).print(table, soft_wrap=True)
     say.print(f"Wrote {options.out / 'index.html'}, table.md, table.json and figures/ beside it")
     return 0
 
@@ -144,7 +145,7 @@ class Bars:
         self.say.print(text)
         if total is not None:
             self.progress = Progress(console=self.say, transient=True)
-            self.task = self.progress.add_task(text, total=total)
+            self.task = self.progress.add_task(escape(text), total=total)
             self.progress.start()
 
     def image(self) -> None:

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     run = load_run(options.run)
     about = run.record
     examples = find_split(open_run_data(about, options.data), options.split)
-    say, out = console(), Console()
+    say, out = console(), Console(markup=False, emoji=False)
     view = evaluate.ExampleView(examples, range(len(examples)), about.preprocessing, about.data.counted_classes)
     sampling = Sampling(options.samples, options.seed, options.batch_size)
     with Progress(console=say, transient=True) as progress:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from importlib import import_module
 
-from plurimask.errors import InputError, unknown_name
+from plurimask.errors import InputError, one_line, shown, unknown_name
 from plurimask.version import __version__
 
 COMMANDS = {
@@ -44,6 +46,8 @@ Start here:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0, 2 for input that a person can mend, 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to end
+        sys.stdout.reconfigure(errors="backslashreplace")
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         width = max(map(len, COMMANDS))
         lines = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
@@ -53,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(__version__)
         return 0
     try:
+        for word in arguments:
+            _refuse_impossible(word)
         if arguments[0] not in COMMANDS:
             raise unknown_name("command", arguments[0], COMMANDS)
         module = MODULES.get(arguments[0], arguments[0])
@@ -64,8 +70,18 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         return 0
     except OSError as error:
-        print(f"plurimask: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        print(one_line(f"plurimask: {error.filename or 'a file'}: {error.strerror or error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("plurimask: interrupted", file=sys.stderr)
         return 130
+
+
+def _refuse_impossible(word: str) -> None:
+    """Raise `InputError` if no shell gives such a word and no file has such a name."""
+    try:
+        impossible = b"\0" in os.fsencode(word)
+    except UnicodeEncodeError:
+        impossible = True
+    if impossible:
+        raise InputError(f"{shown(word)}: a word that no file or option is called: correct it")

@@ -23,6 +23,8 @@ from plurimask.errors import InputError, unknown_name
 
 POSITIONAL = "positional"
 """In the annotation of a field that is given by its place, without a name."""
+LONGEST_WORDS = 200
+"""Characters of what was given, in a message."""
 WORDS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH", bool: "True|False"}
 """How the help writes a value of each type."""
 
@@ -80,7 +82,7 @@ def read(general: type[Options], groups: Sequence[Group], arguments: Sequence[st
     if missing := [name for path, (name, _) in needed.items() if path not in values]:
         parser.error(f"{missing[0]} is missing")
     if loose:
-        parser.error(f"{loose[0].strip()}: belongs to no option")
+        parser.error(f"{_brief(loose[0].strip())}: belongs to no option")
     return values
 
 
@@ -92,8 +94,9 @@ def peek(fields: Mapping[str, FieldInfo], arguments: Sequence[str], command: str
 
 
 def console() -> Console:
-    """Where commands speak to people: standard error, lines unbroken, so that paths can be copied."""
-    return Console(stderr=True, soft_wrap=True, highlight=False)
+    """Where commands speak to people: standard error, lines unbroken, so that paths can be copied, and names as they
+    are, with square brackets and colons."""
+    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 class _Parser(ArgumentParser):
@@ -174,13 +177,17 @@ def _value(name: str, field: FieldInfo, given: bool | str | list[str]) -> Any:
         value = [words[start : start + size] for start in range(0, len(words), size)]
     allowed: Any = Annotated[field.annotation, field]
     try:
-        return TypeAdapter(allowed).validate_python(value)
+        return TypeAdapter(allowed, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
     except ValidationError as error:
         mistake = error.errors()[0]
         reason = "a value is missing" if mistake["type"] == "missing" else mistake["msg"].removeprefix("Value error, ")
         if parts and words and os.path.exists(words[-1]):  # noqa: PTH110  (no word is too long for it)
             reason += f" ({name} takes all words up to the next option)"
-        raise InputError(f"{' '.join([name, *words])}: {reason}") from None
+        raise InputError(f"{_brief(' '.join([name, *words]))}: {reason}") from None
+
+
+def _brief(words: str) -> str:
+    return words if len(words) < LONGEST_WORDS else f"{words[:LONGEST_WORDS]} ..."
 
 
 def _kind(field: FieldInfo) -> tuple[Any, tuple[Any, ...]]:

@@ -17,6 +17,7 @@ from plurimask.errors import InputError
 from plurimask.evaluation.evaluate import ExampleView, flip_error
 from plurimask.files import replace_file
 from plurimask.prediction.predict import Sampling
+from plurimask.reading import is_there, read_json
 from plurimask.runs.folder import RECORD_FILE
 from plurimask.runs.load import Run, find_split, load_run
 from plurimask.runs.plan import Plan
@@ -129,10 +130,10 @@ def _identity(source: DataSource) -> dict[str, Any]:
 def read_state(out: Path) -> dict[str, dict[str, Any]]:
     """What an earlier call has done: on which data, the plan of each method, the outcome of each that is trained."""
     path = out / STATE_FILE
-    if not path.exists():
+    if not is_there(path):
         return {"data": {}, "plans": {}, "trained": {}}
+    state = read_json(path, "restore the file, or start anew with --overwrite")
     try:
-        state = json.loads(path.read_text())
         return {name: dict(state.get(name, {})) for name in ("data", "plans", "trained")}
     except (ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: damaged: restore the file, or start anew with --overwrite") from error

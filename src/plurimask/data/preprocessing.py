@@ -4,31 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
 
 from plurimask.data.example import Example, ExampleSet
+from plurimask.data.images.numbers import LARGEST
 from plurimask.distribution import IGNORE
 from plurimask.flips import draw_flips
 
 ImageScaling = Literal["none", "maximum"]
 
+MAX_SIDE = 2**17
+"""Pixels: of what an image may be cropped or resized to."""
+SMALLEST_STD = 1e-30
+"""Dividing by less leaves the numbers of float32."""
+_Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+
 
 class Preprocessing(BaseModel):
     """How a run prepares images; it is stored in the run."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    mean: tuple[float, ...]
+    mean: tuple[Annotated[float, Field(ge=-LARGEST, le=LARGEST)], ...]
     """Of each channel of the training images, in the values of the files."""
-    std: tuple[float, ...]
-    center_crop: int | None = None
+    std: tuple[Annotated[float, Field(gt=SMALLEST_STD, le=LARGEST)], ...]
+    center_crop: int | None = Field(None, ge=1, le=MAX_SIDE)
     """Side of the centre crop that the run was trained on; None if it sees whole images."""
-    resize: tuple[int, int] | None = None
+    resize: tuple[_Side, _Side] | None = None
     """Height and width that every image, once cropped, is brought to; None if it keeps its own."""
     image_scaling: ImageScaling = "none"
     """What is done to the values of each image before `mean` and `std`."""

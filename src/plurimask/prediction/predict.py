@@ -18,6 +18,8 @@ from plurimask.prediction.seeds import generators_of
 
 MAX_BATCH_PIXELS = 2**20
 """Images of one size are batched up to this many pixels."""
+MAX_SAMPLES, MAX_BATCH_SIZE = 4096, 4096
+"""Metrics hold all pairs of samples, and nobody looks at more."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,13 @@ class Sampling:
     batch_size: int = 16
 
     def __post_init__(self) -> None:
-        if self.num_samples < 1:
-            raise InputError(f"{self.num_samples} samples were asked for: at least 1 sample is needed")
+        if not 1 <= self.num_samples <= MAX_SAMPLES:
+            raise InputError(
+                f"{self.num_samples} samples were asked for: at least 1 sample is needed, and at most {MAX_SAMPLES:,} "
+                "are drawn"
+            )
+        if not 1 <= self.batch_size <= MAX_BATCH_SIZE:
+            raise InputError(f"a batch of {self.batch_size} images was asked for: give 1 to {MAX_BATCH_SIZE:,}")
 
 
 class PredictedBatch(NamedTuple):

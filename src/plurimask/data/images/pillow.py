@@ -7,7 +7,7 @@ refused (colour PNGs of 16 bits, of which it drops half).
 from __future__ import annotations
 
 import struct
-import warnings
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from plurimask.data.images.limit import refuse_large
 from plurimask.data.images.stored import Stored, turned, turned_size
 from plurimask.errors import InputError
 
+_OPENING = threading.Lock()
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF")
 _GRAY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N", "LA", "La")
 _ORIENTATION = 0x0112
@@ -71,16 +73,26 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, int, int | None]]:
         InputError: the file holds several images, or more bits than Pillow keeps.
     """
     gray_bits, may_orient = _png_header(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(path, formats=_FORMATS) as image:
-            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # an MPO is a photograph and its previews
-                raise InputError(
-                    f"{path}: an animation of {image.n_frames} pictures, expected one: "  # type: ignore[attr-defined]
-                    "save each picture as a file of its own"
-                )
-            orientation = image.getexif().get(_ORIENTATION, 1) if may_orient else 1
-            yield image, orientation if orientation in range(1, 9) else 1, gray_bits
+    with _header(path) as image:
+        bands = 1 if image.mode in _GRAY or image.mode == "P" else len(image.getbands())
+        refuse_large((bands, image.height, image.width), str(path))
+        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # an MPO is a photograph and its previews
+            raise InputError(
+                f"{path}: an animation of {image.n_frames} pictures, expected one: "  # type: ignore[attr-defined]
+                "save each picture as a file of its own"
+            )
+        orientation = image.getexif().get(_ORIENTATION, 1) if may_orient else 1
+        yield image, orientation if orientation in range(1, 9) else 1, gray_bits
+
+
+def _header(path: Path) -> Image.Image:
+    """The image with nothing decoded yet. Pillow's own limit does not apply, which is for all formats and programs."""
+    with _OPENING:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path, formats=_FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _png_header(path: Path) -> tuple[int | None, bool]:

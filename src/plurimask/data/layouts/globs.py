@@ -20,6 +20,7 @@ from plurimask.data.layouts.files import UNSPLIT, FileItem, Layout
 from plurimask.data.layouts.folder import IMAGES, MASKS, SINGLE_RATER
 from plurimask.data.layouts.listing import Unread, ending, readable, walk_files
 from plurimask.errors import InputError
+from plurimask.reading import read_json
 
 _WILDCARD = re.compile(r"(\*\*/|\*\*|\*|\?)")
 _WILDCARDS = {"**/": "((?:[^/]+/)*)", "**": "(.*)", "*": "([^/]*)", "?": "([^/])"}
@@ -105,7 +106,7 @@ def import_layout(layout: Layout, out: Path, root: Path, read_as: str | None = N
         if (root / name).is_file():
             _copy(root / name, out / name)
     if read_as is not None:
-        declared = json.loads((out / FILE_NAME).read_text(encoding="utf-8")) if (out / FILE_NAME).is_file() else {}
+        declared = read_json(out / FILE_NAME, "correct it") if (out / FILE_NAME).is_file() else {}
         (out / FILE_NAME).write_text(json.dumps({**declared, "masks": read_as}, indent=2) + "\n", encoding="utf-8")
     return sum(map(len, layout.items.values()))
 
