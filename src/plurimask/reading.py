@@ -44,6 +44,8 @@ def require_file(path: Path) -> int:
     """
     try:
         about = path.stat()
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file: check the path") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no name for a file"
         raise InputError(f"{path}: cannot be read ({reason}): check the path") from error
@@ -109,7 +111,7 @@ def parse_json(text: str, where: str, advice: str) -> Any:
     except RecursionError as error:
         raise InputError(f"{where}: nested deeper than {MAX_DEPTH} levels: {advice}") from error
     except json.JSONDecodeError as error:
-        raise InputError(f"{where}: no JSON (line {error.lineno}, {error.msg}): {advice}") from error
+        raise InputError(f"{where}: not readable as JSON (line {error.lineno}, {error.msg}): {advice}") from error
     except _Odd as odd:
         raise InputError(f"{where}: {odd}: {advice}") from odd
     return content
@@ -136,9 +138,9 @@ def read_yaml(path: Path, advice: str) -> Any:
         raise InputError(f"{path}: {odd}: {advice}") from odd
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise InputError(f"{path}: no YAML (line {line}, {error.problem}): {advice}") from error
+        raise InputError(f"{path}: not readable as YAML (line {line}, {error.problem}): {advice}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: no YAML ({type(error).__name__}): {advice}") from error
+        raise InputError(f"{path}: not readable as YAML ({type(error).__name__}): {advice}") from error
     return content
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -28,6 +30,19 @@ def load_weights(method: nn.Module, path: Path, remedy: str) -> None:
         raise InputError(f"{path}: not the weights of this run ({differs}): {remedy}")
     require_finite(tensors, str(path), remedy)
     method.load_state_dict(tensors)
+
+
+def load_tensors(path: Path) -> Any:
+    """What `torch.save` wrote: tensors, numbers, text, dictionaries and lists of them, on the processor; nothing is run.
+
+    Raises:
+        InputError: there is no such file.
+        Exception: whatever a damaged file makes torch raise.
+    """
+    require_file(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are for programmers
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def require_finite(tensors: Mapping[str, Tensor], where: str, remedy: str) -> None:

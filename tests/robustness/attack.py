@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import hashlib
 import io
 import os
@@ -11,13 +12,18 @@ import resource
 import shutil
 import signal
 import stat
+import sys
 import traceback
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, BinaryIO
+from unittest import mock
+
+from matplotlib.figure import Figure
+from PIL import Image
 
 from plurimask.commands.main import main
 
@@ -43,7 +49,8 @@ class Case:
 
     def __str__(self) -> str:
         words = " ".join(word if len(word) < 60 else f"{word[:57]}..." for word in self.arguments)
-        return f"{'; '.join(self.story) or 'nothing broken'}: plurimask {words}".replace(str(self.folder), "*")
+        text = f"{'; '.join(self.story) or 'nothing broken'}: plurimask {words}".replace(str(self.folder), "*")
+        return text.encode("unicode_escape").decode()
 
 
 class Hung(BaseException):
@@ -55,7 +62,8 @@ def run(arguments: list[str]) -> tuple[int, str]:
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, "utf-8", errors="strict", write_through=True)
     err = io.TextIOWrapper(raw, "utf-8", errors="backslashreplace", write_through=True)
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), bounded(), warnings.catch_warnings():
+    streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+    with streams[0], streams[1], _undrawn(), bounded(), warnings.catch_warnings():
         warnings.simplefilter("default")
         warnings.showwarning = lambda message, kind, *_: err.write(f"{kind.__name__}: {message}\n")
         try:
@@ -63,6 +71,15 @@ def run(arguments: list[str]) -> tuple[int, str]:
         except SystemExit as end:  # of --help
             code = int(end.code or 0)
     return code, raw.getvalue().decode("utf-8", "replace")
+
+
+def _undrawn() -> contextlib.AbstractContextManager[object]:
+    """Figures are made, but not drawn, which takes longer than all the rest and has tests of its own."""
+
+    def save(self: Figure, stream: BinaryIO, **_: Any) -> None:
+        Image.new("L", (2, 2)).save(stream, "PNG")
+
+    return mock.patch.object(Figure, "savefig", save)
 
 
 @contextlib.contextmanager
@@ -77,9 +94,11 @@ def bounded() -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, ring)
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, hard))
     signal.alarm(SECONDS)
+    faulthandler.dump_traceback_later(4 * SECONDS, exit=True, file=sys.__stderr__)  # where no signal is heard
     try:
         yield
     finally:
+        faulthandler.cancel_dump_traceback_later()
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

@@ -272,7 +272,9 @@ def npz_keys(path: Path, rng: Any) -> bool:
 
 def npz_bomb(path: Path, rng: Any) -> bool:
     """A header that declares more than there is."""
-    shape = pick(rng, ["(1, 100000, 100000)", "(1000000000, 12, 17)", "(2, 9999999999999999999)", "(-1, 3, 3)", "(3,)" * 9])
+    shape = pick(
+        rng, ["(1, 100000, 100000)", "(1000000000, 12, 17)", "(2, 9999999999999999999)", "(-1, 3, 3)", "(3,)" * 9]
+    )
     kind = pick(rng, ["|u1", "<f8", "|O", "<U99999999", "<M8[s]"])
     text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}".encode()
     text = text.ljust((len(text) // 64 + 2) * 64 - 11) + b"\n"
@@ -284,7 +286,16 @@ def npz_bomb(path: Path, rng: Any) -> bool:
 
 def npz_header(path: Path, rng: Any) -> bool:
     """A header that is no header."""
-    texts = [b"{" * 500, b"[" * 60000, b"()" * 20000, b"__import__('os').getcwd()", b"9" * 60000, b"'x'", b"{1: 2}", b"\xff"]
+    texts = [
+        b"{" * 500,
+        b"[" * 60000,
+        b"()" * 20000,
+        b"__import__('os').getcwd()",
+        b"9" * 60000,
+        b"'x'",
+        b"{1: 2}",
+        b"\xff",
+    ]
     text = pick(rng, texts)
     with zipfile.ZipFile(path, "w") as file:
         for key in ("images", "masks"):
@@ -296,9 +307,21 @@ NPZ: list[Damage] = [npz_entry, npz_entry, npz_numbers, npz_names, npz_keys, npz
 
 
 def other_tensor(path: Path, rng: Any) -> bool:
-    values: list[Any] = [torch.zeros(()), torch.zeros(0), torch.zeros(2, 0, 5), torch.zeros(2, 3, 4, 5), {"a": 1}, "x", None]
+    values: list[Any] = [
+        torch.zeros(()),
+        torch.zeros(0),
+        torch.zeros(2, 0, 5),
+        torch.zeros(2, 3, 4, 5),
+        {"a": 1},
+        "x",
+        None,
+    ]
     values += [torch.full((12, 17), np.nan), torch.full((12, 17), 1e30), torch.zeros(1).expand(10**6, 10**6)]
-    values += [torch.zeros(1).expand(2, 100_000, 100_000), torch.zeros(3, dtype=torch.complex64), torch.eye(3).to_sparse()]
+    values += [
+        torch.zeros(1).expand(2, 100_000, 100_000),
+        torch.zeros(3, dtype=torch.complex64),
+        torch.eye(3).to_sparse(),
+    ]
     values += [torch.zeros(3, requires_grad=True), torch.nn.Linear(2, 2), Path("x"), torch.zeros(4, dtype=torch.bool)]
     torch.save(pick(rng, values), path)
     return True

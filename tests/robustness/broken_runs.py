@@ -88,7 +88,13 @@ def weights_types(run: Path, others: list[Path], rng: Any) -> bool:
 
 
 def weights_header(run: Path, others: list[Path], rng: Any) -> bool:
-    headers = [b"{}", b"[" * 5000, b'{"x": 3}', b'{"x":{"dtype":"F32","shape":[9999999999],"data_offsets":[0,4]}}', b"\xff" * 9]
+    headers = [
+        b"{}",
+        b"[" * 5000,
+        b'{"x": 3}',
+        b'{"x":{"dtype":"F32","shape":[9999999999],"data_offsets":[0,4]}}',
+        b"\xff" * 9,
+    ]
     header = pick(rng, headers)
     length = pick(rng, [len(header), 2**40, 2**63, 0, len(header) + 5])
     (run / "weights.safetensors").write_bytes(struct.pack("<Q", length) + header + bytes(16))
@@ -114,7 +120,17 @@ def metrics(run: Path, others: list[Path], rng: Any) -> bool:
     return metrics_csv(run / "metrics.csv", rng)
 
 
-RUNS = [record, record, record, record_numbers, record_numbers, any_file, weights_numbers, weights_tensors, weights_types]
+RUNS = [
+    record,
+    record,
+    record,
+    record_numbers,
+    record_numbers,
+    any_file,
+    weights_numbers,
+    weights_tensors,
+    weights_types,
+]
 RUNS += [weights_header, exchanged, crossed]
 
 

@@ -25,9 +25,11 @@ def main() -> None:
         stock = make_stock(folder / "stock")
         kinds: collections.Counter[str] = collections.Counter()
         start, slow = time.time(), []
+        log = open('/tmp/campaign.log','w')
         for seed in range(first, last):
             began = time.time()
             case = make_case(seed, stock, folder / "case")
+            print(f"---- {seed}: {case}"[:300], file=log, flush=True)
             for fault in faults(case):
                 kinds[fault.splitlines()[-1] if "traceback" in fault else fault.splitlines()[0]] += 1
                 print(f"==== {seed}: {case}\n{fault}", flush=True)

@@ -38,7 +38,10 @@ def _data_command(case: Case, data: Path, stock: Stock, rng: Any) -> None:
     """A command that reads the whole data set."""
     out, run = str(case.folder / "out"), str(stock.runs[1])
     commands = [["check", str(data)]] * 3 + [["train", str(data), "--method", "unet", "--out", out, *TRAIN]]
-    commands += [["train", str(data), "--method", "unet", "--out", out, *TRAIN, "--plan"], ["evaluate", run, str(data), "--samples", "2"]]
+    commands += [
+        ["train", str(data), "--method", "unet", "--out", out, *TRAIN, "--plan"],
+        ["evaluate", run, str(data), "--samples", "2"],
+    ]
     case.arguments = pick(rng, commands)
 
 
@@ -55,8 +58,18 @@ def _images(case: Case, stock: Stock, rng: Any) -> None:
         if case.must_fail:
             break
     if rng.random() < 0.25:
-        images = pick(rng, [path for path in (data / "images", data / "train/images", data / "val/images") if path.is_dir()])
-        case.arguments = ["predict", str(stock.runs[0]), str(images), "--out", str(case.folder / "out"), "--samples", "2"]
+        images = pick(
+            rng, [path for path in (data / "images", data / "train/images", data / "val/images") if path.is_dir()]
+        )
+        case.arguments = [
+            "predict",
+            str(stock.runs[0]),
+            str(images),
+            "--out",
+            str(case.folder / "out"),
+            "--samples",
+            "2",
+        ]
         case.must_fail = False  # the damage may lie elsewhere
     else:
         _data_command(case, data, stock, rng)
@@ -168,9 +181,32 @@ def _settings(case: Case, stock: Stock, rng: Any) -> None:
     case.must_fail = damage(path, rng)
     _note(case, damage, path)
     out = str(case.folder / "out")
-    words = ["train", str(stock.data), "--method", "unet", "--out", out, "--config", str(path), *TRAIN[:4], *TRAIN[7:], *FEW]
+    words = [
+        "train",
+        str(stock.data),
+        "--method",
+        "unet",
+        "--out",
+        out,
+        "--config",
+        str(path),
+        *TRAIN[:4],
+        *TRAIN[7:],
+        *FEW,
+    ]
     if rng.random() < 0.2:
-        words = ["compare", str(stock.data), "--methods", "unet", "--out", out, "--config", str(path), "--max-steps", "0"]
+        words = [
+            "compare",
+            str(stock.data),
+            "--methods",
+            "unet",
+            "--out",
+            out,
+            "--config",
+            str(path),
+            "--max-steps",
+            "0",
+        ]
         case.must_fail = True
     case.arguments = words
 
@@ -211,7 +247,8 @@ def _paths(case: Case, stock: Stock, rng: Any) -> None:
     command = _pick_command(rng)
     words = _whole_line(command, case, stock)
     places = [place for place, word in enumerate(words) if "/" in word and "*" not in word and "=" not in word]
-    words[pick(rng, places)] = odd_path(case.folder / "kept" / "odd", rng)
+    place = pick(rng, places)
+    words[place] = odd_path(case.folder / ("out" if words[place - 1] == "--out" else "kept") / "odd", rng)
     case.arguments = words
     case.story.append("an odd path")
 
@@ -221,7 +258,11 @@ def _compared(case: Case, stock: Stock, rng: Any) -> None:
     out = copied(stock.comparison, case.folder / "out")
     files = ["comparison.json", "evaluations/run0.npz", "evaluations/run2.npz"]
     path = out / pick(rng, files)
-    damages = FILES + [no_table] if path.suffix == ".json" else FILES + [damage for damage in NPZ if "bomb" in damage.__name__]
+    damages = (
+        FILES + [no_table]
+        if path.suffix == ".json"
+        else FILES + [damage for damage in NPZ if "bomb" in damage.__name__]
+    )
     damage = pick(rng, damages)
     damage(path, rng)
     _note(case, damage, path)

@@ -38,9 +38,56 @@ OPTIONS: dict[str, type[BaseModel]] = {
 }
 _LEFT_OUT = {"devices", "nodes", "num_workers", "max_steps", "max_minutes", "minutes", "plan", "resume", "overwrite"}
 """What starts processes, or means a long training that somebody may want."""
-NO_NUMBERS = ["x", "", " ", "1,5", "--", "nan", "0x10", "1e", "\x00", "1\n2", "None None", "1_0_", "\u0663", "=", "9" * 5000]
-NUMBERS = ["0", "-1", "1e308", "1e400", "inf", "-inf", "-0.0", "1.5", "1000000", "1000000000000", "1" + "0" * 40, "1e-320", "2"]
-TEXTS = ["", "x", "\x00", "a" * 100_000, "..", "(", "[", "(a+)+$", "\ud800", "[/x]", "*", "**", "%s%n", "=1", "None", "\x1b[31m"]
+NO_NUMBERS = [
+    "x",
+    "",
+    " ",
+    "1,5",
+    "--",
+    "nan",
+    "0x10",
+    "1e",
+    "\x00",
+    "1\n2",
+    "None None",
+    "1_0_",
+    "\u0663",
+    "=",
+    "9" * 5000,
+]
+NUMBERS = [
+    "0",
+    "-1",
+    "1e308",
+    "1e400",
+    "inf",
+    "-inf",
+    "-0.0",
+    "1.5",
+    "1000000",
+    "1000000000000",
+    "1" + "0" * 40,
+    "1e-320",
+    "2",
+]
+TEXTS = [
+    "",
+    "x",
+    "\x00",
+    "a" * 100_000,
+    "..",
+    "(",
+    "[",
+    "(a+)+$",
+    "\ud800",
+    "[/x]",
+    "*",
+    "**",
+    "%s%n",
+    "=1",
+    "None",
+    "\x1b[31m",
+]
 
 
 def line(command: str, base: list[str], rng: Any, method: str = "unet") -> tuple[list[str], bool]:
@@ -71,7 +118,10 @@ def odd_words(base: list[str], rng: Any) -> tuple[list[str], bool]:
     words = list(base)
     what = int(rng.integers(6))
     if what == 0:
-        words.insert(int(rng.integers(1, len(words) + 1)), pick(rng, ["--unknown", "--unknwon=3", "--", "-x", "---", "--=", "--out"]))
+        words.insert(
+            int(rng.integers(1, len(words) + 1)),
+            pick(rng, ["--unknown", "--unknwon=3", "--", "-x", "---", "--=", "--out"]),
+        )
     elif what == 1:
         del words[int(rng.integers(1, len(words)))]
     elif what == 2:
@@ -96,6 +146,28 @@ def odd_path(folder: Path, rng: Any) -> str:
             os.mkfifo(folder / name)
     if not (folder / "loop").is_symlink():
         (folder / "loop").symlink_to("loop")
-    inside = ["file", "file/below", "empty", "pipe", "loop", "loop/x", "nowhere", "n" * 300, "file/x.json", "p.json", "p.html"]
-    paths = [str(folder / name) for name in inside] + ["/dev/null", "/dev/zero", "/dev/full", "/dev/stdin", "/proc/self"]
-    return str(pick(rng, [*paths, "", "\x00", "/proc/nowhere/x", "/dev/null/x.json", "~", "p.npz", "/" + "d/" * 3000, "\ud800"]))
+    inside = [
+        "file",
+        "file/below",
+        "empty",
+        "pipe",
+        "loop",
+        "loop/x",
+        "nowhere",
+        "n" * 300,
+        "file/x.json",
+        "p.json",
+        "p.html",
+    ]
+    paths = [str(folder / name) for name in inside] + [
+        "/dev/null",
+        "/dev/zero",
+        "/dev/full",
+        "/dev/stdin",
+        "/proc/self",
+    ]
+    return str(
+        pick(
+            rng, [*paths, "", "\x00", "/proc/nowhere/x", "/dev/null/x.json", "~", "p.npz", "/" + "d/" * 3000, "\ud800"]
+        )
+    )

@@ -38,7 +38,13 @@ def make_stock(folder: Path) -> Stock:
     _make("train", data, "--method", "ensemble", "--members", "unet", "unet", "--out", ensemble, *TINY[:4], *FEW)
     _make("compare", data, "--runs", runs[0], runs[2], "--samples", "2", "--out", comparison)
     return Stock(
-        data, arrays(folder / "npz"), yeast(folder / "yeast"), nnunet(folder / "nnunet"), tuple(runs), ensemble, comparison
+        data,
+        arrays(folder / "npz"),
+        yeast(folder / "yeast"),
+        nnunet(folder / "nnunet"),
+        tuple(runs),
+        ensemble,
+        comparison,
     )
 
 

@@ -39,8 +39,8 @@ class CompareOptions(Options):
         None, description="YAML file of settings for all, and by the name of a method for that one"
     )
     split: Split = "val"
-    samples: int = Field(16, ge=2, description="samples per image")
-    seed: int = Field(0, ge=0, description="of the trainings and of the samples")
+    samples: int = Field(16, ge=2, le=4096, description="samples per image")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="of the trainings and of the samples")
     group: PatientGroup = None
     flips: Flips = None
     overwrite: bool = Field(False, description="replace the comparison in --out")

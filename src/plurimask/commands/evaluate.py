@@ -25,10 +25,10 @@ class EvaluateOptions(Options):
     data: Data
     split: Split = "val"
     samples: int = Field(
-        16, description="samples per image; scores at different numbers of samples must not be compared"
+        16, ge=1, le=4096, description="samples per image; scores at different numbers of samples must not be compared"
     )
     seed: int = Field(0, description="of the samples")
-    batch_size: int = Field(16, description="images at once; the result does not depend on it")
+    batch_size: int = Field(16, ge=1, le=4096, description="images at once; the result does not depend on it")
     out: Path | None = Field(None, description="JSON file to write; a CSV with a row per image goes beside it")
     overwrite: bool = Field(False, description="replace the files of --out")
 

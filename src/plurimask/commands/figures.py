@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from plurimask.commands.parsing import Data, Options, RunFolder, Split, console, parse
+from plurimask.errors import InputError
 from plurimask.files import refuse_existing
 
 SECONDS_PER_FRAME = 0.7
@@ -24,7 +25,7 @@ class FiguresOptions(Options):
     data: Data
     out: Path = Field(description="folder to write")
     split: Split = "val"
-    samples: int = Field(16, description="samples per image")
+    samples: int = Field(16, ge=1, le=4096, description="samples per image")
     seed: int = Field(0, description="of the samples")
     format: Literal["png", "pdf", "svg"] = Field("png", description="of the files")
     overwrite: bool = Field(False, description="write into --out even if it holds files already")
@@ -32,6 +33,8 @@ class FiguresOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(FiguresOptions, arguments, "figures")
+    if options.out.exists() and not options.out.is_dir():
+        raise InputError(f"--out {options.out}: a file; give the name of a folder")
     refuse_existing(options.out, "files", options.overwrite)
 
     from plurimask.figures.scales.animation import coarse_to_fine_frames, kind_frames, save_animation

@@ -19,7 +19,7 @@ class ReportOptions(Options):
     data: Data
     out: Path = Field(description="HTML file to write")
     split: Split = "val"
-    samples: int = Field(16, description="samples per image")
+    samples: int = Field(16, ge=1, le=4096, description="samples per image")
     seed: int = Field(0, description="of the samples")
     overwrite: bool = Field(False, description="replace --out")
 

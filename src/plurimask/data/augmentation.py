@@ -34,8 +34,12 @@ class AugmentationConfig(BaseModel):
         (0.9, 1.1), description="range of the magnification (2: things look twice as big)"
     )
     elastic_probability: float = Field(0.0, ge=0, le=1, description="probability of an elastic deformation")
-    elastic_alpha: float = Field(2.0, ge=0, le=1000, description="standard deviation of an elastic displacement, in pixels")
-    elastic_sigma: float = Field(8.0, ge=0.1, le=1000, description="how far elastic displacements vary together, in pixels")
+    elastic_alpha: float = Field(
+        2.0, ge=0, le=1000, description="standard deviation of an elastic displacement, in pixels"
+    )
+    elastic_sigma: float = Field(
+        8.0, ge=0.1, le=1000, description="how far elastic displacements vary together, in pixels"
+    )
     gamma_probability: float = Field(0.3, ge=0, le=1, description="probability of a gamma correction")
     gamma: tuple[float, float] = Field((0.8, 1.25), description="range of the exponent; 1 changes nothing")
 

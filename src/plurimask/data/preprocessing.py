@@ -14,6 +14,7 @@ from torch.nn import functional
 from plurimask.data.example import Example, ExampleSet
 from plurimask.data.images.numbers import LARGEST
 from plurimask.distribution import IGNORE
+from plurimask.errors import InputError
 from plurimask.flips import draw_flips
 
 ImageScaling = Literal["none", "maximum"]
@@ -45,13 +46,23 @@ class Preprocessing(BaseModel):
         mean, std = (torch.tensor(x, device=images.device).view(-1, 1, 1) for x in (self.mean, self.std))
         return (images.float() - mean) / std
 
-    def image(self, image: Tensor) -> Tensor:
-        """One image `(K, H, W)` as stored -> what the network sees."""
-        return self.normalise(scaled(self.seen(image), self.image_scaling))
+    def image(self, image: Tensor, name: str = "an image") -> Tensor:
+        """One image `(K, H, W)` as stored -> what the network sees.
+
+        Raises:
+            InputError: its values are no numbers that a network can take; it names the image.
+        """
+        ready = self.normalise(scaled(self.seen(image), self.image_scaling))
+        if not bool(torch.isfinite(ready).all()):
+            raise InputError(
+                f"{name}: values as large as {float(image.abs().max()):.3g} are infinite or no numbers once they are "
+                f"normalised by the run's mean and standard deviation: leave the image out, or train on images like it"
+            )
+        return ready
 
     def example(self, example: Example) -> Example:
         """An example with its image as the network sees it, and the labels to match."""
-        return replace(example, image=self.image(example.image), labels=self.seen(example.labels))
+        return replace(example, image=self.image(example.image, example.name), labels=self.seen(example.labels))
 
     def view(self, example: Example) -> Example:
         """An example as the network sees it, but in the values of the files: for people to look at."""

@@ -104,7 +104,9 @@ class HierarchicalProbabilisticUNetConfig(MethodConfig):
         (1, 1, 1, 1), min_length=1, description="latent channels at each scale, coarsest first; 0: none at that scale"
     )
     blocks: Blocks = Field("residual", description="residual: pre-activated, of half width inside; plain: convolutions")
-    blocks_per_scale: int = Field(3, ge=1, le=64, description="residual blocks, or plain 3x3 convolutions, at each scale")
+    blocks_per_scale: int = Field(
+        3, ge=1, le=64, description="residual blocks, or plain 3x3 convolutions, at each scale"
+    )
     convs_per_block: int = Field(3, ge=1, le=32, description="3x3 convolutions in a residual block")
     objective: Literal["geco", "elbo"] = Field("geco", description="constrained reconstruction, or the plain bound")
     kappa: float = Field(0.05, gt=0, le=1e6, description="geco: nats that a selected pixel may cost")

@@ -123,14 +123,18 @@ class LightweightProbabilisticConfig(MethodConfig):
     blocks_per_stage: int = Field(1, ge=1, le=64, description="deeplabv3plus: residual blocks at each scale")
     output_stride: Literal[8, 16] = Field(8, description="deeplabv3plus: of the coarsest features")
     rates: tuple[PositiveInt, ...] = Field((2, 4, 8), min_length=1, description="deeplabv3plus: dilations side by side")
-    aspp_channels: int = Field(64, ge=1, le=8192, description="deeplabv3plus: of each dilated branch, and of the decoder")
+    aspp_channels: int = Field(
+        64, ge=1, le=8192, description="deeplabv3plus: of each dilated branch, and of the decoder"
+    )
     low_level_channels: int = Field(12, ge=1, le=8192, description="deeplabv3plus: of the skip connection")
     separable: bool = Field(False, description="deeplabv3plus: depthwise and pointwise in place of 3x3 convolutions")
     normalisation: Literal["none", "batch", "group"] = Field(
         "none", description="after each convolution; group: deeplabv3plus alone"
     )
     noise_variance: float = Field(1e-3, gt=0, le=1e6, description="of each pixel of the normalised image")
-    variance_floor: float = Field(1e-3, ge=0, le=1e6, description="added to the variances after each layer that computes")
+    variance_floor: float = Field(
+        1e-3, ge=0, le=1e6, description="added to the variances after each layer that computes"
+    )
     scale_form: ScaleForm = Field("expected-variance", description="how variances become the Dirichlet's scale")
     label_smoothing: float = Field(1e-2, gt=0, lt=1, description="what a label leaves to the other classes")
     off_targets: OffTargets = Field("expected", description="how the others share that")

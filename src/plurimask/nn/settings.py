@@ -12,7 +12,7 @@ from plurimask.nn.unet import Normalisation, Pooling, Style, Upsampling
 
 Channels: TypeAlias = Annotated[
     tuple[Annotated[int, Field(ge=1, le=MAX_CHANNELS)], ...],
-    Field(min_length=2, max_length=12, description="channels of each scale, finest first")
+    Field(min_length=2, max_length=12, description="channels of each scale, finest first"),
 ]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 from plurimask.data import DataDescription
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
-from plurimask.files import replace_file, replacing
+from plurimask.files import replace_file, replacing, table_bytes
 from plurimask.metrics import ImageUncertainty, image_uncertainty, object_scores
 from plurimask.metrics.maps import label_map_of
 from plurimask.metrics.uncertainty import count_specks
@@ -103,11 +101,7 @@ def write_predictions(
         ):
             replace_file(folder / f"{name}.json", json.dumps(content, indent=2, ensure_ascii=False).encode())
         on_image(Written(predicted, readings, uncertainty))
-    table = io.StringIO()
-    writer = csv.DictWriter(table, fieldnames=COLUMNS)
-    writer.writeheader()
-    writer.writerows(sorted(rows, key=lambda one: str(one["name"])))
-    replace_file(out / TABLE, table.getvalue().encode())
+    replace_file(out / TABLE, table_bytes(sorted(rows, key=lambda one: str(one["name"])), COLUMNS))
 
 
 # ---- masks and maps -----------------------------------------------------------------------------------------------

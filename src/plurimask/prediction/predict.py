@@ -72,6 +72,16 @@ def predict_images(
         yield _predict(method, batch, sampling, on_phase)
 
 
+def require_probabilities(mean: Tensor, names: Sequence[str]) -> None:
+    """Raise `InputError` if the mean `(B, C, *spatial)` of predictions holds what is no probability."""
+    for name, probabilities in zip(names, mean, strict=True):
+        if not bool(torch.isfinite(probabilities).all()):
+            raise InputError(
+                f"{name}: the method gives NaN in place of probabilities: its weights are damaged or its training "
+                "diverged; restore the run, or train again with a lower learning rate"
+            )
+
+
 def _fits(batch: list[tuple[str, Tensor]], image: Tensor, batch_size: int) -> bool:
     pixels = (len(batch) + 1) * image[0].numel()
     return image.shape == batch[0][1].shape and len(batch) < batch_size and pixels <= MAX_BATCH_PIXELS

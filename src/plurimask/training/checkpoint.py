@@ -7,20 +7,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 
 import torch
 from lightning import Fabric
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
-from plurimask.errors import InputError
+from plurimask.errors import InputError, reason_of, shown
 from plurimask.files import replace_file
 from plurimask.method import SegmentationMethod
 from plurimask.training.batches import TrainingBatches, TrainingData
 from plurimask.training.config import TrainingConfig
 from plurimask.training.keeping import Keeping
 from plurimask.training.log import MetricsLog
+from plurimask.weights import load_tensors, load_weights, require_finite
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ class Training:
             "keeping": self.keeping.state(),
             **{name: getattr(self, name) for name in _COUNTED},
         }
+        require_finite(self.method.state_dict(), "the training", _DIVERGED)
         buffer = io.BytesIO()
         torch.save(state, buffer)
         self.log.write(self.job.metrics)
@@ -148,7 +151,8 @@ class Training:
         if not self.job.resume or not self.job.last.exists():
             return
         try:
-            state = torch.load(self.job.last, map_location="cpu", weights_only=True)
+            state = load_tensors(self.job.last)
+            require_finite(state["method"], str(self.job.last), _AGAIN)
             self.method.load_state_dict(state["method"])
             if "own" in state:  # version 0.1 had none
                 self.method.load_training_state(state["own"])
@@ -157,17 +161,18 @@ class Training:
                 consume_prefix_in_state_dict_if_present(state["average"], "module.")
                 self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
-            for name in _COUNTED:
+            for name, kinds in _COUNTED.items():
+                if not isinstance(state[name], kinds) or (state[name] or 0) < 0:
+                    raise ValueError(f"{name} is {shown(state[name])}")
                 setattr(self, name, state[name])
             self.lowest_ged = state.get("lowest_ged", self.best_ged)  # version 0.1 kept the lowest
             if "keeping" in state:
                 self.keeping.restore(state["keeping"])
             self.log.restore(self.job.metrics, self.step, state["log"])
+        except InputError:
+            raise
         except Exception as error:
-            raise InputError(
-                f"{self.job.last} cannot be continued from ({type(error).__name__}: {str(error).splitlines()[0]}): "
-                "start again with --overwrite"
-            ) from error
+            raise InputError(f"{self.job.last} cannot be continued from ({reason_of(error)}): {_AGAIN}") from error
         due = self.config.validations_until(self.progress)
         if due < self.validations:  # the budget has grown since
             self.validations, self.worse = due, 0
@@ -181,12 +186,25 @@ class Training:
     def take_best(self) -> None:
         """Give the evaluated method the weights that were best, where any were kept."""
         if self.job.best.exists():
-            self.evaluated.load_state_dict(load_file(self.job.best))
+            load_weights(self.evaluated, self.job.best, _AGAIN)
 
 
-_COUNTED = ("step", "elapsed", "validations", "worse", "best_ged")
+_COUNTED: dict[str, tuple[type, ...]] = {
+    "step": (int,),
+    "elapsed": (int, float),
+    "validations": (int,),
+    "worse": (int,),
+    "best_ged": (float, NoneType),
+}
+_AGAIN = "start again with --overwrite"
+_DIVERGED = "the last checkpoint is unharmed; lower the learning rate"
 
 
 def packed(method: nn.Module) -> bytes:
-    """All weights and buffers as a safetensors file."""
+    """All weights and buffers as a safetensors file.
+
+    Raises:
+        InputError: one of them is not finite.
+    """
+    require_finite(method.state_dict(), "the trained method", _DIVERGED)
     return save({name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()})

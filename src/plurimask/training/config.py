@@ -39,11 +39,15 @@ class TrainingConfig(BaseModel):
     max_minutes: float | None = Field(None, gt=0, le=1e8, description="stop after this many minutes of training")
     batch_size: int = Field(16, ge=1, le=MAX_BATCH_SIZE, description="images per step and device")
     raters_per_step: int = Field(4, ge=1, le=1024, description="raters drawn for each image of a step, without repeats")
-    crop: int | None = Field(None, ge=8, le=MAX_SIDE, description="train on random crops of this side, evaluate whole images")
+    crop: int | None = Field(
+        None, ge=8, le=MAX_SIDE, description="train on random crops of this side, evaluate whole images"
+    )
     crop_on_objects: float = Field(
         0.0, ge=0, le=1, description="share of the random crops that lie around a pixel that some rater marked"
     )
-    center_crop: int | None = Field(None, ge=8, le=MAX_SIDE, description="cut this centre out of every image, also for evaluation")
+    center_crop: int | None = Field(
+        None, ge=8, le=MAX_SIDE, description="cut this centre out of every image, also for evaluation"
+    )
     resize: tuple[int, int] | None = Field(None, description="height and width that every image is brought to")
     image_scaling: ImageScaling = Field("none", description="maximum: divide each channel of an image by its maximum")
     augmentation: AugmentationConfig = Field(AugmentationConfig(), description="random changes of training images")
@@ -61,15 +65,22 @@ class TrainingConfig(BaseModel):
     )
     warmup_steps: int = Field(100, ge=0, le=10**12, description="steps in which the learning rate rises linearly")
     weight_decay: float = Field(1e-4, ge=0, le=1000, description="on weights, not on biases")
-    gradient_clip: float = Field(100.0, gt=0, le=1e12, description="largest norm of the gradient (of a loss summed over pixels)")
+    gradient_clip: float = Field(
+        100.0, gt=0, le=1e12, description="largest norm of the gradient (of a loss summed over pixels)"
+    )
     ema_decay: float | None = Field(None, gt=0, lt=1, description="evaluate a moving average of the weights")
     num_validations: int = Field(10, ge=1, le=10_000, description="validations in the whole training, evenly spread")
     validation_images: int = Field(256, ge=1, le=10**9, description="validation images looked at each time, at most")
     validation_samples: int = Field(16, ge=2, le=MAX_SAMPLES, description="samples per validation image")
     validation_crop: int | None = Field(
-        None, ge=8, le=MAX_SIDE, description="validate on the window of this side around what raters marked, not on whole images"
+        None,
+        ge=8,
+        le=MAX_SIDE,
+        description="validate on the window of this side around what raters marked, not on whole images",
     )
-    early_stopping: int | None = Field(None, ge=1, le=10_000, description="stop after so many validations without a better GED")
+    early_stopping: int | None = Field(
+        None, ge=1, le=10_000, description="stop after so many validations without a better GED"
+    )
     num_workers: int = Field(0, ge=0, le=256, description="processes that read data; 0 reads in the main process")
 
     @model_validator(mode="after")
@@ -87,7 +98,9 @@ class TrainingConfig(BaseModel):
         if self.drops and self.final_learning_rate:
             raise ValueError("the schedule piecewise ends with its last drop: leave out final_learning_rate")
         if any(not 0 < share < 1 or not 0 < factor <= 1000 for share, factor in self.drops):
-            raise ValueError("drops are pairs of a share of the budget, between 0 and 1, and a factor above 0, at most 1000")
+            raise ValueError(
+                "drops are pairs of a share of the budget, between 0 and 1, and a factor above 0, at most 1000"
+            )
         return self
 
     def learning_rate_factor(self, progress: float, step: int) -> float:

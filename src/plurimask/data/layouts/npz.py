@@ -163,7 +163,9 @@ def read_arrays(path: Path, split: str = "") -> Arrays:
     if masks.ndim not in (3, 4) or not len(masks):
         raise InputError(f"{path}: masks has the shape {masks.shape}, expected (N, H, W) or (N, R, H, W), N at least 1")
     if masks.ndim == 4 and not masks.shape[1]:
-        raise InputError(f"{path}: masks has the shape {masks.shape}, of no rater: save one map at least for each image")
+        raise InputError(
+            f"{path}: masks has the shape {masks.shape}, of no rater: save one map at least for each image"
+        )
     check_numbers(path, images)
     images, channels_last = _with_channels(path, images, masks)
     names, groups = _names(path, content, len(images), split)

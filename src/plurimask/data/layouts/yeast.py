@@ -30,6 +30,7 @@ from plurimask.data.layouts.files import UNSPLIT, ArrayCache, Found
 from plurimask.data.layouts.listing import contents, natural_key
 from plurimask.errors import InputError, reason_of
 from plurimask.reading import require_file
+from plurimask.weights import load_tensors
 
 Array = npt.NDArray[Any]
 
@@ -243,7 +244,7 @@ def _load(path: Path) -> Array:
                 size = max([size, *(member.file_size for member in file.infolist())])
         if size > MAX_BYTES:
             raise InputError(f"{path}: unpacks to {size:,} bytes, expected one tensor of an image: save it alone")
-        values = torch.load(path, map_location="cpu", weights_only=True)
+        values = load_tensors(path)
     except InputError:
         raise
     except Exception as error:  # a damaged or foreign file can raise anything
