@@ -61,6 +61,11 @@ def refuse_special(path: Path) -> None:
         require_file(path)
 
 
+def memory_bytes() -> int:
+    """The memory of the machine: what a file declares beyond that is never read."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def open_file(path: Path) -> BinaryIO:
     """A file for reading; the caller closes it.
 

@@ -25,7 +25,7 @@ def main() -> None:
         stock = make_stock(folder / "stock")
         kinds: collections.Counter[str] = collections.Counter()
         start, slow = time.time(), []
-        log = open('/tmp/campaign.log','w')
+        log = open(f'/tmp/campaign{first}.log','w')
         for seed in range(first, last):
             began = time.time()
             case = make_case(seed, stock, folder / "case")

@@ -23,6 +23,8 @@ _OPENING = threading.Lock()
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF")
 _GRAY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N", "LA", "La")
 _ORIENTATION = 0x0112
+_MAX_CHUNKS = 100_000
+"""Of a PNG that are looked at: a damaged one may have no end."""
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _ORIENTING_TEXTS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
 
@@ -114,9 +116,14 @@ def _png_header(path: Path) -> tuple[int | None, bool]:
             )
         may_orient = False
         file.seek(8)
-        while len(start := file.read(8)) == 8 and not may_orient:
-            length, name = struct.unpack(">I4s", start)
+        for _ in range(_MAX_CHUNKS):
+            start = file.read(8)
+            length, name = struct.unpack(">I4s", start) if len(start) == 8 else (0, b"IEND")
+            if name == b"IEND" or may_orient:
+                break
             text = file.read(min(length, 22)) if name in _TEXTS else b""
             may_orient = name == b"eXIf" or text.startswith(_ORIENTING_TEXTS)
             file.seek(length - len(text) + 4, 1)
+        else:
+            may_orient = True
     return depth if kind == 0 else None, may_orient

@@ -7,7 +7,6 @@ Keys: `images` (N, H, W), (N, K, H, W) or (N, H, W, K); `masks` (N, H, W) or (N,
 from __future__ import annotations
 
 import math
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from plurimask.data.layouts.files import Found, describe, name_channels
 from plurimask.data.layouts.listing import refuse_odd_names
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError, reason_of, shown
-from plurimask.reading import require_file
+from plurimask.reading import memory_bytes, require_file
 
 Array = npt.NDArray[Any]
 
@@ -141,11 +140,6 @@ def refuse_large_arrays(path: Path) -> None:
             f"{path}: declares arrays of {total:,} bytes, and this machine has {memory_bytes():,} of memory: write "
             "fewer images into a file, or take a folder of images"
         )
-
-
-def memory_bytes() -> int:
-    """The memory of the machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def read_arrays(path: Path, split: str = "") -> Arrays:
