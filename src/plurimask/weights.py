@@ -45,6 +45,15 @@ def load_tensors(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def flattened(state: Any, at: str = "") -> dict[str, Tensor]:
+    """The tensors in nested dictionaries and lists, by the way to them: `optimizer.state.0.exp_avg`."""
+    if isinstance(state, Tensor):
+        return {at: state}
+    items = state.items() if isinstance(state, Mapping) else enumerate(state if isinstance(state, list | tuple) else ())
+    parts = [flattened(part, f"{at}.{key}" if at else str(key)) for key, part in items]
+    return {name: values for part in parts for name, values in part.items()}
+
+
 def require_finite(tensors: Mapping[str, Tensor], where: str, remedy: str) -> None:
     """Raise `InputError` if a value of one of `tensors` is NaN or infinite; it names the tensor."""
     for name, values in tensors.items():

@@ -27,8 +27,8 @@ from PIL import Image
 
 from plurimask.commands.main import main
 
-SECONDS = 30
-"""After so many a command counts as hung."""
+SECONDS = int(os.environ.get("PLURIMASK_ATTACK_SECONDS", "120"))
+"""After so many a command counts as hung: it takes less than one where nothing else runs."""
 MEMORY = 4 * 2**30
 """Bytes that a command may take beside what the process has already: more is refused by the system."""
 LONGEST_LINE, LONGEST_OUTPUT = 3000, 20_000
@@ -94,7 +94,7 @@ def bounded() -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, ring)
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, hard))
     signal.alarm(SECONDS)
-    faulthandler.dump_traceback_later(4 * SECONDS, exit=True, file=sys.__stderr__)  # where no signal is heard
+    faulthandler.dump_traceback_later(2 * SECONDS, exit=True, file=sys.__stderr__)  # where no signal is heard
     try:
         yield
     finally:

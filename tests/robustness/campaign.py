@@ -25,7 +25,7 @@ def main() -> None:
         stock = make_stock(folder / "stock")
         kinds: collections.Counter[str] = collections.Counter()
         start, slow = time.time(), []
-        log = open(f'/tmp/campaign{first}.log','w')
+        log = open(f"/tmp/campaign{first}.log", "w")
         for seed in range(first, last):
             began = time.time()
             case = make_case(seed, stock, folder / "case")
@@ -33,6 +33,7 @@ def main() -> None:
             for fault in faults(case):
                 kinds[fault.splitlines()[-1] if "traceback" in fault else fault.splitlines()[0]] += 1
                 print(f"==== {seed}: {case}\n{fault}", flush=True)
+            print(f"     {time.time() - began:.1f} s", file=log, flush=True)
             slow.append((round(time.time() - began, 2), seed, str(case)[:150]))
             shutil.rmtree(folder / "case", ignore_errors=True)
         print(f"{last - first} cases in {time.time() - start:.0f} s; slowest {sorted(slow)[-5:]}")

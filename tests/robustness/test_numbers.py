@@ -158,7 +158,7 @@ def test_memory_is_reckoned_before_anything_is_computed(monkeypatch: pytest.Monk
     monkeypatch.setattr("plurimask.prediction.predict.memory_bytes", lambda: 2**20)
     method = build_method("unet", channels=(4, 4)).eval()
     monkeypatch.setattr(method, "forward", lambda _: pytest.fail("work began"))
-    with pytest.raises(InputError, match=r"plate: 4096 samples of 50 x 70 pixels take 0.0 GB.*fewer samples"):
+    with pytest.raises(InputError, match=r"plate: 4096 samples of 50 x 70 pixels take 0.1 GB.*fewer samples"):
         next(predict_images(method, [("plate", torch.zeros(1, 50, 70))], Sampling(4096)))
 
 
@@ -172,7 +172,13 @@ def test_the_place_of_the_output_is_looked_at_first(trained: Path, data: Path, t
     images, missing = data / "val" / "images", tmp_path / "no run there"  # which would be said if it were read first
     for words in (
         ["predict", missing, images, "--out", tmp_path / place],
-        ["evaluate", missing, data, "--out", (tmp_path / place).with_suffix(".json") if "n" in place[:1] else tmp_path / place / "x.json"],
+        [
+            "evaluate",
+            missing,
+            data,
+            "--out",
+            (tmp_path / place).with_suffix(".json") if "n" in place[:1] else tmp_path / place / "x.json",
+        ],
         ["report", missing, data, "--out", tmp_path / place],
         ["figures", missing, data, "--out", tmp_path / place],
     ):

@@ -33,9 +33,9 @@ class FiguresOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(FiguresOptions, arguments, "figures")
-    if options.out.exists() and not options.out.is_dir():
-        raise InputError(f"--out {options.out}: a file; give the name of a folder")
     refuse_existing(options.out, "files", options.overwrite)
+    if options.out.is_file():
+        raise InputError(f"--out {options.out}: a file; give the name of a folder")
 
     from plurimask.figures.scales.animation import coarse_to_fine_frames, kind_frames, save_animation
     from plurimask.figures.style import save_figure

@@ -36,9 +36,9 @@ class PredictOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(PredictOptions, arguments, "predict")
-    if options.out.exists() and not options.out.is_dir():
-        raise InputError(f"--out {options.out}: a file; give the name of a folder")
     refuse_existing(options.out, "files", options.overwrite)
+    if options.out.is_file():
+        raise InputError(f"--out {options.out}: a file; give the name of a folder")
 
     from plurimask.data import open_images
     from plurimask.figures.page import Classes

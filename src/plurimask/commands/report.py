@@ -9,7 +9,7 @@ from pydantic import Field
 
 from plurimask.commands.parsing import Data, Options, RunFolder, Split, console, parse
 from plurimask.errors import InputError
-from plurimask.files import refuse_existing
+from plurimask.files import refuse_existing, refuse_unwritable
 
 
 class ReportOptions(Options):
@@ -26,6 +26,7 @@ class ReportOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(ReportOptions, arguments, "report")
+    refuse_unwritable(options.out)
     if options.out.is_dir():
         raise InputError(
             f"--out {options.out}: a folder; give the name of a file, such as {options.out / 'report.html'}"

@@ -168,10 +168,6 @@ def _open_npz(path: Path, channel_names: Sequence[str]) -> ImageArray:
     check_numbers(path, images)
     if images.ndim == 3:
         images = images[:, None]
-    if images.ndim != 4:
-        raise InputError(
-            f"{path}: images has the shape {images.shape}, expected (N, H, W), (N, K, H, W) or (N, H, W, K)"
-        )
     if images.shape[1] != count:
         if images.shape[3] != count:
             raise _wrong_channels(str(path), images.shape[1], channel_names)

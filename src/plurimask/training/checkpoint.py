@@ -22,7 +22,7 @@ from plurimask.training.batches import TrainingBatches, TrainingData
 from plurimask.training.config import TrainingConfig
 from plurimask.training.keeping import Keeping
 from plurimask.training.log import MetricsLog
-from plurimask.weights import load_tensors, load_weights, require_finite
+from plurimask.weights import flattened, load_tensors, load_weights, require_finite
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Training:
             return
         try:
             state = load_tensors(self.job.last)
-            require_finite(state["method"], str(self.job.last), _AGAIN)
+            require_finite(flattened(state), str(self.job.last), _AGAIN)
             self.method.load_state_dict(state["method"])
             if "own" in state:  # version 0.1 had none
                 self.method.load_training_state(state["own"])
@@ -162,7 +162,7 @@ class Training:
                 self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             for name, kinds in _COUNTED.items():
-                if not isinstance(state[name], kinds) or (state[name] or 0) < 0:
+                if not isinstance(state[name], kinds) or not 0 <= (state[name] or 0) < math.inf:
                     raise ValueError(f"{name} is {shown(state[name])}")
                 setattr(self, name, state[name])
             self.lowest_ged = state.get("lowest_ged", self.best_ged)  # version 0.1 kept the lowest

@@ -107,7 +107,8 @@ def load_npz(path: Path) -> dict[str, Array]:
     try:
         refuse_large_arrays(path)
         with np.load(path, allow_pickle=False) as content:
-            return {key: content[key] for key in content.files}
+            arrays = {key: content[key] for key in content.files}
+            return {key: values for key, values in arrays.items() if isinstance(values, np.ndarray)}
     except InputError:
         raise
     except Exception as error:  # a damaged file can raise anything in zip, zlib and NumPy
@@ -168,9 +169,12 @@ def read_arrays(path: Path, split: str = "") -> Arrays:
 
 
 def check_numbers(path: Path, images: Array) -> None:
-    """Raise InputError if `images` are no finite real numbers, or one is larger than an image may be."""
-    if images.ndim > 1:
-        refuse_large(images.shape[1:], f"{path}, images")
+    """Raise InputError if `images` are none, are no finite real numbers, or one is larger than an image may be."""
+    if images.ndim not in (3, 4) or not len(images):
+        raise InputError(
+            f"{path}: images has the shape {images.shape}, expected (N, H, W), (N, K, H, W) or (N, H, W, K), N at least 1"
+        )
+    refuse_large(images.shape[1:], f"{path}, images")
     if images.dtype.kind in "biu":
         return
     for index, image in enumerate(images):
