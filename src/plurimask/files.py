@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import secrets
 import shutil
 import tempfile
-import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from plurimask.errors import InputError
-
 
 MAX_NAME_BYTES = 200
 """Of a file's name: file systems allow 255, of which some are for temporary names."""
@@ -55,6 +54,11 @@ def replace_file(path: Path, content: bytes) -> None:
 def _discard(temporary: Path) -> None:
     with suppress(OSError):  # what is wrong is said by the error that led here
         temporary.unlink(missing_ok=True)
+
+
+def is_within(path: Path, folder: Path) -> bool:
+    """Whether `path` lies in `folder`, once all links are followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def table_bytes(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from plurimask.distribution import SegmentationDistribution
 
-
 MAX_CHANNELS = 8192
 """Of an image, and of the features of a network: more is no method but a mistake, for which no memory suffices."""
 

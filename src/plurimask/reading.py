@@ -1,7 +1,7 @@
 """Reading files of which nobody knows who wrote them: what they are is looked at before what they hold.
 
-Text is UTF-8, with or without a byte-order mark, whatever the locale. JSON and YAML hold plain values alone: no aliases,
-no keys twice, no numbers of hundreds of digits, nothing nested without end.
+Text is UTF-8, with or without a byte-order mark, whatever the locale. JSON and YAML hold plain values alone: no
+aliases, no keys twice, no numbers of hundreds of digits, nothing nested without end.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def read_yaml(path: Path, advice: str) -> Any:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
                 raise _Odd(f"nested deeper than {MAX_DEPTH} levels")
-        content = yaml.load(text, Loader=_PlainLoader)  # noqa: S506  (a safe loader)
+        content = yaml.load(text, Loader=_PlainLoader)
         _refuse_odd(content)
     except _Odd as odd:
         raise InputError(f"{path}: {odd}: {advice}") from odd

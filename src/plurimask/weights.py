@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from plurimask.errors import InputError
-from plurimask.reading import require_file
+from plurimask.reading import memory_bytes, require_file
 
 
 def load_weights(method: nn.Module, path: Path, remedy: str) -> None:
@@ -32,14 +33,20 @@ def load_weights(method: nn.Module, path: Path, remedy: str) -> None:
     method.load_state_dict(tensors)
 
 
-def load_tensors(path: Path) -> Any:
-    """What `torch.save` wrote: tensors, numbers, text, dictionaries and lists of them, on the processor; nothing is run.
+def load_tensors(path: Path, limit: int | None = None) -> Any:
+    """What `torch.save` wrote: tensors, numbers, text, dictionaries and lists of them, on the processor; no
+    code is run.
 
     Raises:
-        InputError: there is no such file.
+        InputError: there is no such file, or it unpacks to more than `limit` bytes (the memory of the machine).
         Exception: whatever a damaged file makes torch raise.
     """
-    require_file(path)
+    size, limit = require_file(path), memory_bytes() if limit is None else limit
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            size = max(size, sum(member.file_size for member in file.infolist()))
+    if size > limit:
+        raise InputError(f"{path}: unpacks to {size:,} bytes, expected at most {limit:,}: restore or remove the file")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are for programmers
         return torch.load(path, map_location="cpu", weights_only=True)

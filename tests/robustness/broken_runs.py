@@ -43,6 +43,7 @@ def record_numbers(run: Path, others: list[Path], rng: Any) -> bool:
             *[("data", "class_names", bad) for bad in ([], ["a"], ["a", "b", "c"], ["x"] * 300)],
             *[("data", "channel_names", bad) for bad in ([], ["a", "b"])],
             *[("data", "ignore_value", bad) for bad in (-1, 10**6)],
+            *[("data", "flips", [bad]) for bad in ([0, 1, 2.0], [0, 9, 0.5], [-1, 1, 0.5], [0, 1, float("nan")])],
         ],
     )
     content[part][key] = value
@@ -175,7 +176,7 @@ def checkpoint_weights(run: Path, others: list[Path], rng: Any) -> bool:
     if state[part] is None:
         part = "method"
     name = pick(rng, sorted(name for name, value in state[part].items() if value.is_floating_point()))
-    state[part][name].view(-1)[0] = float("nan")
+    state[part][name] = torch.full_like(state[part][name], float("nan"))
     torch.save(state, run / "checkpoints" / "last.ckpt")
     return True
 

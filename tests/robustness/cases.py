@@ -15,15 +15,18 @@ from command_lines import OPTIONS, line, odd_path, odd_words
 from stock import FEW, TINY, Stock, plain
 
 from plurimask.data.images import SUFFIXES
+from plurimask.methods import METHODS
 
 TRAIN = [*TINY, *FEW]
+PATTERNS = ["*", "**", "**/*", "images/*", "/etc/*", "[", "**/images/*.png", "../*/*"]
+MASK_PATTERNS = ["../x=masks/anna/*", "a=*", "=", "x", "a=**/anna/*.png"]
 
 
 def make_case(seed: int, stock: Stock, folder: Path) -> Case:
     """Case number `seed`, its files below `folder`: `kept` must not change, `out` is where commands write."""
     rng = np.random.default_rng(seed)
     kinds = [_images] * 5 + [_said] * 3 + [_arrays] * 3 + [_tensors] * 2 + [_links] + [_run] * 6 + [_continued] * 2
-    kinds += [_settings] * 2 + [_lines] * 5 + [_paths] * 2 + [_compared]
+    kinds += [_settings] * 2 + [_lines] * 5 + [_paths] * 2 + [_compared] + [_others] * 3
     (folder / "kept").mkdir(parents=True)
     case = Case(folder, [], False)
     pick(rng, kinds)(case, stock, rng)
@@ -75,6 +78,45 @@ def _images(case: Case, stock: Stock, rng: Any) -> None:
         _data_command(case, data, stock, rng)
         if case.arguments[0] == "evaluate":
             case.must_fail = False  # of the split train no image is read
+
+
+def _others(case: Case, stock: Stock, rng: Any) -> None:
+    """Whole data and whole runs that do not belong together, or are given for each other."""
+    places = [
+        stock.data,
+        stock.npz,
+        stock.yeast,
+        stock.nnunet,
+        *stock.runs,
+        stock.ensemble,
+        stock.comparison,
+        stock.data / "val",
+    ]
+    places += [
+        stock.npz / "val.npz",
+        stock.data / "val" / "images" / "i0.png",
+        stock.runs[0] / "run.json",
+        stock.data.parent,
+    ]
+    words = {name: str(pick(rng, places)) for name in ("run", "data", "other")}
+    out, images, masks = str(case.folder / "out"), pick(rng, PATTERNS), pick(rng, MASK_PATTERNS)
+    case.arguments = pick(
+        rng,
+        [
+            ["check", words["data"]],
+            ["evaluate", words["run"], words["data"], "--samples", "2", "--split", pick(rng, ["val", "all"])],
+            ["evaluate", str(pick(rng, stock.runs)), words["data"], "--samples", "2"],
+            ["predict", words["run"], words["data"], "--samples", "2", "--out", out],
+            ["predict", str(pick(rng, stock.runs)), words["data"], "--samples", "2", "--out", out],
+            ["combine", words["run"], words["other"], "--out", out],
+            ["train", words["data"], "--method", "unet", "--out", out, *TRAIN],
+            ["train", words["data"], "--method", "unet", "--out", words["run"], *TRAIN],
+            ["train", words["data"], "--method", "unet", "--out", words["run"], "--resume", "--plan"],
+            ["compare", words["data"], "--runs", words["run"], words["other"], "--out", words["other"]],
+            ["import", words["data"], "--images", images, "--masks", masks, "--out", out],
+        ],
+    )  # fmt: skip
+    case.story.append("other data")
 
 
 def _said(case: Case, stock: Stock, rng: Any) -> None:
@@ -238,8 +280,21 @@ def _pick_command(rng: Any) -> str:
 
 def _lines(case: Case, stock: Stock, rng: Any) -> None:
     command = _pick_command(rng)
-    base = _whole_line(command, case, stock)
-    case.arguments, case.must_fail = odd_words(base, rng) if rng.random() < 0.25 else line(command, base, rng)
+    base, method = _whole_line(command, case, stock), "unet"
+    if command == "train" and rng.random() < 0.5:  # a setting of a method whose presets are small
+        method = pick(rng, sorted(METHODS))
+        base = [
+            "train",
+            str(stock.data),
+            "--method",
+            method,
+            "--out",
+            str(case.folder / "out"),
+            *TRAIN[:4],
+            *FEW,
+            "--plan",
+        ]
+    case.arguments, case.must_fail = odd_words(base, rng) if rng.random() < 0.25 else line(command, base, rng, method)
     if command == "demo" and "x" not in case.arguments:
         case.arguments = base  # or it would train
     case.story.append("words")
@@ -261,7 +316,7 @@ def _compared(case: Case, stock: Stock, rng: Any) -> None:
     files = ["comparison.json", "evaluations/run0.npz", "evaluations/run2.npz"]
     path = out / pick(rng, files)
     damages = (
-        FILES + [no_table]
+        [*FILES, no_table]
         if path.suffix == ".json"
         else FILES + [damage for damage in NPZ if "bomb" in damage.__name__]
     )

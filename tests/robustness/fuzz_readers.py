@@ -2,8 +2,8 @@
 
 python tests/robustness/fuzz_readers.py CORPUS [--seconds 60] [--reader tiff]
 
-CORPUS is a folder of files to begin from, one folder for each reader (`json/`, `png/`, ...); it is made where there is
-none. What a reader neither reads nor refuses in one line is written to `CORPUS/READER-crash` and ends the script with 1.
+CORPUS is a folder of files to begin from, one folder for each reader (`json/`, `png/`, ...); it is made where there
+is none. What a reader neither reads nor refuses in one line is written to `CORPUS/READER-crash` and ends it with 1.
 """
 
 from __future__ import annotations

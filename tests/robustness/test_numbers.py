@@ -117,7 +117,7 @@ def test_a_training_that_diverges_in_its_last_step_keeps_nothing(data: Path, tmp
     packed(method)
     with torch.no_grad():
         next(method.parameters()).view(-1)[0] = float("inf")
-    with pytest.raises(InputError, match="trained method: .* holds NaN or infinity"):
+    with pytest.raises(InputError, match=r"trained method: .* holds NaN or infinity"):
         packed(method)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
     source = _open(options)
     find_split(source, options.split)
     for run in options.runs:
-        if (options.out / "runs").resolve() in run.resolve().parents:
+        if Path(os.path.realpath(options.out / "runs")) in Path(os.path.realpath(run)).parents:
             raise InputError(f"--runs {run}: lies in --out; name its method by --methods, or give another --out")
     if options.runs:
         refuse_different([load_run(run) for run in options.runs])

@@ -168,9 +168,11 @@ def _settings(name: str, field: FieldInfo, default: Any) -> dict[str, Any]:
 def _value(name: str, field: FieldInfo, given: bool | str | list[str]) -> Any:
     """The value of an option's words, which argparse gives as a list where there may be several."""
     words = [str(word).removeprefix(" ") for word in (given if isinstance(given, list) else [given])]
-    _, parts = _kind(field)
+    kind, parts = _kind(field)
     if words == ["None"] and NoneType in get_args(field.annotation):
         return None
+    if "" in words and Path in (kind, *parts):
+        raise InputError(f"{name}: an empty word, expected a path: is a variable of the shell not set?")
     value: Any = words if parts else words[0]
     if parts and get_origin(parts[0]) is tuple:  # several words make one of the values
         size = len(get_args(parts[0]))

@@ -28,9 +28,13 @@ class PredictOptions(Options):
     )
     samples: int = Field(16, ge=1, le=4096, description="masks to draw for each image")
     seed: int = Field(0, description="of the draws; an image's masks depend on the run, the seed and its name alone")
-    batch_size: int = Field(16, ge=1, le=4096, description="images of one size at once; the result does not depend on it")
+    batch_size: int = Field(
+        16, ge=1, le=4096, description="images of one size at once; the result does not depend on it"
+    )
     stack: bool = Field(False, description="write the samples of an image as one TIFF of several pages too")
-    least_object: int = Field(9, ge=1, le=10**12, description="pixels of an object that gets a score of its own; less is a speck")
+    least_object: int = Field(
+        9, ge=1, le=10**12, description="pixels of an object that gets a score of its own; less is a speck"
+    )
     overwrite: bool = Field(False, description="write into --out even if it holds files already")
 
 

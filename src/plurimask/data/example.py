@@ -14,7 +14,6 @@ from torch.utils.data import Dataset
 from plurimask.distribution import IGNORE
 from plurimask.flips import Flip, switchable_classes
 
-
 _Value = Annotated[int, Field(ge=0, le=65535)]
 """Of a pixel in a mask file."""
 

@@ -42,7 +42,7 @@ def channel_statistics(
     constant = deviation <= 1e-12 * np.abs(mean)
     if (~constant & (deviation <= SMALLEST_STD)).any():
         raise InputError(
-            f"a channel's values differ by {deviation.min():.3g} or so, which is less than float32 tells apart: save the "
-            "images in larger numbers"
+            f"a channel's values differ by {deviation.min():.3g} or so, which is less than float32 tells apart: save "
+            "the images in larger numbers"
         )
     return [float(value) for value in mean], [float(value) for value in np.where(constant, 1.0, deviation)]

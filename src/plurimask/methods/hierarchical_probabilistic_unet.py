@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
@@ -100,7 +100,7 @@ def _by_sample(joined: Tensor, num_samples: int) -> Tensor:
 
 class HierarchicalProbabilisticUNetConfig(MethodConfig):
     channels: Channels = (24, 48, 96, 192, 192, 192, 192, 192)
-    latent_dims: tuple[int, ...] = Field(
+    latent_dims: tuple[Annotated[int, Field(ge=0, le=4096)], ...] = Field(
         (1, 1, 1, 1), min_length=1, description="latent channels at each scale, coarsest first; 0: none at that scale"
     )
     blocks: Blocks = Field("residual", description="residual: pre-activated, of half width inside; plain: convolutions")

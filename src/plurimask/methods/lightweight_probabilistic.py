@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import nll_loss, softplus
 
@@ -111,6 +111,7 @@ class DirichletSegmentation(SegmentationDistribution):
 
 _Unscaled: TypeAlias = Annotated[float, Field(ge=-12, le=12)]
 """Far below, the Dirichlet is so narrow that float32 has no digits for its density."""
+_Rate: TypeAlias = Annotated[int, Field(ge=1, le=1024)]
 
 
 class LightweightProbabilisticConfig(MethodConfig):
@@ -122,7 +123,9 @@ class LightweightProbabilisticConfig(MethodConfig):
     max_pool: MaxPool = Field("pairwise", description="how the largest of a window is reduced to the larger of two")
     blocks_per_stage: int = Field(1, ge=1, le=64, description="deeplabv3plus: residual blocks at each scale")
     output_stride: Literal[8, 16] = Field(8, description="deeplabv3plus: of the coarsest features")
-    rates: tuple[PositiveInt, ...] = Field((2, 4, 8), min_length=1, description="deeplabv3plus: dilations side by side")
+    rates: tuple[_Rate, ...] = Field(
+        (2, 4, 8), min_length=1, max_length=16, description="deeplabv3plus: dilations side by side"
+    )
     aspp_channels: int = Field(
         64, ge=1, le=8192, description="deeplabv3plus: of each dilated branch, and of the decoder"
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from plurimask.data import DataDescription
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
-from plurimask.files import replace_file, replacing, table_bytes
+from plurimask.files import is_within, replace_file, replacing, table_bytes
 from plurimask.metrics import ImageUncertainty, image_uncertainty, object_scores
 from plurimask.metrics.maps import label_map_of
 from plurimask.metrics.uncertainty import count_specks
@@ -85,7 +85,7 @@ def write_predictions(
     (out / TABLE).unlink(missing_ok=True)  # of an earlier call, perhaps for other images
     for predicted in predictions:
         folder = out / predicted.name
-        if not folder.resolve().is_relative_to(out.resolve()):
+        if not is_within(folder, out):
             raise InputError(f"{predicted.name!r} is no name for a folder in {out}: rename the image")
         for stale in [path for pattern in _STALE for path in folder.glob(pattern)]:
             stale.unlink()

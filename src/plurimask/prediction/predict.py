@@ -97,8 +97,8 @@ def _require_memory(name: str, size: Sequence[int], num_samples: int) -> None:
     needed = num_samples * math.prod(size) + num_samples**2 * 8
     if needed > memory_bytes():
         raise InputError(
-            f"{name}: {num_samples} samples of {' x '.join(map(str, size))} pixels take {needed / 2**30:.1f} GB, and this "
-            f"machine has {memory_bytes() / 2**30:.1f}: ask for fewer samples, or give smaller images"
+            f"{name}: {num_samples} samples of {' x '.join(map(str, size))} pixels take {needed / 2**30:.1f} GB, and "
+            f"this machine has {memory_bytes() / 2**30:.1f}: ask for fewer samples, or give smaller images"
         )
 
 

@@ -9,7 +9,6 @@ import torch
 
 from plurimask.noise import Generators
 
-
 MAX_SEED = 2**63 - 1
 """What torch takes for a seed."""
 

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from plurimask.data import DataDescription
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.errors import InputError, first_mistake, shown
+from plurimask.prediction.seeds import MAX_SEED
 from plurimask.reading import is_there, read_json
 from plurimask.runs.folder import RECORD_FILE
-from plurimask.prediction.seeds import MAX_SEED
 from plurimask.training.config import TrainingConfig
 from plurimask.training.plan import TrainingPlan
 from plurimask.version import __version__
@@ -71,10 +71,10 @@ def read_record(folder: Path) -> RunRecord:
     found = content.pop("format")
     if found != FORMAT:
         packages = content.get("packages")
-        writer = packages.get("plurimask") if isinstance(packages, dict) else None
+        writer = shown(packages.get("plurimask")) if isinstance(packages, dict) else "of an unknown version"
         raise InputError(
-            f"{path}: format {shown(found)}, written by plurimask {shown(writer) if writer else 'of an unknown version'}; plurimask {__version__} reads format {FORMAT}: "
-            "install that version, or train again"
+            f"{path}: format {shown(found)}, written by plurimask {writer}; plurimask {__version__} reads format "
+            f"{FORMAT}: install that version, or train again"
         )
     try:
         return RunRecord.model_validate({**content, "format": found})

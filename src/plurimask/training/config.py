@@ -12,7 +12,6 @@ from plurimask.data.augmentation import AugmentationConfig
 from plurimask.data.preprocessing import MAX_SIDE, ImageScaling
 from plurimask.prediction.predict import MAX_BATCH_SIZE, MAX_SAMPLES
 
-
 MAX_LEARNING_RATE = 10.0
 """A hundred times what any optimiser here bears: more is a slip of the keyboard."""
 

@@ -81,13 +81,15 @@ def walk_files(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: a folder cannot be read, or links lead to it in more than `MAX_WAYS` ways.
     """
+    if folder.is_symlink() and _leads_back(folder.parent, folder.name):
+        raise InputError(f"{folder}: a link to a folder that holds it: remove it")
     ways: Counter[str] = Counter()
     for parent, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
         here = os.path.realpath(parent)
         ways[here] += 1
         if ways[here] > MAX_WAYS:  # there may be more ways than anybody can go
             raise InputError(f"{parent}: links below {folder} lead there in more than {MAX_WAYS} ways: remove some")
-        folders[:] = [name for name in sorted(folders) if name[0] != "." and not _leads_back(parent, name, here)]
+        folders[:] = [name for name in sorted(folders) if name[0] != "." and not _leads_back(Path(parent), name)]
         yield from (Path(parent) / file for file in sorted(files) if file[0] != ".")
 
 
@@ -116,20 +118,21 @@ def _refuse(error: OSError) -> None:
         raise unreadable(error) from error
 
 
-def _leads_back(parent: str, name: str, here: str) -> bool:
+def _leads_back(parent: Path, name: str) -> bool:
     """Whether the folder is a link to one that holds it."""
-    target = os.path.realpath(Path(parent) / name)
+    here, target = os.path.realpath(parent), os.path.realpath(parent / name)
     return os.path.commonpath([here, target]) == target
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in `folder` that are not hidden, in order of their names.
+    """The folders in `folder` that are not hidden, in order of their names; without links to one that holds them.
 
     Raises:
         InputError: `folder` cannot be read.
     """
     try:
-        return sorted(each for each in folder.iterdir() if each.name[0] != "." and each.is_dir())
+        folders = sorted(each for each in folder.iterdir() if each.name[0] != "." and each.is_dir())
+        return [each for each in folders if not (each.is_symlink() and _leads_back(folder, each.name))]
     except OSError as error:
         _refuse(error)
         return []
@@ -160,8 +163,8 @@ def refuse_odd_names(names: Collection[str], where: str) -> None:
         parts = name.split("/")
         if not name.isprintable() or any(part in ("", ".", "..") or len(part.encode()) > MAX_NAME for part in parts):
             raise InputError(
-                f"{where}: the name {shown(name)}, expected words that a folder may be called, of at most {MAX_NAME} bytes: "
-                "give each image a plain name"
+                f"{where}: the name {shown(name)}, expected words that a folder may be called, of at most "
+                f"{MAX_NAME} bytes: give each image a plain name"
             )
     refuse_repeated(names, where)
 

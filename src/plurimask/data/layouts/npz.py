@@ -127,7 +127,7 @@ def refuse_large_arrays(path: Path) -> None:
             if not member.filename.endswith(".npy"):
                 continue
             with file.open(member) as stream:
-                version = np.lib.format.read_magic(stream)  # type: ignore[no-untyped-call]
+                version = np.lib.format.read_magic(stream)
                 read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 shape, _, dtype = read(stream)
             if dtype.hasobject:
@@ -172,7 +172,8 @@ def check_numbers(path: Path, images: Array) -> None:
     """Raise InputError if `images` are none, are no finite real numbers, or one is larger than an image may be."""
     if images.ndim not in (3, 4) or not len(images):
         raise InputError(
-            f"{path}: images has the shape {images.shape}, expected (N, H, W), (N, K, H, W) or (N, H, W, K), N at least 1"
+            f"{path}: images has the shape {images.shape}, expected (N, H, W), (N, K, H, W) or "
+            "(N, H, W, K), N at least 1"
         )
     refuse_large(images.shape[1:], f"{path}, images")
     if images.dtype.kind in "biu":

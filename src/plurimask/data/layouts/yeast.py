@@ -12,7 +12,6 @@ are known, and cells are what is counted. Images without instances are unlabelle
 
 from __future__ import annotations
 
-import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,6 @@ from plurimask.data.images.limit import refuse_large
 from plurimask.data.layouts.files import UNSPLIT, ArrayCache, Found
 from plurimask.data.layouts.listing import contents, natural_key
 from plurimask.errors import InputError, reason_of
-from plurimask.reading import require_file
 from plurimask.weights import load_tensors
 
 Array = npt.NDArray[Any]
@@ -237,14 +235,8 @@ def _merge(instances_path: Path, classes_path: Path) -> Array:
 
 def _load(path: Path) -> Array:
     """The tensor in `path`, whatever its type and shape."""
-    size = require_file(path)
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as file:
-                size = max([size, *(member.file_size for member in file.infolist())])
-        if size > MAX_BYTES:
-            raise InputError(f"{path}: unpacks to {size:,} bytes, expected one tensor of an image: save it alone")
-        values = load_tensors(path)
+        values = load_tensors(path, MAX_BYTES)
     except InputError:
         raise
     except Exception as error:  # a damaged or foreign file can raise anything

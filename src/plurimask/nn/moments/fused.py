@@ -177,7 +177,9 @@ def _compiled_results(formula: Formula, arguments: tuple[Any, ...], overwrite: b
 def _silence_compiler() -> None:
     """What torch's compiler says of its own work is for those who work on it."""
     warnings.filterwarnings("ignore", module=r"torch\._(dynamo|inductor|functorch)")
-    torch._logging.set_logs(dynamo=logging.ERROR, inductor=logging.ERROR)
+    torch._logging.set_logs(  # type: ignore[attr-defined]
+        dynamo=logging.ERROR, inductor=logging.ERROR
+    )
 
 
 @cache
