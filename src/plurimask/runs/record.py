@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from plurimask.data import DataDescription
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.errors import InputError, first_mistake, shown
+from plurimask.method import MethodConfig
 from plurimask.prediction.seeds import MAX_SEED
 from plurimask.reading import is_there, read_json
 from plurimask.runs.folder import RECORD_FILE
@@ -49,8 +50,9 @@ class RunRecord(BaseModel):
     def _is_consistent(self) -> RunRecord:
         counts = {"num_classes": self.data.num_classes, "image_channels": len(self.data.channel_names)}
         for name, count in counts.items():
-            if self.config.get(name) != count:
-                raise ValueError(f"config has {name} {shown(self.config.get(name))}, the data have {count}")
+            stored = self.config.get(name, MethodConfig.model_fields[name].default)
+            if stored != count:
+                raise ValueError(f"config has {name} {shown(stored)}, the data have {count}")
         if not len(self.preprocessing.mean) == len(self.preprocessing.std) == counts["image_channels"]:
             raise ValueError(f"mean and std are not of the {counts['image_channels']} channels of the data")
         return self

@@ -81,7 +81,7 @@ def walk_files(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: a folder cannot be read, or links lead to it in more than `MAX_WAYS` ways.
     """
-    if folder.is_symlink() and _leads_back(folder.parent, folder.name):
+    if _leads_back(folder.parent, folder.name):
         raise InputError(f"{folder}: a link to a folder that holds it: remove it")
     ways: Counter[str] = Counter()
     for parent, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
@@ -120,6 +120,8 @@ def _refuse(error: OSError) -> None:
 
 def _leads_back(parent: Path, name: str) -> bool:
     """Whether the folder is a link to one that holds it."""
+    if not (parent / name).is_symlink():
+        return False
     here, target = os.path.realpath(parent), os.path.realpath(parent / name)
     return os.path.commonpath([here, target]) == target
 
@@ -132,7 +134,7 @@ def subfolders(folder: Path) -> list[Path]:
     """
     try:
         folders = sorted(each for each in folder.iterdir() if each.name[0] != "." and each.is_dir())
-        return [each for each in folders if not (each.is_symlink() and _leads_back(folder, each.name))]
+        return [each for each in folders if not _leads_back(folder, each.name)]
     except OSError as error:
         _refuse(error)
         return []
