@@ -9,7 +9,17 @@ import sys
 import pytest
 from make_architecture import DOCS, FILES, FLOORS, imports, page, picture, room
 
-ROOT = {"__init__", "__main__", "version", "errors", "distribution", "method", "flips", "files", "noise", "latent"}
+ROOT = {
+    "__init__",
+    "__main__",
+    "version",
+    "errors",
+    "distribution",
+    "method",
+    "flips",
+    "noise",
+    "latent",
+}
 KNOW_METHODS = {"runs", "commands"}
 """Everything else knows the interface of a method, and none by name."""
 

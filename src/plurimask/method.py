@@ -13,13 +13,16 @@ from torch import Tensor, nn
 
 from plurimask.distribution import SegmentationDistribution
 
+MAX_CHANNELS = 8192
+"""Of an image, and of the features of a network: more is no method but a mistake, for which no memory suffices."""
+
 
 class MethodConfig(BaseModel):
     """What every method must know of the data. A method's `Config` adds its own settings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    image_channels: int = Field(1, ge=1, description="channels of an image; read from the data")
+    image_channels: int = Field(1, ge=1, le=MAX_CHANNELS, description="channels of an image; read from the data")
     num_classes: int = Field(2, ge=2, le=255, description="classes of a label map; read from the data")
 
 

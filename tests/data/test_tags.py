@@ -225,8 +225,14 @@ def test_an_orientation_in_a_late_chunk_is_found(tmp_path: Path) -> None:
     assert image_shape(path) == (1, WIDTH, HEIGHT) and (read_image(path)[0] == np.rot90(gray(), -1)).all()
 
 
-def test_too_many_pixels_for_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.png"
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_one_limit_for_the_pixels_of_all_formats(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / name
     Image.fromarray(gray()).save(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
-    assert "more pixels than 40" in refusal(path) and "TIFF" in refusal(path)
+    assert read_image(path).size == HEIGHT * WIDTH
+    monkeypatch.setenv("PLURIMASK_MAX_PIXELS", str(HEIGHT * WIDTH - 1))
+    assert "more than 53 pixels" in refusal(path) and "PLURIMASK_MAX_PIXELS" in refusal(path, image_shape)
+    monkeypatch.setenv("PLURIMASK_MAX_PIXELS", "many")
+    with pytest.raises(InputError, match="expected a number"):
+        read_image(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from plurimask.commands.parsing import (
@@ -28,7 +30,7 @@ from plurimask.commands.parsing import (
 )
 from plurimask.commands.settings import read_settings
 from plurimask.errors import InputError, unknown_name
-from plurimask.files import remove_temporaries
+from plurimask.files.writing import remove_temporaries
 from plurimask.methods.presets import DEFAULT_PRESET
 from plurimask.training.config import TrainingConfig
 from plurimask.training.signals import exit_code
@@ -57,8 +59,8 @@ class CompareOptions(Options):
         None, description="YAML file of settings for all, and by the name of a method for that one"
     )
     split: Split = "val"
-    samples: int = Field(16, ge=2, description="samples per image")
-    seed: int = Field(0, ge=0, description="of the trainings and of the samples")
+    samples: int = Field(16, ge=2, le=4096, description="samples per image")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="of the trainings and of the samples")
     group: PatientGroup = None
     flips: Flips = None
     overwrite: bool = Field(
@@ -81,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
     source = _open(options)
     find_split(source, options.split)
     for run in options.runs:
-        if (options.out / "runs").resolve() in run.resolve().parents:
+        if Path(os.path.realpath(options.out / "runs")) in Path(os.path.realpath(run)).parents:
             raise InputError(f"--runs {run}: lies in --out; name its method by --methods, or give another --out")
     if options.runs:
         refuse_different([load_run(run) for run in options.runs])
@@ -106,8 +108,8 @@ def _compare(options: CompareOptions, contenders: list[Contender], source: DataS
         table = write_comparison(compared, source, out, watcher)
         if staging is not None:
             staging.settle()
-    Console().print(table, markup=False, soft_wrap=True)
-    say.print(f"All columns are in table.md and table.json beside {options.out / 'index.html'}", markup=False)
+    Console(markup=False, emoji=False).print(table, soft_wrap=True)
+    say.print(f"All columns are in table.md and table.json beside {options.out / 'index.html'}")
     return 0
 
 
@@ -192,7 +194,7 @@ class Bars:
         self.say.print(text)
         if total is not None:
             self.progress = Progress(console=self.say, transient=True)
-            self.task = self.progress.add_task(text, total=total)
+            self.task = self.progress.add_task(escape(text), total=total)
             self.progress.start()
 
     def image(self) -> None:

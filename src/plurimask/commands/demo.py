@@ -9,7 +9,7 @@ from pydantic import Field
 
 from plurimask.commands.parsing import Options, console, parse, shell_word
 from plurimask.errors import InputError
-from plurimask.files import refuse_existing
+from plurimask.files.writing import refuse_existing
 from plurimask.training.signals import exit_code
 
 LEFT_BEHIND = ("data", "run", "report.html", "truth.json")
@@ -19,8 +19,8 @@ class DemoOptions(Options):
     """Train on a built-in world whose truth is known, and show how the samples compare with it."""
 
     out: Path = Field(description="folder to write")
-    minutes: float = Field(3.5, description="minutes of training")
-    seed: int = Field(0, description="of the world and of the training")
+    minutes: float = Field(3.5, gt=0, le=1e6, description="minutes of training")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="of the world and of the training")
     overwrite: bool = Field(False, description="replace an earlier demo in --out")
 
 

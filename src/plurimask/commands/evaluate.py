@@ -25,7 +25,7 @@ from plurimask.commands.parsing import (
     place_of,
 )
 from plurimask.errors import InputError
-from plurimask.files import refuse_existing
+from plurimask.files.writing import refuse_existing
 from plurimask.version import __version__
 
 
@@ -39,10 +39,10 @@ class EvaluateOptions(Options):
     foreground: Foreground = False
     split: Split = "val"
     samples: int = Field(
-        16, description="samples per image; scores at different numbers of samples must not be compared"
+        16, ge=1, le=4096, description="samples per image; scores at different numbers of samples must not be compared"
     )
     seed: int = Field(0, description="of the samples")
-    batch_size: int = Field(16, description="images at once; the result does not depend on it")
+    batch_size: int = Field(16, ge=1, le=4096, description="images at once; the result does not depend on it")
     out: Path | None = Field(None, description="JSON file to write; a CSV with a row per image goes beside it")
     overwrite: bool = Field(False, description="replace the files of --out")
 
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     about = run.record
     source = open_run_data(about, place)
     examples = find_split(source, options.split)
-    say, out = console(), Console()
+    say, out = console(), Console(markup=False, emoji=False)
     view = evaluate.ExampleView(examples, range(len(examples)), about.preprocessing, about.data.counted_classes)
     sampling = Sampling(options.samples, options.seed, options.batch_size)
     with Progress(console=say, transient=True) as progress:

@@ -20,7 +20,8 @@ from plurimask.commands.parsing import (
     parse,
     place_of,
 )
-from plurimask.files import refuse_existing
+from plurimask.errors import InputError
+from plurimask.files.writing import refuse_existing
 
 SECONDS_PER_FRAME = 0.7
 """Of an animation."""
@@ -38,7 +39,7 @@ class FiguresOptions(Options):
     foreground: Foreground = False
     out: Path = Field(description="folder to write")
     split: Split = "val"
-    samples: int = Field(16, description="samples per image")
+    samples: int = Field(16, ge=1, le=4096, description="samples per image")
     seed: int = Field(0, description="of the samples")
     format: Literal["png", "pdf", "svg"] = Field("png", description="of the files")
     overwrite: bool = Field(False, description="write into --out even if it holds files already")
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(FiguresOptions, arguments, "figures")
     place = place_of(options)
     refuse_existing(options.out, "files", options.overwrite)
+    if options.out.is_file():
+        raise InputError(f"--out {options.out}: a file; give the name of a folder")
 
     from plurimask.figures.scales.animation import coarse_to_fine_frames, kind_frames, save_animation
     from plurimask.figures.style import save_figure

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from contextlib import suppress
 from importlib import import_module
 
-from plurimask.errors import InputError, is_out_of_memory, unknown_name
+from plurimask.errors import InputError, is_out_of_memory, one_line, shown, unknown_name
 from plurimask.training.signals import ending, exit_code, last_signal, own_process
 from plurimask.version import __version__
 
@@ -57,6 +59,8 @@ Start here:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0, 2 for input that a person can mend, and 128 + the number of a signal
     that ended it (`plurimask.training.signals`): 130 after Ctrl-C, 143 after SIGTERM."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to end
+        sys.stdout.reconfigure(errors="backslashreplace")
     if arguments is not None:
         return _command(arguments)
     over = own_process()
@@ -77,6 +81,8 @@ def _command(arguments: list[str]) -> int:
         print(__version__)
         return 0
     try:
+        for word in arguments:
+            _refuse_impossible(word)
         with ending():
             return _run(arguments[0], arguments[1:])
     except InputError as error:
@@ -91,7 +97,7 @@ def _command(arguments: list[str]) -> int:
             return 2
         if not isinstance(error, OSError):
             raise
-        print(f"plurimask: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        print(one_line(f"plurimask: {error.filename or 'a file'}: {error.strerror or error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return _ended()
@@ -112,3 +118,13 @@ def _run(command: str, arguments: list[str]) -> int:
     module = MODULES.get(command, command)
     code: int = import_module(f"plurimask.commands.{module}").main(arguments)
     return code
+
+
+def _refuse_impossible(word: str) -> None:
+    """Raise `InputError` if no shell gives such a word and no file has such a name."""
+    try:
+        impossible = b"\0" in os.fsencode(word)
+    except UnicodeEncodeError:
+        impossible = True
+    if impossible:
+        raise InputError(f"{shown(word)}: a word that no file or option is called: correct it")

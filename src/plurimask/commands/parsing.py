@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 POSITIONAL = "positional"
 """In the annotation of a field that is given by its place, without a name."""
+LONGEST_WORDS = 200
+"""Characters of what was given, in a message."""
 WORDS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH", bool: "True|False"}
 """How the help writes a value of each type."""
 
@@ -123,7 +125,7 @@ def read(general: type[Options], groups: Sequence[Group], arguments: Sequence[st
     if missing := [name for path, (name, _) in needed.items() if path not in values]:
         parser.error(f"{missing[0]} is missing")
     if loose:
-        parser.error(f"{loose[0].strip()}: belongs to no option")
+        parser.error(f"{_brief(loose[0].strip())}: belongs to no option")
     return values
 
 
@@ -155,8 +157,9 @@ def shell_word(path: Path) -> str:
 
 
 def console() -> Console:
-    """Where commands speak to people: standard error, lines unbroken, so that paths can be copied."""
-    return Console(stderr=True, soft_wrap=True, highlight=False)
+    """Where commands speak to people: standard error, lines unbroken, so that paths can be copied, and names as they
+    are, with square brackets and colons."""
+    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 class _Parser(ArgumentParser):
@@ -228,22 +231,28 @@ def _settings(name: str, field: FieldInfo, default: Any) -> dict[str, Any]:
 def _value(name: str, field: FieldInfo, given: bool | str | list[str]) -> Any:
     """The value of an option's words, which argparse gives as a list where there may be several."""
     words = [str(word).removeprefix(" ") for word in (given if isinstance(given, list) else [given])]
-    _, parts = _kind(field)
+    kind, parts = _kind(field)
     if words == ["None"] and NoneType in get_args(field.annotation):
         return None
+    if "" in words and Path in (kind, *parts):
+        raise InputError(f"{name}: an empty word, expected a path: is a variable of the shell not set?")
     value: Any = words if parts else words[0]
     if parts and get_origin(parts[0]) is tuple:  # several words make one of the values
         size = len(get_args(parts[0]))
         value = [words[start : start + size] for start in range(0, len(words), size)]
     allowed: Any = Annotated[field.annotation, field]
     try:
-        return TypeAdapter(allowed).validate_python(value)
+        return TypeAdapter(allowed, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
     except ValidationError as error:
         mistake = error.errors()[0]
         reason = "a value is missing" if mistake["type"] == "missing" else mistake["msg"].removeprefix("Value error, ")
         if parts and words and os.path.exists(words[-1]):  # noqa: PTH110  (no word is too long for it)
             reason += f" ({name} takes all words up to the next option)"
-        raise InputError(f"{' '.join([name, *words])}: {reason}") from None
+        raise InputError(f"{_brief(' '.join([name, *words]))}: {reason}") from None
+
+
+def _brief(words: str) -> str:
+    return words if len(words) < LONGEST_WORDS else f"{words[:LONGEST_WORDS]} ..."
 
 
 def _kind(field: FieldInfo) -> tuple[Any, tuple[Any, ...]]:

@@ -14,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from plurimask.commands.parsing import POSITIONAL, ImagePattern, Options, RunFolder, console, parse
 from plurimask.errors import InputError
-from plurimask.files import refuse_existing
+from plurimask.files.writing import refuse_existing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,11 +41,15 @@ class PredictOptions(Options):
         description="folder to write: for each image a folder of its name, index.html to look at all of them, and "
         "uncertainty.csv with a row per image"
     )
-    samples: int = Field(16, description="masks to draw for each image")
+    samples: int = Field(16, ge=1, le=4096, description="masks to draw for each image")
     seed: int = Field(0, description="of the draws; an image's masks depend on the run, the seed and its name alone")
-    batch_size: int = Field(16, description="images of one size at once; the result does not depend on it")
+    batch_size: int = Field(
+        16, ge=1, le=4096, description="images of one size at once; the result does not depend on it"
+    )
     stack: bool = Field(False, description="write the samples of an image as one TIFF of several pages too")
-    least_object: int = Field(9, ge=1, description="pixels of an object that gets a score of its own; less is a speck")
+    least_object: int = Field(
+        9, ge=1, le=10**12, description="pixels of an object that gets a score of its own; less is a speck"
+    )
     overwrite: bool = Field(False, description="write into --out even if it holds files already")
 
 
@@ -54,12 +58,14 @@ def main(arguments: Sequence[str]) -> int:
     if options.path is None and options.images is None:
         raise InputError("PATH is missing: give an image, a folder of images, or a pattern by --images")
     refuse_existing(options.out, "files", options.overwrite)
+    if options.out.is_file():
+        raise InputError(f"--out {options.out}: a file; give the name of a folder")
 
     from plurimask.data import open_images
     from plurimask.figures.page import Classes
     from plurimask.figures.samples import GridRow, overview
     from plurimask.figures.style import save_figure
-    from plurimask.files import replace_file
+    from plurimask.files.writing import replace_file
     from plurimask.prediction.files import Outputs, Written, write_predictions
     from plurimask.prediction.predict import Sampling
     from plurimask.prediction.predicted import predict

@@ -20,7 +20,7 @@ from plurimask.commands.parsing import (
     place_of,
 )
 from plurimask.errors import InputError
-from plurimask.files import refuse_existing
+from plurimask.files.writing import refuse_existing, refuse_unwritable
 
 
 class ReportOptions(Options):
@@ -33,7 +33,7 @@ class ReportOptions(Options):
     foreground: Foreground = False
     out: Path = Field(description="HTML file to write")
     split: Split = "val"
-    samples: int = Field(16, description="samples per image")
+    samples: int = Field(16, ge=1, le=4096, description="samples per image")
     seed: int = Field(0, description="of the samples")
     overwrite: bool = Field(False, description="replace --out")
 
@@ -41,6 +41,7 @@ class ReportOptions(Options):
 def main(arguments: Sequence[str]) -> int:
     options = parse(ReportOptions, arguments, "report")
     place = place_of(options)
+    refuse_unwritable(options.out)
     if options.out.is_dir():
         raise InputError(
             f"--out {options.out}: a folder; give the name of a file, such as {options.out / 'report.html'}"

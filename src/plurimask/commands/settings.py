@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from plurimask.errors import InputError
+from plurimask.files.reading import read_yaml
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -16,11 +15,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is not readable, is no such table, or has a setting twice.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: not readable as YAML ({reason}): give a file of lines `setting: value`") from error
+    content = read_yaml(path, "give a file of lines `setting: value`")
     if content is None:
         return {}
     if not isinstance(content, dict):

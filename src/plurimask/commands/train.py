@@ -59,15 +59,15 @@ class TrainOptions(Options):
     out: Path = Field(description="the run folder to write")
     preset: str = Field(DEFAULT_PRESET, description="named settings to start from")
     config: Path | None = Field(None, description="YAML file of settings (of the method and its training)")
-    seed: int = Field(0, ge=0, description="of initial weights, order, crops and draws")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="of initial weights, order, crops and draws")
     group: PatientGroup = None
     flips: Flips = None
     plan: bool = Field(False, description="show what would be trained and why, and stop; nothing is written")
     resume: bool = Field(False, description="continue the run in --out from its last checkpoint")
     overwrite: bool = Field(False, description="replace the run in --out")
     accelerator: str = Field("auto", description="cpu, gpu, ... as Lightning names them")
-    devices: int = Field(1, ge=1, description="devices on each machine")
-    nodes: int = Field(1, ge=1, description="machines")
+    devices: int = Field(1, ge=1, le=1024, description="devices on each machine")
+    nodes: int = Field(1, ge=1, le=10_000, description="machines")
 
 
 def main(arguments: Sequence[str]) -> int:

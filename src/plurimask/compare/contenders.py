@@ -16,7 +16,8 @@ from plurimask.data.digest import digest_of
 from plurimask.data.remembered import remembered
 from plurimask.errors import InputError
 from plurimask.evaluation.evaluate import ExampleView, flip_error
-from plurimask.files import replace_file
+from plurimask.files.reading import is_there, read_json
+from plurimask.files.writing import replace_file
 from plurimask.prediction.predict import Sampling
 from plurimask.runs.folder import RECORD_FILE, mend_run
 from plurimask.runs.load import Run, find_split, load_run
@@ -162,10 +163,10 @@ def is_begun(folder: Path) -> bool:
 def read_state(out: Path) -> dict[str, dict[str, Any]]:
     """What an earlier call has done: on which data, the plan of each method, the outcome of each that is trained."""
     path = out / STATE_FILE
-    if not path.exists():
+    if not is_there(path):
         return {"data": {}, "plans": {}, "trained": {}}
+    state = read_json(path, "restore the file, or start anew with --overwrite")
     try:
-        state = json.loads(path.read_text())
         return {name: dict(state.get(name, {})) for name in ("data", "plans", "trained")}
     except (ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: damaged: restore the file, or give another --out") from error

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from plurimask.data.layouts.npz import load_npz
 from plurimask.evaluation.evaluate import (
     EvaluatedImage,
     ExampleView,
@@ -26,7 +26,7 @@ from plurimask.evaluation.evaluate import (
     write_evaluation,
 )
 from plurimask.figures.colours import thinned
-from plurimask.files import replace_file
+from plurimask.files.writing import replace_file
 from plurimask.flips import mode_table
 from plurimask.metrics import CalibrationBins, ErrorHistograms, image_distances
 from plurimask.metrics.energy_distance import ged_of_fewer
@@ -211,26 +211,26 @@ def restore(name: str, key: str, folder: Path) -> MethodResult | None:
     """What an earlier call stored, if it was of the same weights, images and draws, and all that is asked for now."""
     try:
         return _read(name, key, folder / f"{name}.npz")
-    except (OSError, ValueError, KeyError, BadZipFile):
-        return None  # not there, damaged, or by a version that measured less: it is measured again
+    except Exception:  # not there, damaged in whatever way, or by a version that measured less
+        return None  # it is measured again
 
 
 def _read(name: str, key: str, path: Path) -> MethodResult | None:
-    with np.load(path, allow_pickle=False) as arrays:
-        plain = json.loads(arrays["plain"].tobytes())
-        if plain.pop("key") != key:
-            return None
-        count = len(plain["rows"])
-        return MethodResult(
-            name=name,
-            **{**plain, "curve": [(int(number), float(ged)) for number, ged in plain["curve"]]},
-            calibration=CalibrationBins(*torch.from_numpy(arrays["calibration"])),
-            errors=ErrorHistograms.from_stacked(torch.from_numpy(arrays["errors"])),
-            maps=[arrays[f"map-{number}"] for number in range(count)],
-            entropies=[arrays[f"entropy-{number}"] for number in range(count)],
-            samples=[arrays[f"samples-{number}"] for number in range(count)],
-            shown={
-                number: ShownImage(*(arrays[f"shown-{number}-{part}"] for part in ShownImage._fields))
-                for number in shown_images(count)
-            },
-        )
+    arrays = load_npz(path)
+    plain = json.loads(arrays["plain"].tobytes())
+    if plain.pop("key") != key:
+        return None
+    count = len(plain["rows"])
+    return MethodResult(
+        name=name,
+        **{**plain, "curve": [(int(number), float(ged)) for number, ged in plain["curve"]]},
+        calibration=CalibrationBins(*torch.from_numpy(arrays["calibration"])),
+        errors=ErrorHistograms.from_stacked(torch.from_numpy(arrays["errors"])),
+        maps=[arrays[f"map-{number}"] for number in range(count)],
+        entropies=[arrays[f"entropy-{number}"] for number in range(count)],
+        samples=[arrays[f"samples-{number}"] for number in range(count)],
+        shown={
+            number: ShownImage(*(arrays[f"shown-{number}-{part}"] for part in ShownImage._fields))
+            for number in shown_images(count)
+        },
+    )

@@ -22,7 +22,7 @@ from plurimask.figures.page import Classes
 from plurimask.figures.samples import GridRow, readings_grid, samples_grid
 from plurimask.figures.style import figure_bytes, save_figure
 from plurimask.figures.thumbnails import thumbnails
-from plurimask.files import replace_file
+from plurimask.files.writing import replace_file
 from plurimask.flips import apply_flips, mode_table
 from plurimask.metrics import CONVENTIONS, TABLE
 from plurimask.metrics.table import row_of

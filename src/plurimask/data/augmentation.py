@@ -24,7 +24,7 @@ KNOTS_PER_SIGMA = 2.0
 class AugmentationConfig(BaseModel):
     """What may happen to an image, and how often. Probabilities of 0, 0 degrees and ranges of (1, 1) switch off."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     flip_horizontal: float = Field(0.5, ge=0, le=1, description="probability of exchanging left and right")
     flip_vertical: float = Field(0.0, ge=0, le=1, description="probability of exchanging top and bottom")
@@ -34,16 +34,20 @@ class AugmentationConfig(BaseModel):
         (0.9, 1.1), description="range of the magnification (2: things look twice as big)"
     )
     elastic_probability: float = Field(0.0, ge=0, le=1, description="probability of an elastic deformation")
-    elastic_alpha: float = Field(2.0, ge=0, description="standard deviation of an elastic displacement, in pixels")
-    elastic_sigma: float = Field(8.0, gt=0, description="how far elastic displacements vary together, in pixels")
+    elastic_alpha: float = Field(
+        2.0, ge=0, le=1000, description="standard deviation of an elastic displacement, in pixels"
+    )
+    elastic_sigma: float = Field(
+        8.0, ge=0.1, le=1000, description="how far elastic displacements vary together, in pixels"
+    )
     gamma_probability: float = Field(0.3, ge=0, le=1, description="probability of a gamma correction")
     gamma: tuple[float, float] = Field((0.8, 1.25), description="range of the exponent; 1 changes nothing")
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:
         for name, (low, high) in (("scale", self.scale), ("gamma", self.gamma)):
-            if not 0 < low <= high:
-                raise ValueError(f"{name} must be two positive numbers, the smaller first, not {low, high}")
+            if not 0.01 <= low <= high <= 100:
+                raise ValueError(f"{name} must be two numbers from 0.01 to 100, the smaller first, not {low, high}")
         return self
 
     @classmethod

@@ -5,14 +5,18 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from plurimask.data.images.pixel_size import PixelSize
+from plurimask.distribution import IGNORE
 from plurimask.flips import Flip, switchable_classes
+
+_Value = Annotated[int, Field(ge=0, le=65535)]
+"""Of a pixel in a mask file."""
 
 
 @dataclass(frozen=True)
@@ -42,27 +46,37 @@ class Patterns(BaseModel):
 class DataDescription(BaseModel):
     """What holds for a whole data set. It is stored in the run, so that predictions speak the data's language."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     layout: str
     """How the data was recognised, for people: "folder", "npz", "LIDC crops", "built-in lesions"."""
-    class_names: tuple[str, ...]
-    class_values: tuple[int, ...]
+    class_names: tuple[str, ...] = Field(min_length=2, max_length=IGNORE)
+    class_values: tuple[_Value, ...]
     """The value of each class in the mask files, in the order of the class indices: (0, 255) for 0/255 masks."""
-    ignore_value: int | None
+    ignore_value: _Value | None
     """The value of unjudged pixels in the mask files, if there is one."""
     has_background: bool
     """Whether class 0 is background (by its name, or because masks are binary): metrics leave it out."""
     encoding: str
     """One sentence: how the values of the masks were understood, and why."""
-    channel_names: tuple[str, ...]
-    rater_names: tuple[str, ...]
+    channel_names: tuple[str, ...] = Field(min_length=1)
+    rater_names: tuple[str, ...] = Field(min_length=1)
     flips: tuple[Flip, ...] = ()
     """Classes that turn into a twin class at random; the twins are the last classes."""
     masks: Literal["values", "foreground"] = "values"
     """Whether the values of masks are classes, or every value but 0 is the foreground (instance masks)."""
     patterns: Patterns | None = None
     """Where the files were named by patterns: those."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> DataDescription:
+        count = len(self.class_names)
+        if len(self.class_values) != count or len({*self.class_values}) < count or len({*self.class_names}) < count:
+            raise ValueError(f"{count} classes need as many names and values, each of its own")
+        for flip in self.flips:
+            if not (0 <= flip.source < count and 0 <= flip.target < count and 0 <= flip.probability <= 1):
+                raise ValueError(f"{tuple(flip)} is no flip between two of {count} classes with a probability")
+        return self
 
     @property
     def num_classes(self) -> int:

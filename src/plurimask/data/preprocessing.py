@@ -4,32 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
 
 from plurimask.data.example import Example, ExampleSet
+from plurimask.data.images.numbers import LARGEST
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.distribution import IGNORE
+from plurimask.errors import InputError
 from plurimask.flips import draw_flips
 
 ImageScaling = Literal["none", "maximum"]
+
+MAX_SIDE = 2**17
+"""Pixels: of what an image may be cropped or resized to."""
+SMALLEST_STD = 1e-30
+"""Dividing by less leaves the numbers of float32."""
+_Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 
 
 class Preprocessing(BaseModel):
     """How a run prepares images; it is stored in the run."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    mean: tuple[float, ...]
+    mean: tuple[Annotated[float, Field(ge=-LARGEST, le=LARGEST)], ...]
     """Of each channel of the training images, in the values of the files."""
-    std: tuple[float, ...]
-    center_crop: int | None = None
+    std: tuple[Annotated[float, Field(gt=SMALLEST_STD, le=LARGEST)], ...]
+    center_crop: int | None = Field(None, ge=1, le=MAX_SIDE)
     """Side of the centre crop that the run was trained on; None if it sees whole images."""
-    resize: tuple[int, int] | None = None
+    resize: tuple[_Side, _Side] | None = None
     """Height and width that every image, once cropped, is brought to; None if it keeps its own."""
     image_scaling: ImageScaling = "none"
     """What is done to the values of each image before `mean` and `std`."""
@@ -39,13 +47,23 @@ class Preprocessing(BaseModel):
         mean, std = (torch.tensor(x, device=images.device).view(-1, 1, 1) for x in (self.mean, self.std))
         return (images.float() - mean) / std
 
-    def image(self, image: Tensor) -> Tensor:
-        """One image `(K, H, W)` as stored -> what the network sees."""
-        return self.normalise(scaled(self.seen(image), self.image_scaling))
+    def image(self, image: Tensor, name: str = "an image") -> Tensor:
+        """One image `(K, H, W)` as stored -> what the network sees.
+
+        Raises:
+            InputError: its values are no numbers that a network can take; it names the image.
+        """
+        ready = self.normalise(scaled(self.seen(image), self.image_scaling))
+        if not bool(torch.isfinite(ready).all()):
+            raise InputError(
+                f"{name}: values as large as {float(image.abs().max()):.3g} are infinite or no numbers once they are "
+                f"normalised by the run's mean and standard deviation: leave the image out, or train on images like it"
+            )
+        return ready
 
     def example(self, example: Example) -> Example:
         """An example with its image as the network sees it, and the labels to match."""
-        return replace(example, image=self.image(example.image), labels=self.seen(example.labels))
+        return replace(example, image=self.image(example.image, example.name), labels=self.seen(example.labels))
 
     def view(self, example: Example) -> Example:
         """An example as the network sees it, but in the values of the files: for people to look at."""

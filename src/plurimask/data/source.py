@@ -24,6 +24,7 @@ from plurimask.data.layouts.splits import SPLITS, by_split, note_others, split_f
 from plurimask.data.layouts.yeast import is_yeast, open_yeast
 from plurimask.data.split import Selection, apply_split, draw_split, group_names
 from plurimask.errors import InputError
+from plurimask.files.reading import refuse_special
 
 WHOLE = "all"
 """The only split of data without split folders that no split was stored for."""
@@ -162,6 +163,7 @@ def _find(place: Place, expected: DataDescription | None) -> Found:
         raise InputError(f"masks are read as {masks!r}, expected {' or '.join(MASK_READINGS)}")
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder: check the path")
+    refuse_special(path)
     declared = _declared(path if path.is_dir() else path.parent, masks)
     patterns = _patterns(place, expected)
     if patterns is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from plurimask.data.example import ExampleSet
-from plurimask.data.preprocessing import ImageScaling, scaled
+from plurimask.data.preprocessing import SMALLEST_STD, ImageScaling, scaled
 from plurimask.errors import InputError
 
 _SEED = 0
@@ -40,4 +40,9 @@ def channel_statistics(
     deviation = np.sqrt(scatter / count)
     # Rounding leaves a constant channel a deviation of about 1e-16 of its value.
     constant = deviation <= 1e-12 * np.abs(mean)
+    if (~constant & (deviation <= SMALLEST_STD)).any():
+        raise InputError(
+            f"a channel's values differ by {deviation.min():.3g} or so, which is less than float32 tells apart: save "
+            "the images in larger numbers"
+        )
     return [float(value) for value in mean], [float(value) for value in np.where(constant, 1.0, deviation)]

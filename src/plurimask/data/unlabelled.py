@@ -12,14 +12,23 @@ from torch import Tensor
 from plurimask.data.images import SUFFIXES, image_numbers, read_image
 from plurimask.data.images.pixel_size import PixelSize, read_pixel_size
 from plurimask.data.layouts.files import channel_shape, is_gray, join_channels
-from plurimask.data.layouts.folder import IMAGES, MASKS, find_channels
+from plurimask.data.layouts.folder import IMAGES, MASKS, find_channels, is_channel_folder
 from plurimask.data.layouts.globs import find_matching
-from plurimask.data.layouts.listing import Unread, contents, ending, find_images, readable, refuse_repeated, unreadable
+from plurimask.data.layouts.listing import (
+    Unread,
+    contents,
+    ending,
+    find_images,
+    readable,
+    refuse_odd_names,
+    unreadable,
+)
 from plurimask.data.layouts.nnunet import group_channels, is_numbered
 from plurimask.data.layouts.npz import Array, check_numbers, default_names, load_npz
 from plurimask.data.layouts.splits import split_folders
 from plurimask.data.layouts.yeast import CHANNEL_NAMES, find_inputs, has_inputs, read_input
 from plurimask.errors import InputError
+from plurimask.files.reading import refuse_special
 
 _OUTPUT_ENDINGS = (".png", ".tif", ".json")
 
@@ -118,6 +127,7 @@ def open_images(path: Path | str, channel_names: Sequence[str], pattern: str | N
 def _open(path: Path, channel_names: Sequence[str]) -> ImageSet:
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder: check the path")
+    refuse_special(path)
     if path.is_file():
         if path.suffix.lower() == ".npz":
             return _open_npz(path, channel_names)
@@ -128,7 +138,7 @@ def _open(path: Path, channel_names: Sequence[str]) -> ImageSet:
         name = readable(path.name[: -len(ending(path.name))])
         return ImageFiles({name: (path,)}, channel_names)
     names, unread = tuple(channel_names), Unread()
-    if (path / IMAGES).is_dir() or all((path / name).is_dir() for name in names):
+    if (path / IMAGES).is_dir() or all(is_channel_folder(path, name) for name in names):
         return ImageFiles(find_channels(path, names, unread), channel_names, unread.notes())
     if has_inputs(path):
         return YeastInputs(path, channel_names)
@@ -172,18 +182,16 @@ def _open_npz(path: Path, channel_names: Sequence[str]) -> ImageArray:
     check_numbers(path, images)
     if images.ndim == 3:
         images = images[:, None]
-    if images.ndim != 4:
-        raise InputError(
-            f"{path}: images has the shape {images.shape}, expected (N, H, W), (N, K, H, W) or (N, H, W, K)"
-        )
     if images.shape[1] != count:
         if images.shape[3] != count:
             raise _wrong_channels(str(path), images.shape[1], channel_names)
         images = images.transpose(0, 3, 1, 2)
+    if "names" in content and content["names"].ndim != 1:
+        raise InputError(f"{path}: names has the shape {content['names'].shape}, expected one entry for each image")
     names = tuple(str(name) for name in content["names"]) if "names" in content else default_names([""] * len(images))
     if len(names) != len(images):
         raise InputError(f"{path}: {len(names)} names for {len(images)} images: give each image one name")
-    refuse_repeated(names, str(path))
+    refuse_odd_names(names, str(path))
     return ImageArray(images, names)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +14,7 @@ from torch import Tensor
 
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.preprocessing import Preprocessing
-from plurimask.files import replace_file
+from plurimask.files.writing import replace_file, table_bytes
 from plurimask.method import SegmentationMethod
 from plurimask.metrics import (
     CalibrationBins,
@@ -32,7 +30,7 @@ from plurimask.metrics.image_with_modes import image_with_modes
 from plurimask.metrics.modes import flip_counts
 from plurimask.metrics.scores import evaluated
 from plurimask.metrics.table import TABLE, Table
-from plurimask.prediction.predict import Sampling, predict_images, reconstruct_images
+from plurimask.prediction.predict import Sampling, predict_images, reconstruct_images, require_probabilities
 
 
 @dataclass(frozen=True)
@@ -124,6 +122,7 @@ def evaluate(
         mean, entropy, information, variance = (
             maps.cpu() for maps in (drawn.mean(), drawn.entropy(), drawn.mutual_information(), drawn.variance())
         )
+        require_probabilities(mean, predicted.names)
         seen = [examples.pop(name) for name in predicted.names]
         made = reconstruct_images(method, [one.image for one in seen], [one.labels for one in seen])
         for number, example in enumerate(seen):
@@ -193,8 +192,4 @@ def write_evaluation(
     to a CSV file of the same name beside it; `table` is of which the figures are."""
     content = {**totals, **facts, "conventions": conventions(table)}
     replace_file(path, json.dumps(content, indent=2).encode())
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    replace_file(path.with_suffix(".csv"), stream.getvalue().encode())
+    replace_file(path.with_suffix(".csv"), table_bytes(rows, list(rows[0])))

@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from plurimask.figures.colours import FAINT, GRID, INK
-from plurimask.files import replace_file
+from plurimask.files.writing import replace_file
 
 Rows: TypeAlias = Sequence[dict[str, float]]
 """Of a `metrics.csv`."""

@@ -59,8 +59,8 @@ class DropoutSegmentation(SegmentationDistribution):
 
 class DropoutUNetConfig(UNetSettings):
     dropout: float = Field(0.5, gt=0, le=0.99, description="probability that an element is dropped")
-    dropout_encoder_blocks: int = Field(3, ge=0, description="innermost encoder blocks whose input is dropped")
-    dropout_decoder_blocks: int = Field(3, ge=0, description="innermost decoder blocks whose input is dropped")
+    dropout_encoder_blocks: int = Field(3, ge=0, le=32, description="innermost encoder blocks whose input is dropped")
+    dropout_decoder_blocks: int = Field(3, ge=0, le=32, description="innermost decoder blocks whose input is dropped")
     sigmoid: bool = Field(False, description="no score for class 0: with two classes, one score and a sigmoid")
 
     @model_validator(mode="after")

@@ -71,7 +71,9 @@ class EnsembleSegmentation(SegmentationDistribution):
 
 
 class EnsembleConfig(MethodConfig):
-    members: tuple[str, ...] = Field(("unet",) * 4, min_length=1, description="the method of each member")
+    members: tuple[str, ...] = Field(
+        ("unet",) * 4, min_length=1, max_length=256, description="the method of each member"
+    )
     member_settings: dict[str, dict[str, Any]] = Field(
         {}, description="settings of the members, by the name of their method or by their number from 0"
     )

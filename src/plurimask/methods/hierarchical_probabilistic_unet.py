@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
@@ -100,17 +100,19 @@ def _by_sample(joined: Tensor, num_samples: int) -> Tensor:
 
 class HierarchicalProbabilisticUNetConfig(MethodConfig):
     channels: Channels = (24, 48, 96, 192, 192, 192, 192, 192)
-    latent_dims: tuple[int, ...] = Field(
+    latent_dims: tuple[Annotated[int, Field(ge=0, le=4096)], ...] = Field(
         (1, 1, 1, 1), min_length=1, description="latent channels at each scale, coarsest first; 0: none at that scale"
     )
     blocks: Blocks = Field("residual", description="residual: pre-activated, of half width inside; plain: convolutions")
-    blocks_per_scale: int = Field(3, ge=1, description="residual blocks, or plain 3x3 convolutions, at each scale")
-    convs_per_block: int = Field(3, ge=1, description="3x3 convolutions in a residual block")
+    blocks_per_scale: int = Field(
+        3, ge=1, le=64, description="residual blocks, or plain 3x3 convolutions, at each scale"
+    )
+    convs_per_block: int = Field(3, ge=1, le=32, description="3x3 convolutions in a residual block")
     objective: Literal["geco", "elbo"] = Field("geco", description="constrained reconstruction, or the plain bound")
-    kappa: float = Field(0.05, gt=0, description="geco: nats that a selected pixel may cost")
+    kappa: float = Field(0.05, gt=0, le=1e6, description="geco: nats that a selected pixel may cost")
     hard_pixel_share: float = Field(0.02, gt=0, le=1, description="geco: share of a batch's pixels that are selected")
-    multiplier_rate: float = Field(1e-4, gt=0, description="geco: learning rate of log lambda")
-    beta: float = Field(1.0, ge=0, description="weight of the KL terms; with geco, lambda makes up for it")
+    multiplier_rate: float = Field(1e-4, gt=0, le=10, description="geco: learning rate of log lambda")
+    beta: float = Field(1.0, ge=0, le=1e6, description="weight of the KL terms; with geco, lambda makes up for it")
     initialisation: Initialisation = Field("orthogonal", description="initial weights")
 
     @model_validator(mode="after")

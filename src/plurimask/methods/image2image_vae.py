@@ -60,8 +60,8 @@ class TiledLatentSegmentation(LatentSegmentation):
 
 
 class Image2ImageVAEConfig(UNetSettings):
-    latent_dim: int = Field(3, ge=1, description="dimensions of z")
-    beta: float = Field(10.0, ge=0, description="weight of the KL term")
+    latent_dim: int = Field(3, ge=1, le=4096, description="dimensions of z")
+    beta: float = Field(10.0, ge=0, le=1e6, description="weight of the KL term")
 
 
 class Image2ImageVAE(SegmentationMethod):

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import nll_loss, softplus
 
@@ -111,33 +111,40 @@ class DirichletSegmentation(SegmentationDistribution):
 
 _Unscaled: TypeAlias = Annotated[float, Field(ge=-12, le=12)]
 """Far below, the Dirichlet is so narrow that float32 has no digits for its density."""
+_Rate: TypeAlias = Annotated[int, Field(ge=1, le=1024)]
 
 
 class LightweightProbabilisticConfig(MethodConfig):
     backbone: Literal["unet", "deeplabv3plus"] = Field("unet", description="the network that moments go through")
     channels: Channels = (32, 64, 128, 192)
-    convs_per_scale: int = Field(3, ge=1, description="unet: 3x3 convolutions at each scale, on each side")
+    convs_per_scale: int = Field(3, ge=1, le=32, description="unet: 3x3 convolutions at each scale, on each side")
     pooling: Pooling = Field("average", description="unet: from scale to scale, down")
     upsampling: Upsampling = Field("linear", description="unet: from scale to scale, up")
     max_pool: MaxPool = Field("pairwise", description="how the largest of a window is reduced to the larger of two")
-    blocks_per_stage: int = Field(1, ge=1, description="deeplabv3plus: residual blocks at each scale")
+    blocks_per_stage: int = Field(1, ge=1, le=64, description="deeplabv3plus: residual blocks at each scale")
     output_stride: Literal[8, 16] = Field(8, description="deeplabv3plus: of the coarsest features")
-    rates: tuple[PositiveInt, ...] = Field((2, 4, 8), min_length=1, description="deeplabv3plus: dilations side by side")
-    aspp_channels: int = Field(64, ge=1, description="deeplabv3plus: of each dilated branch, and of the decoder")
-    low_level_channels: int = Field(12, ge=1, description="deeplabv3plus: of the skip connection")
+    rates: tuple[_Rate, ...] = Field(
+        (2, 4, 8), min_length=1, max_length=16, description="deeplabv3plus: dilations side by side"
+    )
+    aspp_channels: int = Field(
+        64, ge=1, le=8192, description="deeplabv3plus: of each dilated branch, and of the decoder"
+    )
+    low_level_channels: int = Field(12, ge=1, le=8192, description="deeplabv3plus: of the skip connection")
     separable: bool = Field(False, description="deeplabv3plus: depthwise and pointwise in place of 3x3 convolutions")
     normalisation: Literal["none", "batch", "group"] = Field(
         "none", description="after each convolution; group: deeplabv3plus alone"
     )
-    noise_variance: float = Field(1e-3, gt=0, description="of each pixel of the normalised image")
-    variance_floor: float = Field(1e-3, ge=0, description="added to the variances after each layer that computes")
+    noise_variance: float = Field(1e-3, gt=0, le=1e6, description="of each pixel of the normalised image")
+    variance_floor: float = Field(
+        1e-3, ge=0, le=1e6, description="added to the variances after each layer that computes"
+    )
     scale_form: ScaleForm = Field("expected-variance", description="how variances become the Dirichlet's scale")
     label_smoothing: float = Field(1e-2, gt=0, lt=1, description="what a label leaves to the other classes")
     off_targets: OffTargets = Field("expected", description="how the others share that")
     initial_scale: tuple[_Unscaled, _Unscaled] = Field(
         (-7.0, -7.0), description="c1 and c2 begin at the softplus of these, each from -12 to 12"
     )
-    scale_learning_rate: float = Field(1e-2, gt=0, description="peak learning rate of c1 and c2")
+    scale_learning_rate: float = Field(1e-2, gt=0, le=10, description="peak learning rate of c1 and c2")
     compiled: bool | None = Field(None, description="compile the activations; not given: in training, where possible")
     initialisation: Initialisation = Field("he_normal", description="initial weights")
 

@@ -39,8 +39,8 @@ class MultipleHypotheses(SegmentationDistribution):
 
 
 class MHeadsConfig(UNetSettings):
-    num_heads: int = Field(16, ge=1, description="M; one network for each number of samples that is asked for")
-    head_convs: int = Field(3, ge=1, description="1x1 convolutions with ReLU in each head")
+    num_heads: int = Field(16, ge=1, le=1024, description="M; one network for each number of samples that is asked for")
+    head_convs: int = Field(3, ge=1, le=32, description="1x1 convolutions with ReLU in each head")
     epsilon: float = Field(0.05, gt=0, lt=1, description="share of the gradient for all heads but the best")
 
 

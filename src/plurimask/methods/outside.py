@@ -12,7 +12,7 @@ import inspect
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
-from plurimask.errors import InputError
+from plurimask.errors import InputError, reason_of, shown
 from plurimask.method import MethodConfig, SegmentationMethod
 
 GROUP = "plurimask.methods"
@@ -41,12 +41,19 @@ def import_method(path: str) -> type[SegmentationMethod]:
         InputError: the module is not installed, has no such name, or that is no usable method.
     """
     module_name, _, name = path.partition(":")
+    if not all(part.isidentifier() for part in [*module_name.split("."), name]):
+        raise InputError(f"method {shown(path)}: expected package.module:Class")
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
         raise InputError(
             f"method {path}: no module {error.name!r}: install the package that holds it, or put its folder on "
             "PYTHONPATH"
+        ) from error
+    except (Exception, SystemExit) as error:  # a module runs when it is imported
+        raise InputError(
+            f"method {path}: {module_name} cannot be imported ({type(error).__name__}: {reason_of(error)}): mend it, "
+            "or name another"
         ) from error
     found = getattr(module, name, None)
     if found is None:

@@ -65,9 +65,9 @@ class ImageLatentSegmentation(LatentSegmentation):
 
 
 class ProbabilisticUNetConfig(UNetSettings):
-    latent_dim: int = Field(6, ge=1, description="dimensions of z")
-    head_convs: int = Field(3, ge=1, description="1x1 convolutions with ReLU in f_comb")
-    beta: float = Field(1.0, ge=0, description="weight of the KL term")
+    latent_dim: int = Field(6, ge=1, le=4096, description="dimensions of z")
+    head_convs: int = Field(3, ge=1, le=32, description="1x1 convolutions with ReLU in f_comb")
+    beta: float = Field(1.0, ge=0, le=1e6, description="weight of the KL term")
     prior_share: float = Field(
         0.0, ge=0, lt=1, description="share of the loss that is of maps decoded from the prior, not the posterior"
     )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, TypeAlias
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from plurimask.method import MethodConfig
+from plurimask.method import MAX_CHANNELS, MethodConfig
 from plurimask.nn.initialisation import Initialisation
 from plurimask.nn.unet import Normalisation, Pooling, Style, Upsampling
 
 Channels: TypeAlias = Annotated[
-    tuple[PositiveInt, ...], Field(min_length=2, description="channels of each scale, finest first")
+    tuple[Annotated[int, Field(ge=1, le=MAX_CHANNELS)], ...],
+    Field(min_length=2, max_length=12, description="channels of each scale, finest first"),
 ]
 
 
@@ -19,7 +20,7 @@ class UNetSettings(MethodConfig):
     """Of the networks of a method that is built around a U-Net; its encoders have the same."""
 
     channels: Channels = (32, 64, 128, 192)
-    convs_per_scale: int = Field(3, ge=1, description="3x3 convolutions at each scale, on each side")
+    convs_per_scale: int = Field(3, ge=1, le=32, description="3x3 convolutions at each scale, on each side")
     normalisation: Normalisation = Field("none", description="after each 3x3 convolution")
     pooling: Pooling = Field("average", description="from scale to scale, down")
     upsampling: Upsampling = Field("linear", description="from scale to scale, up")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 from plurimask.data import DataDescription
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
-from plurimask.files import replace_file, replacing
+from plurimask.files.writing import is_within, replace_file, replacing, table_bytes
 from plurimask.metrics import ImageUncertainty, image_uncertainty, object_scores
 from plurimask.metrics.maps import label_map_of
 from plurimask.metrics.uncertainty import count_specks
@@ -87,7 +85,7 @@ def write_predictions(
     (out / TABLE).unlink(missing_ok=True)  # of an earlier call, perhaps for other images
     for predicted in predictions:
         folder = out / predicted.name
-        if not folder.resolve().is_relative_to(out.resolve()):
+        if not is_within(folder, out):
             raise InputError(f"{predicted.name!r} is no name for a folder in {out}: rename the image")
         for stale in [path for pattern in _STALE for path in folder.glob(pattern)]:
             stale.unlink()
@@ -103,11 +101,7 @@ def write_predictions(
         ):
             replace_file(folder / f"{name}.json", json.dumps(content, indent=2, ensure_ascii=False).encode())
         on_image(Written(predicted, readings, uncertainty))
-    table = io.StringIO()
-    writer = csv.DictWriter(table, fieldnames=COLUMNS)
-    writer.writeheader()
-    writer.writerows(sorted(rows, key=lambda one: str(one["name"])))
-    replace_file(out / TABLE, table.getvalue().encode())
+    replace_file(out / TABLE, table_bytes(sorted(rows, key=lambda one: str(one["name"])), COLUMNS))
 
 
 # ---- masks and maps -----------------------------------------------------------------------------------------------

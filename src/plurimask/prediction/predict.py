@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,12 +13,17 @@ from torch.nn.utils.rnn import pad_sequence
 
 from plurimask.distribution import IGNORE, SegmentationStatistics
 from plurimask.errors import InputError
+from plurimask.files.reading import memory_bytes
 from plurimask.method import SegmentationMethod
 from plurimask.prediction.device import fast_precision
 from plurimask.prediction.seeds import generators_of
 
 MAX_BATCH_PIXELS = 2**20
 """Images of one size are batched up to this many pixels."""
+MAX_SAMPLE_BYTES = 2**31
+"""Of all samples of a batch."""
+MAX_SAMPLES, MAX_BATCH_SIZE = 4096, 4096
+"""Metrics hold all pairs of samples, and nobody looks at more."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +35,13 @@ class Sampling:
     batch_size: int = 16
 
     def __post_init__(self) -> None:
-        if self.num_samples < 1:
-            raise InputError(f"{self.num_samples} samples were asked for: at least 1 sample is needed")
+        if not 1 <= self.num_samples <= MAX_SAMPLES:
+            raise InputError(
+                f"{self.num_samples} samples were asked for: at least 1 sample is needed, and at most {MAX_SAMPLES:,} "
+                "are drawn"
+            )
+        if not 1 <= self.batch_size <= MAX_BATCH_SIZE:
+            raise InputError(f"a batch of {self.batch_size} images was asked for: give 1 to {MAX_BATCH_SIZE:,}")
 
 
 class PredictedBatch(NamedTuple):
@@ -57,7 +68,7 @@ def predict_images(
     """
     batch: list[tuple[str, Tensor]] = []
     for name, image in images:
-        if batch and not _fits(batch, image, sampling.batch_size):
+        if batch and not _fits(batch, image, sampling):
             yield _predict(method, batch, sampling, on_phase)
             batch = []
         batch.append((name, image))
@@ -65,9 +76,30 @@ def predict_images(
         yield _predict(method, batch, sampling, on_phase)
 
 
-def _fits(batch: list[tuple[str, Tensor]], image: Tensor, batch_size: int) -> bool:
+def require_probabilities(mean: Tensor, names: Sequence[str]) -> None:
+    """Raise `InputError` if the mean `(B, C, *spatial)` of predictions holds what is no probability."""
+    for name, probabilities in zip(names, mean, strict=True):
+        if not bool(torch.isfinite(probabilities).all()):
+            raise InputError(
+                f"{name}: the method gives NaN in place of probabilities: its weights are damaged or its training "
+                "diverged; restore the run, or train again with a lower learning rate"
+            )
+
+
+def _fits(batch: list[tuple[str, Tensor]], image: Tensor, sampling: Sampling) -> bool:
     pixels = (len(batch) + 1) * image[0].numel()
-    return image.shape == batch[0][1].shape and len(batch) < batch_size and pixels <= MAX_BATCH_PIXELS
+    is_small = pixels <= MAX_BATCH_PIXELS and pixels * sampling.num_samples <= MAX_SAMPLE_BYTES
+    return is_small and image.shape == batch[0][1].shape and len(batch) < sampling.batch_size
+
+
+def _require_memory(name: str, size: Sequence[int], num_samples: int) -> None:
+    """Raise `InputError` if the samples of an image, with the distances between them, are more than memory holds."""
+    needed = num_samples * math.prod(size) + num_samples**2 * 8
+    if needed > memory_bytes():
+        raise InputError(
+            f"{name}: {num_samples} samples of {' x '.join(map(str, size))} pixels take {needed / 2**30:.1f} GB, and "
+            f"this machine has {memory_bytes() / 2**30:.1f}: ask for fewer samples, or give smaller images"
+        )
 
 
 def _predict(
@@ -77,6 +109,7 @@ def _predict(
     on_phase: Callable[[str], object],
 ) -> PredictedBatch:
     names, device = [name for name, _ in batch], next(method.parameters()).device
+    _require_memory(names[0], batch[0][1].shape[1:], sampling.num_samples)
     who = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
     on_phase(f"{who}: features")
     images = _stacked([image for _, image in batch], device)

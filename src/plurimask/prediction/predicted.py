@@ -16,7 +16,7 @@ from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.preprocessing import Preprocessing, resized
 from plurimask.distribution import entropy
 from plurimask.method import SegmentationMethod
-from plurimask.prediction.predict import Sampling, predict_images
+from plurimask.prediction.predict import Sampling, predict_images, require_probabilities
 
 _BLOCK_ELEMENTS = 2**22
 
@@ -68,12 +68,13 @@ def predict(
     def prepared() -> Iterator[tuple[str, Tensor]]:
         for number, name in enumerate(images.names):
             shown[name] = images[number], images.pixel_size(number)
-            seen = preprocessing.image(shown[name][0])
+            seen = preprocessing.image(shown[name][0], name)
             on_read(name, seen)
             yield name, seen
 
     for names, samples, statistics in predict_images(method, prepared(), sampling, on_phase):
         maps = [statistics.mean(), statistics.mutual_information()[:, None], statistics.variance()]
+        require_probabilities(maps[0], names)
         del statistics  # and with them the image's features, which are larger than all that is written
         for number, name in enumerate(names):
             image, pixel_size = shown.pop(name)

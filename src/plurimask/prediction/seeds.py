@@ -9,6 +9,9 @@ import torch
 
 from plurimask.noise import Generators
 
+MAX_SEED = 2**63 - 1
+"""What torch takes for a seed."""
+
 
 def generator_of(*identity: object) -> torch.Generator:
     """A generator whose seed is a hash of what it is for: the same in every process and on every machine."""

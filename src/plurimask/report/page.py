@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from plurimask.data import DataDescription, DataSource
-from plurimask.files import replace_file
+from plurimask.files.writing import replace_file
 from plurimask.metrics import CONVENTIONS, Totals
 from plurimask.prediction.predict import Sampling
 from plurimask.report import tables

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from plurimask.errors import InputError
-from plurimask.files import replace_file
+from plurimask.files.writing import replace_file
 from plurimask.method import MethodConfig
 from plurimask.methods import build_method
 from plurimask.runs.folder import WEIGHTS_FILE, RunWriter

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from plurimask.errors import InputError
-from plurimask.files import remove, remove_temporaries, replace_file
+from plurimask.files.writing import remove, remove_temporaries, replace_file
 from plurimask.runs.lock import LOCK_FILE, FolderLock
 from plurimask.runs.staging import HIDDEN, Staging, mend
 

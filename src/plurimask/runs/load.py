@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
+from pydantic import ValidationError
 from torch import Tensor
 
 from plurimask.data import DataSource, ExampleSet, Place, open_data, open_images
 from plurimask.data.flipping import refuse_other_law
-from plurimask.errors import InputError, unknown_name
+from plurimask.errors import InputError, first_mistake, unknown_name
+from plurimask.files.reading import is_there
 from plurimask.method import SegmentationMethod
 from plurimask.methods import build_method
 from plurimask.prediction.device import channels_last, default_device
-from plurimask.runs.folder import WEIGHTS_FILE
+from plurimask.runs.folder import RECORD_FILE, WEIGHTS_FILE
 from plurimask.runs.record import RunRecord, read_record
-from plurimask.training.weights import read_weights
+from plurimask.training.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -49,20 +51,19 @@ def load_run(folder: Path | str) -> Run:
     folder = Path(folder)
     record = read_record(folder)
     path = folder / WEIGHTS_FILE
-    if not path.is_file():
+    if not is_there(path):
         raise InputError(f"{folder}: the run has no weights yet: train on with `plurimask train ... --resume`")
     try:
         method = build_method(record.method, **record.config)
+    except ValidationError as error:
+        where = f"{folder / RECORD_FILE}: {first_mistake(error)}"
+        raise InputError(f"{where}: restore the file, or train again") from error
     except InputError as error:
         needed = record.packages.keys() - {"python", "plurimask"}
         others = sorted(name for name in needed if not any(distributions(name=name)))
         hint = f" It was trained with {', '.join(others)}, not installed here." if others else ""
         raise InputError(f"{folder}: {error}{hint}") from error
-    weights = read_weights(path, record.identity)
-    try:
-        method.load_state_dict(weights)
-    except RuntimeError as error:
-        raise InputError(f"{path}: not the weights of this run: restore the file, or train again") from error
+    load_weights(method, path, record.identity, "restore the file, or train again")
     method.eval().requires_grad_(False)
     return Run(folder, record, channels_last(method).to(default_device()))
 

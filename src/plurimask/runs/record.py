@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from plurimask.data import DataDescription
 from plurimask.data.preprocessing import Preprocessing
-from plurimask.errors import InputError, first_mistake
+from plurimask.errors import InputError, first_mistake, shown
+from plurimask.files.reading import is_there, read_json
+from plurimask.method import MethodConfig
+from plurimask.prediction.seeds import MAX_SEED
 from plurimask.runs.folder import RECORD_FILE
 from plurimask.training.config import TrainingConfig
 from plurimask.training.plan import TrainingPlan
 from plurimask.version import __version__
 
 FORMAT = 1
+_REMEDY = "restore the file, or train again"
 
 
 class RunRecord(BaseModel):
     """The content of `run.json`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     format: int = FORMAT
     method: str
@@ -35,11 +38,11 @@ class RunRecord(BaseModel):
     split: dict[str, list[str]] | None
     """Names by split where it was drawn; None where the data came with splits."""
     group: str | None
-    seed: int
+    seed: int = Field(ge=0, le=MAX_SEED)
     packages: dict[str, str]
     plan: TrainingPlan | None = None
     """What was decided before training, and why; None where all was given. `training` is what is used."""
-    steps: int | None = None
+    steps: int | None = Field(None, ge=0)
     """Steps that were made; None while it is trained, and of runs of version 0.1."""
     undertrained: bool = False
     """Whether these are fewer than the method needs."""
@@ -48,6 +51,17 @@ class RunRecord(BaseModel):
     versions and of joined ones."""
     identity: str | None = None
     """What weights and checkpoints of the run carry too; None of runs of older versions, which carry nothing."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> RunRecord:
+        counts = {"num_classes": self.data.num_classes, "image_channels": len(self.data.channel_names)}
+        for name, count in counts.items():
+            stored = self.config.get(name, MethodConfig.model_fields[name].default)
+            if stored != count:
+                raise ValueError(f"config has {name} {shown(stored)}, the data have {count}")
+        if not len(self.preprocessing.mean) == len(self.preprocessing.std) == counts["image_channels"]:
+            raise ValueError(f"mean and std are not of the {counts['image_channels']} channels of the data")
+        return self
 
 
 def identity_of(record: RunRecord, weights: bytes = b"") -> str:
@@ -64,20 +78,20 @@ def read_record(folder: Path) -> RunRecord:
         InputError: there is no run, or another version of plurimask wrote it.
     """
     path = folder / RECORD_FILE
-    if not path.is_file():
+    if not is_there(path):
         raise InputError(f"{folder}: no run there ({RECORD_FILE} is missing): give one that `plurimask train` wrote")
-    try:
-        content = json.loads(path.read_text())
-        found = content["format"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not readable as a run's record: restore the file, or train again") from error
+    content = read_json(path, _REMEDY)
+    if not isinstance(content, dict) or "format" not in content:
+        raise InputError(f"{path}: not the record of a run: {_REMEDY}")
+    found = content.pop("format")
     if found != FORMAT:
-        writer = content.get("packages", {}).get("plurimask", "an unknown version")
+        packages = content.get("packages")
+        writer = shown(packages.get("plurimask")) if isinstance(packages, dict) else "of an unknown version"
         raise InputError(
-            f"{path}: format {found}, written by plurimask {writer}; plurimask {__version__} reads format {FORMAT}: "
-            "install that version, or train again"
+            f"{path}: format {shown(found)}, written by plurimask {writer}; plurimask {__version__} reads format "
+            f"{FORMAT}: install that version, or train again"
         )
     try:
-        return RunRecord(**content)
+        return RunRecord.model_validate({**content, "format": found})
     except ValidationError as error:
-        raise InputError(f"{path}: {first_mistake(error)}: restore the file, or train again") from error
+        raise InputError(f"{path}: {first_mistake(error)}: {_REMEDY}") from error

@@ -7,19 +7,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
-from plurimask.errors import InputError
-from plurimask.files import replace_file
+from plurimask.errors import InputError, reason_of, shown
+from plurimask.files.reading import load_tensors
+from plurimask.files.writing import replace_file
 from plurimask.method import SegmentationMethod
 from plurimask.training.batches import TrainingBatches, TrainingData
 from plurimask.training.config import TrainingConfig
 from plurimask.training.keeping import Keeping
 from plurimask.training.log import MetricsLog
-from plurimask.training.weights import packed, read_weights
+from plurimask.training.weights import DIVERGED, flattened, load_weights, packed, require_finite
 
 if TYPE_CHECKING:
     from lightning import Fabric
@@ -165,6 +167,7 @@ class Training:
             "put_off": self.put_off,
             **{name: getattr(self, name) for name in _COUNTED},
         }
+        require_finite(self.method.state_dict(), "the training", DIVERGED)
         buffer = io.BytesIO()
         torch.save(state, buffer)
         self.log.write(self.job.metrics)
@@ -177,9 +180,10 @@ class Training:
         if not self.job.resume or not self.job.last.exists():
             return
         try:
-            state = torch.load(self.job.last, map_location="cpu", weights_only=True)
+            state = load_tensors(self.job.last)
             if state.get("run") != self.job.identity:
                 raise ValueError("it is of another run than the record beside it")
+            require_finite(flattened(state), str(self.job.last), _AGAIN)
             self.method.load_state_dict(state["method"])
             if "own" in state:  # version 0.1 had none
                 self.method.load_training_state(state["own"])
@@ -188,18 +192,19 @@ class Training:
                 consume_prefix_in_state_dict_if_present(state["average"], "module.")
                 self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
-            for name in _COUNTED:
+            for name, kinds in _COUNTED.items():
+                if not isinstance(state[name], kinds) or not 0 <= (state[name] or 0) < math.inf:
+                    raise ValueError(f"{name} is {shown(state[name])}")
                 setattr(self, name, state[name])
             self.put_off = state.get("put_off", False)
             self.lowest_ged = state.get("lowest_ged", self.best_ged)  # version 0.1 kept the lowest
             if "keeping" in state:
                 self.keeping.restore(state["keeping"])
             self.log.restore(self.job.metrics, self.step, state["log"])
+        except InputError:
+            raise
         except Exception as error:
-            raise InputError(
-                f"{self.job.last} cannot be continued from ({type(error).__name__}: {str(error).splitlines()[0]}): "
-                "start again with --overwrite"
-            ) from error
+            raise InputError(f"{self.job.last} cannot be continued from ({reason_of(error)}): {_AGAIN}") from error
         due = self.config.validations_until(self.progress)
         self.put_off = self.put_off and due > self.validations  # not where the budget has grown since
         if due < self.validations:  # the budget has grown since
@@ -214,7 +219,14 @@ class Training:
     def take_best(self) -> None:
         """Give the evaluated method the weights that were best, where any were kept."""
         if self.job.best.exists():
-            self.evaluated.load_state_dict(read_weights(self.job.best, self.job.identity))
+            load_weights(self.evaluated, self.job.best, self.job.identity, _AGAIN)
 
 
-_COUNTED = ("step", "elapsed", "validations", "worse", "best_ged")
+_COUNTED: dict[str, tuple[type, ...]] = {
+    "step": (int,),
+    "elapsed": (int, float),
+    "validations": (int,),
+    "worse": (int,),
+    "best_ged": (float, NoneType),
+}
+_AGAIN = "start again with --overwrite"

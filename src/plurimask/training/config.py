@@ -9,7 +9,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from plurimask.data.augmentation import AugmentationConfig
-from plurimask.data.preprocessing import ImageScaling
+from plurimask.data.preprocessing import MAX_SIDE, ImageScaling
+from plurimask.prediction.predict import MAX_BATCH_SIZE, MAX_SAMPLES
+
+MAX_LEARNING_RATE = 10.0
+"""A hundred times what any optimiser here bears: more is a slip of the keyboard."""
 
 
 @dataclass(frozen=True)
@@ -28,44 +32,55 @@ ONE_DEVICE = Hardware()
 class TrainingConfig(BaseModel):
     """How a method is trained. At least one of `max_steps` and `max_minutes` ends it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    max_steps: int | None = Field(None, ge=1, description="stop after this many steps")
-    max_minutes: float | None = Field(None, gt=0, description="stop after this many minutes of training")
-    batch_size: int = Field(16, ge=1, description="images per step and device")
-    raters_per_step: int = Field(4, ge=1, description="raters drawn for each image of a step, without repeats")
-    crop: int | None = Field(None, ge=8, description="train on random crops of this side, evaluate whole images")
+    max_steps: int | None = Field(None, ge=1, le=10**12, description="stop after this many steps")
+    max_minutes: float | None = Field(None, gt=0, le=1e8, description="stop after this many minutes of training")
+    batch_size: int = Field(16, ge=1, le=MAX_BATCH_SIZE, description="images per step and device")
+    raters_per_step: int = Field(4, ge=1, le=1024, description="raters drawn for each image of a step, without repeats")
+    crop: int | None = Field(
+        None, ge=8, le=MAX_SIDE, description="train on random crops of this side, evaluate whole images"
+    )
     crop_on_objects: float = Field(
         0.0, ge=0, le=1, description="share of the random crops that lie around a pixel that some rater marked"
     )
-    center_crop: int | None = Field(None, ge=8, description="cut this centre out of every image, also for evaluation")
+    center_crop: int | None = Field(
+        None, ge=8, le=MAX_SIDE, description="cut this centre out of every image, also for evaluation"
+    )
     resize: tuple[int, int] | None = Field(None, description="height and width that every image is brought to")
     image_scaling: ImageScaling = Field("none", description="maximum: divide each channel of an image by its maximum")
     augmentation: AugmentationConfig = Field(AugmentationConfig(), description="random changes of training images")
     optimizer: Literal["adamw", "adam"] = Field(
         "adamw", description="decoupled weight decay, or the L2 penalty of Adam"
     )
-    learning_rate: float = Field(1e-3, gt=0, description="at its highest")
+    learning_rate: float = Field(1e-3, gt=0, le=MAX_LEARNING_RATE, description="at its highest")
     schedule: Literal["cosine", "exponential-steps", "piecewise"] = Field(
         "cosine", description="how the learning rate falls"
     )
-    final_learning_rate: float = Field(0.0, ge=0, description="learning rate at the end")
-    decay_steps: int = Field(5, ge=1, description="number of equal drops of the schedule exponential-steps")
+    final_learning_rate: float = Field(0.0, ge=0, le=MAX_LEARNING_RATE, description="learning rate at the end")
+    decay_steps: int = Field(5, ge=1, le=10_000, description="number of equal drops of the schedule exponential-steps")
     drops: tuple[tuple[float, float], ...] = Field(
         (), description="of the schedule piecewise: share of the budget, and share of the learning rate from there on"
     )
-    warmup_steps: int = Field(100, ge=0, description="steps in which the learning rate rises linearly")
-    weight_decay: float = Field(1e-4, ge=0, description="on weights, not on biases")
-    gradient_clip: float = Field(100.0, gt=0, description="largest norm of the gradient (of a loss summed over pixels)")
-    ema_decay: float | None = Field(None, gt=0, lt=1, description="evaluate a moving average of the weights")
-    num_validations: int = Field(10, ge=1, description="validations in the whole training, evenly spread")
-    validation_images: int = Field(256, ge=1, description="validation images looked at each time, at most")
-    validation_samples: int = Field(16, ge=2, description="samples per validation image")
-    validation_crop: int | None = Field(
-        None, ge=8, description="validate on the window of this side around what raters marked, not on whole images"
+    warmup_steps: int = Field(100, ge=0, le=10**12, description="steps in which the learning rate rises linearly")
+    weight_decay: float = Field(1e-4, ge=0, le=1000, description="on weights, not on biases")
+    gradient_clip: float = Field(
+        100.0, gt=0, le=1e12, description="largest norm of the gradient (of a loss summed over pixels)"
     )
-    early_stopping: int | None = Field(None, ge=1, description="stop after so many validations without a better GED")
-    num_workers: int = Field(0, ge=0, description="processes that read data; 0 reads in the main process")
+    ema_decay: float | None = Field(None, gt=0, lt=1, description="evaluate a moving average of the weights")
+    num_validations: int = Field(10, ge=1, le=10_000, description="validations in the whole training, evenly spread")
+    validation_images: int = Field(256, ge=1, le=10**9, description="validation images looked at each time, at most")
+    validation_samples: int = Field(16, ge=2, le=MAX_SAMPLES, description="samples per validation image")
+    validation_crop: int | None = Field(
+        None,
+        ge=8,
+        le=MAX_SIDE,
+        description="validate on the window of this side around what raters marked, not on whole images",
+    )
+    early_stopping: int | None = Field(
+        None, ge=1, le=10_000, description="stop after so many validations without a better GED"
+    )
+    num_workers: int = Field(0, ge=0, le=256, description="processes that read data; 0 reads in the main process")
 
     @model_validator(mode="after")
     def _is_consistent(self) -> TrainingConfig:
@@ -73,16 +88,18 @@ class TrainingConfig(BaseModel):
             raise ValueError("crop and center_crop exclude each other: give one of them")
         if self.schedule == "exponential-steps" and self.final_learning_rate == 0:
             raise ValueError("the schedule exponential-steps needs a final_learning_rate above 0")
-        if self.resize is not None and min(self.resize) < 8:
-            raise ValueError(f"resize must be a height and a width of at least 8 pixels, not {self.resize}")
+        if self.resize is not None and not 8 <= min(self.resize) <= max(self.resize) <= MAX_SIDE:
+            raise ValueError(f"resize must be a height and a width of 8 to {MAX_SIDE} pixels, not {self.resize}")
         if (self.schedule == "piecewise") != bool(self.drops):
             raise ValueError(
                 "the schedule piecewise needs drops, such as ((0.5, 0.1),), and no other schedule has them"
             )
         if self.drops and self.final_learning_rate:
             raise ValueError("the schedule piecewise ends with its last drop: leave out final_learning_rate")
-        if any(not 0 < share < 1 or factor <= 0 for share, factor in self.drops):
-            raise ValueError("drops are pairs of a share of the budget, between 0 and 1, and a positive factor")
+        if any(not 0 < share < 1 or not 0 < factor <= 1000 for share, factor in self.drops):
+            raise ValueError(
+                "drops are pairs of a share of the budget, between 0 and 1, and a factor above 0, at most 1000"
+            )
         return self
 
     def learning_rate_factor(self, progress: float, step: int) -> float:

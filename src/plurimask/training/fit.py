@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from plurimask.data.augmentation import Augmentation
 from plurimask.errors import InputError
-from plurimask.files import replace_file
+from plurimask.files.writing import replace_file
 from plurimask.method import SegmentationMethod, TrainingStep
 from plurimask.prediction.device import channels_last, fast_precision
 from plurimask.prediction.seeds import generator_of

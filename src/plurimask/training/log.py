@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from plurimask.files import replace_file
+from plurimask.errors import InputError
+from plurimask.files.reading import is_there, read_text
+from plurimask.files.writing import replace_file
 
 LOG_STEPS = 10
 """Steps that one row of training terms is the mean of."""
@@ -62,8 +65,24 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a `metrics.csv`, numbers where there are any; none if there is no file."""
-    if not path.exists():
+    """The rows of a `metrics.csv`, numbers where there are any; none if there is no file.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    if not is_there(path):
         return []
-    with path.open(newline="") as stream:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(stream)]
+    remedy = "restore the file, or remove it"
+    try:
+        lines = csv.DictReader(io.StringIO(read_text(path, remedy), newline=""), strict=True)
+        rows = [{name: float(value) for name, value in row.items() if value} for row in lines]
+        for row in rows:
+            if not (row["step"] >= 0 and row["step"] == int(row["step"])):
+                raise ValueError(row["step"])
+            if not all(math.isfinite(row[name]) for name in ("minutes", "learning_rate") if name in row):
+                raise ValueError(row)
+    except InputError:
+        raise
+    except (csv.Error, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{path}: damaged, expected rows of numbers, each with its step: {remedy}") from error
+    return rows

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 
 from plurimask.errors import InputError
-from plurimask.files import replace_file
+from plurimask.files.writing import replace_file
 from plurimask.method import SegmentationMethod
 from plurimask.prediction.seeds import generator_of
 from plurimask.training.batches import TrainingData

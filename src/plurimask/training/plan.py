@@ -24,7 +24,7 @@ NEEDED_STEPS = 500
 class TrainingPlan(BaseModel):
     """What was decided before a training, and why. It is stored in the run."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     look: DataLook
     planned: dict[str, Any]

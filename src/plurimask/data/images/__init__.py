@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
 
 from plurimask.data.images.masks import StoredMask, as_mask
 from plurimask.data.images.numbers import image_numbers, whole_numbers
 from plurimask.data.images.pillow import pillow_shape, read_pillow
 from plurimask.data.images.stored import Array, Stored, format_of
 from plurimask.data.images.tiff import read_tiff, tiff_shape
-from plurimask.errors import InputError
+from plurimask.errors import InputError, reason_of
 
 __all__ = [
     "SUFFIXES",
@@ -119,13 +118,8 @@ def _guarded(path: Path, read: Callable[[], _T]) -> _T:
         raise InputError(
             f"{path}: the image does not fit into memory: cut it into parts, or use a larger machine"
         ) from error
-    except Image.DecompressionBombError as error:
-        raise InputError(
-            f"{path}: more pixels than {2 * (Image.MAX_IMAGE_PIXELS or 0)}, the limit for this format: "
-            "cut it into parts, or save it as TIFF"
-        ) from error
     except Exception as error:  # a damaged file can raise anything in a decoder
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         raise InputError(
             f"{path}: cannot be read, damaged or cut short ({reason}): copy or export the file again"
         ) from error

@@ -8,7 +8,7 @@ bytes of the header).
 from __future__ import annotations
 
 import struct
-import warnings
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +18,16 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
+from plurimask.data.images.limit import refuse_large
 from plurimask.data.images.stored import Array, Stored, turned, turned_size
 from plurimask.errors import InputError
 
+_OPENING = threading.Lock()
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF")
 _GRAY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N", "LA", "La")
 _ORIENTATION = 0x0112
+_MAX_CHUNKS = 100_000
+"""Of a PNG that are looked at: a damaged one may have no end."""
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _ORIENTING_TEXTS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
 
@@ -99,16 +103,26 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, int, _Header]]:
         InputError: the file holds several images.
     """
     header = _png_header(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(path, formats=_FORMATS) as image:
-            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # an MPO is a photograph and its previews
-                raise InputError(
-                    f"{path}: an animation of {image.n_frames} pictures, expected one: "  # type: ignore[attr-defined]
-                    "save each picture as a file of its own"
-                )
-            orientation = image.getexif().get(_ORIENTATION, 1) if header.may_orient else 1
-            yield image, orientation if orientation in range(1, 9) else 1, header
+    with _undecoded(path) as image:
+        bands = 1 if image.mode in _GRAY or image.mode == "P" else len(image.getbands())
+        refuse_large((bands, image.height, image.width), str(path))
+        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # an MPO is a photograph and its previews
+            raise InputError(
+                f"{path}: an animation of {image.n_frames} pictures, expected one: "  # type: ignore[attr-defined]
+                "save each picture as a file of its own"
+            )
+        orientation = image.getexif().get(_ORIENTATION, 1) if header.may_orient else 1
+        yield image, orientation if orientation in range(1, 9) else 1, header
+
+
+def _undecoded(path: Path) -> Image.Image:
+    """The image with nothing decoded yet. Pillow's own limit does not apply, which is for all formats and programs."""
+    with _OPENING:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path, formats=_FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _png_header(path: Path) -> _Header:
@@ -123,9 +137,14 @@ def _png_header(path: Path) -> _Header:
         depth, kind = header[24], header[25]
         may_orient = False
         file.seek(8)
-        while len(start := file.read(8)) == 8 and not may_orient:
-            length, name = struct.unpack(">I4s", start)
+        for _ in range(_MAX_CHUNKS):
+            start = file.read(8)
+            length, name = struct.unpack(">I4s", start) if len(start) == 8 else (0, b"IEND")
+            if name == b"IEND" or may_orient:
+                break
             text = file.read(min(length, 22)) if name in _TEXTS else b""
             may_orient = name == b"eXIf" or text.startswith(_ORIENTING_TEXTS)
             file.seek(length - len(text) + 4, 1)
+        else:
+            may_orient = True
     return _Header(depth if kind == 0 else None, {2: 3, 4: 1, 6: 3}.get(kind) if depth == 16 else None, may_orient)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from plurimask.errors import InputError
+from plurimask.files.reading import open_file
 
 Array = npt.NDArray[Any]
 
@@ -44,10 +45,10 @@ def format_of(path: Path) -> str:
     """The format of the file at `path`, by its first bytes.
 
     Raises:
-        InputError: it is none that is read.
+        InputError: it is none that is read, or no file at all.
         OSError: it cannot be opened.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         start = file.read(8)
     for signature, name in SIGNATURES.items():
         if start.startswith(signature):

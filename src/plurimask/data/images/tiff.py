@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from plurimask.data.images.limit import refuse_large
 from plurimask.data.images.stored import Array, Stored, is_one_hot, turned, turned_size
 from plurimask.errors import InputError
 
@@ -113,6 +114,7 @@ def _plan(file: Any, path: Path) -> _Plan:
         raise InputError(f"{path}: colours of the kind {name} are not read: save it as gray or RGB")
     orientation = page.tags.valueof(_ORIENTATION, 1)
     orientation = int(orientation) if int(orientation) in range(1, 9) else 1
+    refuse_large(series.shape, str(path))
     axis, refusal = _channel_axis(series.shape, series.axes, path)
     return _Plan(series, page, axis, orientation, refusal)
 
@@ -213,7 +215,10 @@ def _refuse_masked(file: Any, path: Path) -> None:
     """Raise InputError if a transparency mask inside the file hides pixels."""
     for series in file.series[1:]:
         kinds = [int(page.subfiletype) for page in series.pages if page is not None]
-        if kinds and kinds[0] & _TRANSPARENCY_MASK and not kinds[0] & 1 and not np.asarray(series.asarray()).all():
+        if not kinds or not kinds[0] & _TRANSPARENCY_MASK or kinds[0] & 1:
+            continue
+        refuse_large(series.shape, str(path))
+        if not np.asarray(series.asarray()).all():
             raise InputError(
                 f"{path}: the mask inside the file declares pixels to be no data: cut them away, or remove that mask"
             )

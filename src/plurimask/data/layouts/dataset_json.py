@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from plurimask.distribution import IGNORE
-from plurimask.errors import InputError
+from plurimask.errors import InputError, shown
+from plurimask.files.reading import is_there, read_json, read_text
 
 FILE_NAME, COLOURS_NAME = "dataset.json", "labelmap.txt"
 MAX_CLASSES = IGNORE
 """Class indices are 0..254: 255 is kept for unjudged pixels."""
 MAX_VALUE = 65535
+MAX_NAME = 200
+_REMEDY = "correct it or remove it"
 FOREGROUND = "foreground"
 """How masks are read: every value but 0 is the foreground."""
 MASKS = ("values", FOREGROUND)
@@ -48,24 +52,21 @@ def read_dataset_file(folder: Path) -> DatasetFile:
     """
     declared = _read_json(folder / FILE_NAME)
     table = folder / COLOURS_NAME
-    if declared.labels is None and declared.colours is None and table.is_file():
+    if declared.labels is None and declared.colours is None and is_there(table):
         return replace(declared, colours=_read_colours(table))
     return declared
 
 
 def _read_json(path: Path) -> DatasetFile:
-    if not path.is_file():
+    if not is_there(path):
         return DatasetFile()
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error}): correct it or remove it") from error
+    content = read_json(path, _REMEDY)
     if not isinstance(content, dict):
         raise InputError(f'{path}: expected an object such as {{"labels": {{"background": 0, "cell": 1}}}}')
     channels = _channel_names(path, content["channel_names"]) if "channel_names" in content else None
     masks = content.get("masks")
-    if masks not in (None, *MASKS):
-        raise InputError(f"{path}: masks is {json.dumps(masks)}, expected {' or '.join(map(json.dumps, MASKS))}")
+    if masks is not None and masks not in list(MASKS):
+        raise InputError(f"{path}: masks is {shown(masks)}, expected {' or '.join(map(json.dumps, MASKS))}")
     labels = content.get("labels")
     if "labels" not in content or masks == "foreground":
         return DatasetFile(channels, masks=masks)
@@ -83,21 +84,29 @@ def _is_colour(value: Any) -> bool:
 def _read_colours(path: Path) -> dict[str, int]:
     """The colours in CVAT's `labelmap.txt`: a line `name:R,G,B:parts:actions` for each class."""
     colours: dict[str, int] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in read_text(path, _REMEDY).splitlines():
         if not line.strip() or line.startswith("#"):
             continue
-        match = re.fullmatch(r"(.+?):\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*(:.*)?", line.strip())
+        match = re.fullmatch(r"(.+?):\s*([0-9]{1,3})\s*,\s*([0-9]{1,3})\s*,\s*([0-9]{1,3})\s*(:.*)?", line.strip())
         parts = [int(part) for part in match.groups()[1:4]] if match else [256]
         if match is None or max(parts) > 255 or match[1] in colours:
             raise InputError(
-                f"{path}: the line {line!r}, expected a class and its colour, each once, as in cell:255,0,0"
+                f"{path}: the line {shown(line)}, expected a class and its colour, each once, as in cell:255,0,0"
             )
         colours[match[1]] = (parts[0] << 16) | (parts[1] << 8) | parts[2]
     return _ordered(path, colours)
 
 
+def _refuse_odd(path: Path, names: Iterable[str]) -> None:
+    """Raise `InputError` if a name cannot be shown in a line."""
+    for name in names:
+        if not name.isprintable() or not 0 < len(name) <= MAX_NAME:
+            raise InputError(f"{path}: the name {shown(name)}, expected 1 to {MAX_NAME} printed characters: correct it")
+
+
 def _ordered(path: Path, colours: dict[str, int]) -> dict[str, int]:
     """`colours` in their order, black first."""
+    _refuse_odd(path, colours)
     classes = [name for name in colours if name.lower() != "ignore"]
     repeated = [name for name, colour in colours.items() if list(colours.values()).count(colour) > 1]
     if not 2 <= len(classes) <= MAX_CLASSES or len(colours) - len(classes) > 1 or repeated:
@@ -111,10 +120,11 @@ def _ordered(path: Path, colours: dict[str, int]) -> dict[str, int]:
 def _channel_names(path: Path, content: Any) -> tuple[str, ...]:
     example = 'expected {"0": "brightfield", "1": "gfp"}'
     if not isinstance(content, dict) or not content or not all(isinstance(name, str) for name in content.values()):
-        raise InputError(f"{path}: channel_names is {json.dumps(content)}, {example}")
+        raise InputError(f"{path}: channel_names is {shown(content)}, {example}")
     if sorted(content) != sorted(str(index) for index in range(len(content))):
         raise InputError(f"{path}: channel_names has the keys {', '.join(content)}, {example}: number them from 0")
     names = tuple(content[str(index)] for index in range(len(content)))
+    _refuse_odd(path, names)
     if len(set(names)) < len(names):
         raise InputError(f"{path}: channel_names has a name twice in {', '.join(names)}: give each its own name")
     return names
@@ -123,20 +133,21 @@ def _channel_names(path: Path, content: Any) -> tuple[str, ...]:
 def _labels(path: Path, content: Any) -> tuple[dict[str, int], int | None]:
     example = 'expected {"background": 0, "cell": 1}'
     if not isinstance(content, dict) or not content:
-        raise InputError(f"{path}: labels is {json.dumps(content)}, {example}")
+        raise InputError(f"{path}: labels is {shown(content)}, {example}")
+    _refuse_odd(path, content)
     for name, value in content.items():
         if isinstance(value, list):
             raise InputError(
-                f"{path}: the label {name!r} is a region, {json.dumps(value)}; regions (lists of values) are not "
+                f"{path}: the label {shown(name)} is a region, {shown(value)}; regions (lists of values) are not "
                 f"supported, {example}: give each class one value"
             )
         if isinstance(value, str) and name.isdigit():
             raise InputError(
-                f"{path}: labels maps the value {name} to the name {value!r}: write the name first, {example}"
+                f"{path}: labels maps the value {name} to the name {shown(value)}: write the name first, {example}"
             )
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_VALUE:
             raise InputError(
-                f"{path}: the label {name!r} has the value {json.dumps(value)}, {example}: 0 to {MAX_VALUE}"
+                f"{path}: the label {shown(name)} has the value {shown(value)}, {example}: 0 to {MAX_VALUE}"
             )
     values = list(content.values())
     repeated = next((value for value in values if values.count(value) > 1), None)

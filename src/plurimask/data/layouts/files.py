@@ -26,6 +26,7 @@ from plurimask.errors import InputError
 Array = npt.NDArray[Any]
 
 CACHE_BYTES = 2**30
+MAX_RATERS = 1000
 UNSPLIT = ""
 """The name of the only "split" of a data set that comes without split folders."""
 
@@ -217,6 +218,11 @@ def is_gray(channels: Array) -> bool:
 def describe(
     layout: str, encoding: MaskEncoding, channel_names: tuple[str, ...], rater_names: tuple[str, ...]
 ) -> DataDescription:
+    if len(rater_names) > MAX_RATERS:
+        raise InputError(
+            f"the data have {len(rater_names):,} raters, expected at most {MAX_RATERS:,}, all of whom are compared "
+            "with each other: is a folder or an axis of images taken for raters?"
+        )
     return DataDescription(
         layout=layout,
         class_names=encoding.class_names,

@@ -113,7 +113,7 @@ def find_channels(
     """
     unread = Unread() if unread is None else unread
     names = channel_names or ()
-    present = [name for name in names if (folder / name).is_dir()]
+    present = [name for name in names if is_channel_folder(folder, name)]
     if (folder / IMAGES).is_dir() and len(present) < max(2, len(names)):
         images = find_images(folder / IMAGES, unread)
         if not images:
@@ -131,10 +131,15 @@ def find_channels(
     return _join_channels(folder, names, unread)
 
 
+def is_channel_folder(folder: Path, name: str) -> bool:
+    """Whether there is a folder of this name in `folder` itself, not elsewhere: the name comes from a file."""
+    return name not in ("", ".", "..") and "/" not in name and (folder / name).is_dir()
+
+
 def _join_channels(folder: Path, names: tuple[str, ...], unread: Unread) -> dict[str, tuple[Path, ...]]:
     channels = {}
     for name in names:
-        if not (folder / name).is_dir():
+        if not is_channel_folder(folder, name):
             raise InputError(
                 f"{folder}: the channel folder {name!r} of dataset.json is missing, found {contents(folder)}: "
                 "add it, or correct channel_names"

@@ -21,6 +21,8 @@ from plurimask.data.layouts.files import UNSPLIT, FileItem, Layout
 from plurimask.data.layouts.folder import IMAGES, MASKS, SINGLE_RATER
 from plurimask.data.layouts.listing import Unread, ending, readable, walk_files
 from plurimask.errors import InputError
+from plurimask.files.reading import read_json
+from plurimask.files.writing import is_within
 
 _WILDCARD = re.compile(r"(\*\*/|\*\*|\*|\?)")
 _WILDCARDS = {"**/": "((?:[^/]+/)*)", "**": "(.*)", "*": "([^/]*)", "?": "([^/])"}
@@ -98,21 +100,23 @@ def import_layout(layout: Layout, out: Path, root: Path, read_as: str | None = N
         for item in items:
             for number, path in enumerate(item.images):
                 channel = IMAGES if len(item.images) == 1 else (layout.channel_names or ())[number]
-                _copy(path, base / channel / f"{item.name}{ending(path.name)}")
+                _copy(path, base / channel / f"{item.name}{ending(path.name)}", out)
             for rater, mask in zip(layout.rater_names, item.masks, strict=True):
                 folder = base / MASKS if layout.rater_names == (SINGLE_RATER,) else base / MASKS / rater
                 if mask is not None:
-                    _copy(mask, folder / f"{item.name}{ending(mask.name)}")
+                    _copy(mask, folder / f"{item.name}{ending(mask.name)}", out)
     for name in (FILE_NAME, COLOURS_NAME):
         if (root / name).is_file():
-            _copy(root / name, out / name)
+            _copy(root / name, out / name, out)
     if read_as is not None:
-        declared = json.loads((out / FILE_NAME).read_text(encoding="utf-8")) if (out / FILE_NAME).is_file() else {}
+        declared = read_json(out / FILE_NAME, "correct it") if (out / FILE_NAME).is_file() else {}
         (out / FILE_NAME).write_text(json.dumps({**declared, "masks": read_as}, indent=2) + "\n", encoding="utf-8")
     return sum(map(len, layout.items.values()))
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path, out: Path) -> None:
+    if not is_within(target, out):
+        raise InputError(f"{target}: lies outside of {out}: give the rater a plain name")
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
 

@@ -6,12 +6,16 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from plurimask.data.images import SUFFIXES
-from plurimask.errors import InputError
+from plurimask.errors import InputError, shown
 
+MAX_NAME = 200
+"""Bytes: file systems allow 255, of which some are for endings."""
+MAX_WAYS = 8
+"""In which links may lead to one folder."""
 VOLUMES = (".nii", ".nii.gz", ".dcm", ".mha", ".mhd", ".nrrd", ".mgz", ".h5", ".hdf5", ".zarr")
 """Endings of volumes, which are not read yet."""
 _DOUBLE = (".nii.gz", ".ome.tif", ".ome.tiff", ".tar.gz")
@@ -75,11 +79,17 @@ def walk_files(folder: Path) -> Iterator[Path]:
     """The files in `folder` and below that are not hidden; links are followed, but not in circles.
 
     Raises:
-        InputError: a folder cannot be read.
+        InputError: a folder cannot be read, or links lead to it in more than `MAX_WAYS` ways.
     """
+    if _leads_back(folder.parent, folder.name):
+        raise InputError(f"{folder}: a link to a folder that holds it: remove it")
+    ways: Counter[str] = Counter()
     for parent, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
         here = os.path.realpath(parent)
-        folders[:] = [name for name in sorted(folders) if name[0] != "." and not _leads_back(parent, name, here)]
+        ways[here] += 1
+        if ways[here] > MAX_WAYS:  # there may be more ways than anybody can go
+            raise InputError(f"{parent}: links below {folder} lead there in more than {MAX_WAYS} ways: remove some")
+        folders[:] = [name for name in sorted(folders) if name[0] != "." and not _leads_back(Path(parent), name)]
         yield from (Path(parent) / file for file in sorted(files) if file[0] != ".")
 
 
@@ -108,20 +118,23 @@ def _refuse(error: OSError) -> None:
         raise unreadable(error) from error
 
 
-def _leads_back(parent: str, name: str, here: str) -> bool:
+def _leads_back(parent: Path, name: str) -> bool:
     """Whether the folder is a link to one that holds it."""
-    target = os.path.realpath(Path(parent) / name)
-    return here == target or here.startswith(target + os.sep)
+    if not (parent / name).is_symlink():
+        return False
+    here, target = os.path.realpath(parent), os.path.realpath(parent / name)
+    return os.path.commonpath([here, target]) == target
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in `folder` that are not hidden, in order of their names.
+    """The folders in `folder` that are not hidden, in order of their names; without links to one that holds them.
 
     Raises:
         InputError: `folder` cannot be read.
     """
     try:
-        return sorted(each for each in folder.iterdir() if each.name[0] != "." and each.is_dir())
+        folders = sorted(each for each in folder.iterdir() if each.name[0] != "." and each.is_dir())
+        return [each for each in folders if not _leads_back(folder, each.name)]
     except OSError as error:
         _refuse(error)
         return []
@@ -145,8 +158,21 @@ def natural_key(name: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"[0-9]+|[^0-9]+", name))
 
 
+def refuse_odd_names(names: Collection[str], where: str) -> None:
+    """Raise InputError if a name, which becomes that of a folder where something is predicted, occurs twice or is none
+    that a folder may have."""
+    for name in names:
+        parts = name.split("/")
+        if not name.isprintable() or any(part in ("", ".", "..") or len(part.encode()) > MAX_NAME for part in parts):
+            raise InputError(
+                f"{where}: the name {shown(name)}, expected words that a folder may be called, of at most "
+                f"{MAX_NAME} bytes: give each image a plain name"
+            )
+    refuse_repeated(names, where)
+
+
 def refuse_repeated(names: Iterable[str], where: str) -> None:
     """Raise InputError if a name occurs twice."""
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
-        raise InputError(f"{where}: the name {repeated[0]!r} occurs twice: give each image its own name")
+        raise InputError(f"{where}: the name {shown(repeated[0])} occurs twice: give each image its own name")

@@ -6,6 +6,8 @@ Keys: `images` (N, H, W), (N, K, H, W) or (N, H, W, K); `masks` (N, H, W) or (N,
 
 from __future__ import annotations
 
+import math
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +21,13 @@ from plurimask.data.encoding import MaskEncoding, decide_encoding
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.forms import MaskSummary, most_objects, summarise
 from plurimask.data.images import StoredMask, image_numbers, whole_numbers
+from plurimask.data.images.limit import refuse_large
 from plurimask.data.layouts.dataset_json import DatasetFile
 from plurimask.data.layouts.files import Found, describe, name_channels
-from plurimask.data.layouts.listing import refuse_repeated
+from plurimask.data.layouts.listing import refuse_odd_names
 from plurimask.distribution import IGNORE
-from plurimask.errors import InputError
+from plurimask.errors import InputError, reason_of, shown
+from plurimask.files.reading import memory_bytes, require_file
 
 Array = npt.NDArray[Any]
 
@@ -99,17 +103,44 @@ def load_npz(path: Path) -> dict[str, Array]:
     Raises:
         InputError: the file is damaged or holds Python objects.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file: check the path")
+    require_file(path)
     try:
+        refuse_large_arrays(path)
         with np.load(path, allow_pickle=False) as content:
-            return {key: content[key] for key in content.files}
+            arrays = {key: content[key] for key in content.files}
+            return {key: values for key, values in arrays.items() if isinstance(values, np.ndarray)}
+    except InputError:
+        raise
     except Exception as error:  # a damaged file can raise anything in zip, zlib and NumPy
-        reason = " ".join(str(error).split())
         raise InputError(
-            f"{path}: cannot be read as .npz ({reason}): write it again with numpy.savez_compressed, "
+            f"{path}: cannot be read as .npz ({reason_of(error)}): write it again with numpy.savez_compressed, "
             "from arrays of numbers and strings"
         ) from error
+
+
+def refuse_large_arrays(path: Path) -> None:
+    """Raise `InputError` if the arrays that an `.npz` file declares are none of numbers and strings, or more than the
+    memory of the machine holds. Nothing is unpacked but their headers."""
+    total = 0
+    with zipfile.ZipFile(path) as file:
+        for member in file.infolist():
+            if not member.filename.endswith(".npy"):
+                continue
+            with file.open(member) as stream:
+                version = np.lib.format.read_magic(stream)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(stream)
+            if dtype.hasobject:
+                raise InputError(
+                    f"{path}: {shown(member.filename[:-4])} holds Python objects, which are not read: write it again "
+                    "with numpy.savez_compressed, from arrays of numbers and strings"
+                )
+            total += max(math.prod(shape) * dtype.itemsize, member.file_size)
+    if total > memory_bytes():
+        raise InputError(
+            f"{path}: declares arrays of {total:,} bytes, and this machine has {memory_bytes():,} of memory: write "
+            "fewer images into a file, or take a folder of images"
+        )
 
 
 def read_arrays(path: Path, split: str = "") -> Arrays:
@@ -126,6 +157,10 @@ def read_arrays(path: Path, split: str = "") -> Arrays:
     images, masks = content["images"], content["masks"]
     if masks.ndim not in (3, 4) or not len(masks):
         raise InputError(f"{path}: masks has the shape {masks.shape}, expected (N, H, W) or (N, R, H, W), N at least 1")
+    if masks.ndim == 4 and not masks.shape[1]:
+        raise InputError(
+            f"{path}: masks has the shape {masks.shape}, of no rater: save one map at least for each image"
+        )
     check_numbers(path, images)
     images, channels_last = _with_channels(path, images, masks)
     names, groups = _names(path, content, len(images), split)
@@ -134,7 +169,13 @@ def read_arrays(path: Path, split: str = "") -> Arrays:
 
 
 def check_numbers(path: Path, images: Array) -> None:
-    """Raise InputError if `images` are no finite real numbers."""
+    """Raise InputError if `images` are none, are no finite real numbers, or one is larger than an image may be."""
+    if images.ndim not in (3, 4) or not len(images):
+        raise InputError(
+            f"{path}: images has the shape {images.shape}, expected (N, H, W), (N, K, H, W) or "
+            "(N, H, W, K), N at least 1"
+        )
+    refuse_large(images.shape[1:], f"{path}, images")
     if images.dtype.kind in "biu":
         return
     for index, image in enumerate(images):
@@ -163,7 +204,7 @@ def _names(path: Path, content: Mapping[str, Array], count: int, split: str) -> 
     groups = None if key is None else _texts(path, key, content[key], count)
     if "names" in content:
         names = _texts(path, "names", content["names"], count)
-        refuse_repeated(names, str(path))
+        refuse_odd_names(names, str(path))
     else:
         names = default_names(groups or [split] * count)
     return names, groups or names

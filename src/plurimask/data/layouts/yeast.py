@@ -24,15 +24,19 @@ import torch
 
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.images import image_numbers
+from plurimask.data.images.limit import refuse_large
 from plurimask.data.layouts.files import UNSPLIT, ArrayCache, Found
 from plurimask.data.layouts.listing import contents, natural_key
-from plurimask.errors import InputError
+from plurimask.errors import InputError, reason_of
+from plurimask.files.reading import load_tensors
 
 Array = npt.NDArray[Any]
 
 LAYOUT = "trapped yeast"
 INPUTS, INSTANCES, CLASSES = "inputs", "instances", "classes"
 SUFFIX = ".pt"
+MAX_BYTES = 2**31
+"""Of a file, also once it is unpacked."""
 
 CLASS_NAMES = ("background", "trap", "cell")
 CHANNEL_NAMES = ("brightfield",)
@@ -165,7 +169,7 @@ def _items(
                     f"{instances}: instances without an image: add {INPUTS}/{name}{SUFFIX}, or remove them"
                 )
             classes = folder / CLASSES / f"{name}{SUFFIX}"
-            if not classes.is_file():
+            if not classes.exists():
                 raise InputError(
                     f"{instances}: instances without classes: add {CLASSES}/{name}{SUFFIX} with the class of each "
                     "object, or remove the instances"
@@ -197,7 +201,7 @@ def _description(counts: Mapping[str, tuple[int, int]]) -> DataDescription:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    found = (path for path in folder.glob(f"*{SUFFIX}") if path.name[0] != "." and path.is_file())
+    found = (path for path in folder.glob(f"*{SUFFIX}") if path.name[0] != "." and not path.is_dir())
     return {path.stem: path for path in sorted(found, key=lambda path: natural_key(path.stem))}
 
 
@@ -232,16 +236,18 @@ def _merge(instances_path: Path, classes_path: Path) -> Array:
 def _load(path: Path) -> Array:
     """The tensor in `path`, whatever its type and shape."""
     try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
+        values = load_tensors(path, MAX_BYTES)
+    except InputError:
+        raise
     except Exception as error:  # a damaged or foreign file can raise anything
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
-            f"{path}: cannot be read, damaged or more than a tensor ({reason}): copy the file again, or save the "
-            "tensor alone by torch.save"
+            f"{path}: cannot be read, damaged or more than a tensor ({reason_of(error)}): copy the file again, or save "
+            "the tensor alone by torch.save"
         ) from error
     if not isinstance(values, torch.Tensor) or values.layout != torch.strided or values.is_complex():
         kind = f"{values.layout} {values.dtype}" if isinstance(values, torch.Tensor) else type(values).__name__
         raise InputError(f"{path}: holds {kind}, expected a dense tensor of real numbers: save it by torch.save")
+    refuse_large((max(1, values.numel()),), str(path))  # it may be one number, shown a million times
     if values.dtype == torch.bfloat16:
         values = values.float()  # NumPy has no such type
     try:

@@ -9,6 +9,7 @@ nothing but the inputs is kept for them.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
@@ -173,7 +174,17 @@ def _compiled_results(formula: Formula, arguments: tuple[Any, ...], overwrite: b
 
 
 @cache
+def _silence_compiler() -> None:
+    """What torch's compiler says of its own work is for those who work on it."""
+    warnings.filterwarnings("ignore", module=r"torch\._(dynamo|inductor|functorch)")
+    torch._logging.set_logs(  # type: ignore[attr-defined]
+        dynamo=logging.ERROR, inductor=logging.ERROR
+    )
+
+
+@cache
 def _compiled(formula: Formula, overwrite: bool) -> Formula:
+    _silence_compiler()
     converted = _converting(formula)
 
     def overwriting(*arguments: Any) -> tuple[Tensor, ...]:

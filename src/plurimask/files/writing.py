@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from plurimask.errors import InputError
 
 _TEMPORARY = re.compile(r"\..+\.\d+\.[0-9a-f]{8}")
 """Names of files that are not written to their end."""
+MAX_NAME_BYTES = 200
+"""Of a file's name: file systems allow 255, of which some are for temporary names."""
 
 
 @contextmanager
@@ -55,8 +60,50 @@ def _discard(temporary: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def is_within(path: Path, folder: Path) -> bool:
+    """Whether `path` lies in `folder`, once all links are followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def table_bytes(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
+    """A CSV file of rows by column. Text that a spreadsheet would take for a formula has an apostrophe before it."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=columns)
+    writer.writeheader()
+    writer.writerows({column: _cell(value) for column, value in row.items()} for row in rows)
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raise `InputError` if nothing can be written at `path`, be it a file or a folder to come: to be asked before the
+    work whose result is to lie there. Nothing is left behind."""
+    there = path
+    try:
+        while not there.is_dir():
+            if os.path.lexists(there) and not there.is_file():
+                raise InputError(f"--out {path}: {there} is neither a file nor a folder: give another name")
+            if there.is_file() and there != path:
+                raise InputError(f"--out {path}: {there} is a file, no folder: give another name")
+            if len(os.fsencode(there.name)) > MAX_NAME_BYTES:
+                raise InputError(f"--out {path}: a name of more than {MAX_NAME_BYTES} bytes: give a shorter one")
+            there = there.parent
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = getattr(error, "strerror", None) or "no name for a file"
+        raise InputError(f"--out {path}: nothing can be written in {there} ({reason}): give another folder") from error
+
+
 def refuse_existing(path: Path, what: str, overwrite: bool) -> None:
-    """Raise `InputError` if a file, or a folder with files, is there already and may not be overwritten."""
+    """Raise `InputError` if nothing can be written there, or a file, or a folder with files, is there already and may
+    not be overwritten."""
+    refuse_unwritable(path)
     if overwrite or not path.exists():
         return
     if path.is_dir() and not any(path.iterdir()):
