@@ -17,11 +17,8 @@ ROOT = {
     "distribution",
     "method",
     "flips",
-    "files",
     "noise",
     "latent",
-    "reading",
-    "weights",
 }
 KNOW_METHODS = {"runs", "commands"}
 """Everything else knows the interface of a method, and none by name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -53,6 +53,8 @@ class SegmentationMethod(nn.Module, abc.ABC):
     """One line for `plurimask methods`."""
     paper: ClassVar[str]
     """The publication: authors, title, venue, year."""
+    for_single_raters: ClassVar[Mapping[str, Any]] = {}
+    """Settings that a plan gives where each image has one rater, of whom no disagreement can be learnt."""
 
     def __init__(self, config: MethodConfig) -> None:
         super().__init__()

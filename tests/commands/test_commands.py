@@ -197,6 +197,24 @@ def test_report_is_one_file(run: Path, lesion_folder: Path, tmp_path: Path) -> N
     assert "data:image/png;base64," in text
 
 
+def test_data_may_have_another_number_of_raters_than_the_run(run: Path, lesion_folder: Path, tmp_path: Path) -> None:
+    two, one = (Path(shutil.copytree(lesion_folder / "val", tmp_path / name / "val")) for name in ("two", "one"))
+    for reader in ("reader1", "reader4"):
+        shutil.rmtree(two / "masks" / reader)
+    for path in (one / "masks" / "reader3").iterdir():
+        path.rename(one / "masks" / path.name)
+    for reader in ("reader1", "reader2", "reader3", "reader4"):
+        shutil.rmtree(one / "masks" / reader)
+    for number, data in ((2, two.parent), (1, one.parent)):
+        out = tmp_path / f"{number}.json"
+        assert main(["evaluate", str(run), str(data), "--samples", "2", "--out", str(out)]) == 0
+        assert json.loads(out.read_text())["num_raters"] == number
+        assert main(["report", str(run), str(data), "--out", str(tmp_path / f"{number}.html"), "--samples", "2"]) == 0
+    page = (tmp_path / "2.html").read_text()
+    assert "<td>reader2</td>" in page
+    assert "reader1" not in page
+
+
 def test_check_and_methods(lesion_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(lesion_folder)]) == 0
     assert "GED" in capsys.readouterr().out

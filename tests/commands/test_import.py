@@ -24,7 +24,7 @@ def test_a_tree_is_imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     masks = ["--masks", "anna=*/anna/*_seg.png", "ben=*/ben/*_seg.png"]
     words = ["import", str(study(tmp_path / "tree")), "--images", "*/t1/*.png", *masks, "--foreground"]
     assert main([*words, "--out", str(tmp_path / "[data]")]) == 0
-    assert f"Next: plurimask check {tmp_path}/[data]" in capsys.readouterr().err
+    assert f"Next: plurimask check '{tmp_path}/[data]'" in capsys.readouterr().err
     source = open_data(tmp_path / "[data]")
     assert source.description.rater_names == ("anna", "ben") and source.description.masks == "foreground"
     examples = {one.name: one for split in source.splits.values() for one in split}

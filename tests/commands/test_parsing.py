@@ -130,10 +130,10 @@ def test_the_help_shows_words_and_defaults(capsys: pytest.CaptureFixture[str]) -
         read(Everything, [Group("more", More.model_fields, defaults)], ["d", "-h"], "test")
     assert exit_.value.code == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == "usage: plurimask test DATA --out PATH [options]"
+    assert lines[0] == "usage: plurimask test DATA [MORE ...] --out PATH [options]"
     for line in (
-        "DATA folder of images and masks, or .npz",
-        "MORE ... (default: none)",
+        "DATA folder of images and masks, or .npz; with",
+        "MORE ...",
         "--go-on go on",
         "--tidy, --no-tidy",
         "--count INT how many (default: 7)",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,10 @@ from plurimask.commands.main import main
 from plurimask.compare.measure import numbers_of_samples
 from plurimask.compare.table import markdown_table
 from plurimask.data.worlds.lesions import lesion_source, write_folder
+from plurimask.methods.unet import UNet
 from plurimask.metrics.energy_distance import energy_distance, ged_of_fewer, image_distances
 from plurimask.runs.plan import settings_for
+from plurimask.runs.staging import NEW
 
 FAST = ["--max-steps", "2", "--num-validations", "1", "--validation-images", "2", "--batch-size", "2"]
 
@@ -42,6 +47,11 @@ def test_table_figures_and_page_are_written(done: Path) -> None:
         assert row["ged"] == alone["ged"]
         assert row["steps"] == 2
         assert row["note"] == "undertrained"
+        with (done / "evaluations" / f"{row['method']}.csv").open(newline="") as stream:
+            pairs = [
+                (float(one["ged"]), float(one["ged_oracle"])) for one in csv.DictReader(stream) if one["ged_oracle"]
+            ]
+        assert row["ged_ratio"] == pytest.approx(sum(ged for ged, _ in pairs) / sum(oracle for _, oracle in pairs))
         assert row["curve"][-1][0] == 4
         assert row["curve"][-1][1] == pytest.approx(row["ged"])
         assert (row["reconstruction_iou"] is None) == (row["method"] != "probabilistic-unet")
@@ -57,7 +67,8 @@ def test_table_figures_and_page_are_written(done: Path) -> None:
     assert "| IoU | mean class Dice | mean class IoU | IoU of background | IoU of foreground |" in table
     page = (done / "index.html").read_text()
     assert "<b>Undertrained</b>" in page
-    assert page.count("<img") >= 5 + 3  # an image a row, and the figures
+    assert page.count("<img") >= 5 + 3  # the figures, and readings
+    assert page.count('id="readings"') == 1 and page.count("data-samples=") % 3 == 0 < page.count("data-samples=")
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert {path.name for path in (done / "figures").glob("*.png")} >= {
         "ged-against-samples.png",
@@ -239,3 +250,79 @@ def test_shared_settings_reach_the_members_of_an_ensemble(lesion_folder: Path, t
     assert own["member_settings"]["m-heads"] == {"channels": (4, 6), "num_heads": 3}
     assert own["batch_size"] == 2
     assert settings_for("unet", {"channels": (4, 6), "num_heads": 3}) == {"channels": (4, 6)}
+
+
+# ---- replacing, and signals ---------------------------------------------------------------------------------------
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_no_comparison_is_not_replaced(
+    lesion_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("runs/mine.txt", "figures/mine.png", "table.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    before = tree(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for more in ([], ["--overwrite"]):
+        assert compare(lesion_folder, Path(), "--methods", "unet", *more) == 2
+        assert "no comparison" in capsys.readouterr().err
+    assert tree(tmp_path) == before
+
+
+def test_a_new_comparison_that_fails_leaves_the_old_one(
+    done: Path, lesion_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = Path(shutil.copytree(done, tmp_path / "cmp"))
+    before = tree(out)
+    assert compare(lesion_folder, out, "--methods", "ensemble", "--max-steps", "2", "--overwrite") == 2
+    assert tree(out) == before
+    run = str(shutil.copytree(done / "runs" / "unet", tmp_path / "mine"))
+    monkeypatch.setattr("plurimask.commands.compare.Bars.image", lambda self: os.kill(os.getpid(), signal.SIGTERM))
+    assert compare(lesion_folder, out, "--runs", run, "--overwrite") == 143
+    assert tree(out) == before
+
+
+def test_a_comparison_that_a_signal_stops_is_continued(
+    done: Path, lesion_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = Path(shutil.copytree(done, tmp_path / "cmp"))
+    original = UNet.after_step
+    monkeypatch.setattr(UNet, "after_step", lambda self, step: os.kill(os.getpid(), signal.SIGTERM))
+    arguments = ["--methods", "unet", "--seed", "3"]
+    assert compare(lesion_folder, out, *arguments, "--overwrite") == 143
+    assert "Stopped; what is done is kept" in capsys.readouterr().err
+    assert {path.name for path in out.iterdir()} == {"comparison.json", "runs"}
+    assert [path.name for path in (out / "runs").iterdir()] == ["unet"]
+    monkeypatch.setattr(UNet, "after_step", original)
+    assert compare(lesion_folder, out, *arguments) == 0
+    assert compare(lesion_folder, tmp_path / "whole", *arguments) == 0
+    weights = [folder / "runs/unet/weights.safetensors" for folder in (out, tmp_path / "whole")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert tree(out).keys() == tree(tmp_path / "whole").keys()
+
+
+def test_a_training_that_ends_at_once_behind_its_checkpoint_is_kept(
+    done: Path, lesion_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = Path(shutil.copytree(done, tmp_path / "cmp"))
+    monkeypatch.setattr(UNet, "finish", lambda self, batches: os.kill(os.getpid(), signal.SIGTERM))
+    assert compare(lesion_folder, out, "--methods", "unet", "--seed", "3", "--overwrite") == 143
+    assert {path.name for path in out.iterdir()} == {"comparison.json", "runs"}
+    assert (out / "runs" / "unet" / "checkpoints" / "last.ckpt").exists()
+
+
+def test_a_new_comparison_that_was_killed_is_continued_from_its_first_checkpoint(
+    done: Path, lesion_folder: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(done, tmp_path / "cmp"))
+    assert compare(lesion_folder, tmp_path / "new", "--methods", "unet", "--seed", "3") == 0
+    (tmp_path / "new" / "table.json").unlink()
+    (tmp_path / "new").rename(out / NEW)
+    assert compare(lesion_folder, out, "--methods", "unet", "--seed", "3") == 0
+    rows = json.loads((out / "table.json").read_text())["methods"]
+    assert [row["method"] for row in rows] == ["unet"]
+    assert [path.name for path in (out / "runs").iterdir()] == ["unet"]

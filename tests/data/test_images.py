@@ -12,7 +12,7 @@ import tifffile
 from data_trees import HEIGHT, WIDTH, gray, mask, save
 from PIL import Image
 
-from plurimask.data.images import image_shape, read_image, read_mask
+from plurimask.data.images import image_shape, read_image, read_mask, read_stored_mask
 from plurimask.errors import InputError
 
 
@@ -109,10 +109,31 @@ def test_lzw_tiff_is_read_or_refused_but_never_reduced(tmp_path: Path) -> None:
     assert read_image(path).shape == (4, HEIGHT, WIDTH) == image_shape(path)
 
 
-def test_16_bit_colour_png_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("colour_type", "channels", "kept"), [(2, 3, 3), (4, 2, 1), (6, 4, 3)])
+def test_16_bit_colour_png_keeps_its_bits(tmp_path: Path, colour_type: int, channels: int, kept: int) -> None:
     path = tmp_path / "a.png"
-    path.write_bytes(png_bytes(1, 1, 16, 2, b"\0" + struct.pack(">3H", 300, 2, 65535)))
-    assert "TIFF" in refusal(path)
+    pixels = np.random.default_rng(0).integers(0, 65536, (HEIGHT, WIDTH, channels), dtype=np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    path.write_bytes(png_bytes(WIDTH, HEIGHT, 16, colour_type, rows))
+    assert read_image(path).dtype == np.uint16 and image_shape(path) == (kept, HEIGHT, WIDTH)
+    assert (read_image(path) == pixels.transpose(2, 0, 1)[:kept]).all()
+    path.write_bytes(path.read_bytes()[:-40])
+    assert "damaged" in refusal(path)
+
+
+def test_16_bit_masks_in_colour_are_those_of_8_bits(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    colours = np.resize(np.array([[0, 0, 0], [255, 0, 17], [0, 9, 0]], np.uint8), (HEIGHT, WIDTH, 3))
+    save(path, colours)
+    narrow = read_stored_mask(path)
+    rows = b"".join(b"\0" + (row * 257).tobytes() for row in colours.astype(">u2"))
+    path.write_bytes(png_bytes(WIDTH, HEIGHT, 16, 2, rows))
+    assert (read_stored_mask(path).values == narrow.values).all() and read_stored_mask(path).kind == "colours"
+    visible = np.concatenate([colours.astype(">u2") * 257, np.full((HEIGHT, WIDTH, 1), 65535, ">u2")], axis=2)
+    visible[0, 1] = 65535, 65535, 65535, 0
+    rows = b"".join(b"\0" + row.tobytes() for row in visible)
+    path.write_bytes(png_bytes(WIDTH, HEIGHT, 16, 6, rows))
+    assert read_stored_mask(path).values[0, 1] == 0 != narrow.values[0, 1]
 
 
 @pytest.mark.parametrize("ending", ["png", "tif", "jpg", "bmp"])

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import naive_metrics as naive
@@ -20,6 +21,23 @@ def random_batch(num_samples=6, batch_size=3, num_raters=4, num_classes=5, spati
     return samples, probabilities, labels
 
 
+def assert_agreement(row, maps, present, classes, valid):
+    """By definition; class 0 or 3 everywhere marks nothing."""
+
+    def dice(first, second):
+        return np.mean([naive.dice(a, b, classes, valid) for a in first for b in second])
+
+    pairs = list(itertools.permutations(present, 2))
+    nothing = np.zeros((2, *valid.shape))
+    assert row["sample_dice"] == pytest.approx(dice(maps, present))
+    assert row["empty_dice"] == pytest.approx(dice(nothing, present))
+    among = np.mean([naive.dice(a, b, classes, valid) for a, b in pairs]) if pairs else math.nan
+    assert row["rater_dice"] == pytest.approx(among, nan_ok=True)
+    assert row["empty_ged"] == pytest.approx(naive.energy(nothing, np.stack(present), classes)[0])
+    for key, some in (("empty_samples", maps), ("empty_raters", present)):
+        assert row[key] == np.mean([not (np.isin(one, classes) & valid).any() for one in some])
+
+
 @pytest.mark.parametrize("spatial", [(23,), (7, 8), (2, 3, 4)])
 def test_a_row_equals_the_definitions(spatial):
     samples, probabilities, labels = random_batch(num_samples=3, num_raters=3, spatial=spatial)
@@ -35,6 +53,7 @@ def test_a_row_equals_the_definitions(spatial):
         single = mean.argmax(0)
         assert row["dice"] == pytest.approx(np.mean([naive.dice(single, r, classes, valid) for r in present]))
         assert row["iou"] == pytest.approx(np.mean([naive.iou(single, r, classes, valid) for r in present]))
+        assert_agreement(row, maps, present, classes, valid)
         assert row["ece"] == pytest.approx(naive.calibration_error([(mean, raters)], classes, 15), abs=1e-12)
         total, count = naive.likelihood(mean, raters)
         assert row["nll"] == pytest.approx(total / count, rel=1e-6)

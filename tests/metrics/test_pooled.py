@@ -24,6 +24,12 @@ MEANS = (
     "hungarian_iou",
     "diversity",
     "rater_diversity",
+    "empty_ged",
+    "empty_samples",
+    "empty_raters",
+    "sample_dice",
+    "rater_dice",
+    "empty_dice",
     "dice",
     "iou",
     "reconstruction_iou",
@@ -74,6 +80,8 @@ def expected_totals(data, keep):
     for name in MEANS:
         values = [e.scores[name] for e in evaluations if not math.isnan(e.scores[name])]
         expected[name] = statistics.mean(values) if values else None
+    both = [(e.scores["ged"], e.scores["ged_oracle"]) for e in evaluations if not math.isnan(e.scores["ged_oracle"])]
+    expected["ged_ratio"] = sum(ged for ged, _ in both) / sum(oracle for _, oracle in both)
     dice = [e.scores["dice"] for e in evaluations if not math.isnan(e.scores["dice"])]
     expected["median_dice"] = statistics.median(dice)
     pairs = [(data[1][i].numpy(), data[2][i].numpy()) for i in indices]
@@ -108,6 +116,15 @@ def test_totals_equal_the_definitions():
     expected = expected_totals(data, lambda s: s["num_raters"] > 1 and s["all_marked"])
     assert_equal(subset, expected, rel=1e-6)
     assert subset["num_images"] == 6 and subset["num_undefined"] == 1
+
+
+def test_a_ratio_is_of_means_over_the_images_that_have_both():
+    data = random_set()
+    alone = total(evaluations_of(tuple(part[:, 2:3] if index == 0 else part[2:3] for index, part in enumerate(data))))
+    assert alone["ged_ratio"] is alone["rater_dice"] is None and alone["ged"] > 0
+    found, means = total(evaluations_of(data)), expected_totals(data, lambda scores: scores["num_raters"] != 1)
+    assert found["ged_ratio"] == pytest.approx(means["ged"] / means["ged_oracle"])
+    assert found["ged_ratio"] != pytest.approx(found["ged"] / found["ged_oracle"], rel=1e-3)
 
 
 def test_streaming_equals_all_at_once():

@@ -18,8 +18,9 @@ from plurimask.data.preprocessing import Preprocessing
 from plurimask.data.worlds.lesions import lesion_source
 from plurimask.evaluation.evaluate import Evaluation, ExampleView, evaluate, named_classes, write_evaluation
 from plurimask.methods import build_method
+from plurimask.metrics.conventions import CONVENTIONS, conventions
 from plurimask.metrics.image import ComparedImage
-from plurimask.metrics.table import AVERAGED, CONVENTIONS, TABLE, VALIDATED, MetricRow, conventions, row_of
+from plurimask.metrics.table import AVERAGED, TABLE, VALIDATED, MetricRow, row_of
 from plurimask.prediction.predict import Sampling
 from plurimask.report.tables import class_scores, metric_table
 
@@ -31,9 +32,16 @@ TOTALS = [
     "ged",
     "ged_unbiased",
     "ged_oracle",
+    "ged_ratio",
+    "empty_ged",
     "hungarian_iou",
     "diversity",
     "rater_diversity",
+    "empty_samples",
+    "empty_raters",
+    "sample_dice",
+    "rater_dice",
+    "empty_dice",
     "dice",
     "median_dice",
     "iou",
@@ -56,9 +64,15 @@ COLUMNS = [
     "ged",
     "ged_unbiased",
     "ged_oracle",
+    "empty_ged",
     "hungarian_iou",
     "diversity",
     "rater_diversity",
+    "empty_samples",
+    "empty_raters",
+    "sample_dice",
+    "rater_dice",
+    "empty_dice",
     "dice",
     "iou",
     "ece",
@@ -73,8 +87,11 @@ COLUMNS = [
 COMPARED = [
     "ged",
     "ged_unbiased",
+    "ged_ratio",
     "hungarian_iou",
     "diversity",
+    "empty_samples",
+    "sample_dice",
     "dice",
     "median_dice",
     "iou",
@@ -135,13 +152,13 @@ def test_names_and_their_order_stay_as_they_are_read_by_others() -> None:
     validated = ("ged", "ged_unbiased", "hungarian_iou", "diversity", "dice", "iou", "ece", "nll", "reconstruction_iou")
     assert validated == VALIDATED
     assert [row.name for row in metric_table(evaluation.totals)] == COMPARED
-    assert [column.key for column in known_columns()][2:19] == [*COMPARED]
+    assert [column.key for column in known_columns()][2:22] == [*COMPARED]
 
 
 def test_a_further_row_is_found_everywhere(tmp_path: Path) -> None:
     plain, evaluation = evaluated(tuple(TABLE)), evaluated(OWN)
     totals, rows = evaluation.totals, evaluation.rows
-    assert list(totals)[2:7] == ["ged", "ged_unbiased", "ged_oracle", "foreground_share", "hungarian_iou"]
+    assert list(totals)[2:7] == ["ged", "ged_unbiased", "ged_oracle", "foreground_share", "ged_ratio"]
     shares = [row["foreground_share"] for row in rows]
     assert totals["foreground_share"] == pytest.approx(np.mean(shares))
     assert totals["median_share"] == pytest.approx(np.median(shares))
@@ -179,7 +196,8 @@ def test_a_row_is_whole(row: MetricRow) -> None:
     assert (row.of_sums is not None) == (row.over in ("pixels", "classes"))
     assert (row.of_image is not None) >= (row.over in ("images", "image"))
     assert bool(row.median_of) == (row.over == "median")
-    for key in filter(None, (row.raters, row.median_of)):
+    assert bool(row.ratio_of) == (row.over == "ratio")
+    for key in filter(None, (row.raters, row.empty, row.median_of, *(row.ratio_of or ()))):
         assert row_of(key).of_image is not None
     assert not row.is_validated or row.over in ("images", "pixels")
 

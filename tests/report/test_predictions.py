@@ -77,6 +77,24 @@ def test_thumbnails_have_one_size_and_show_the_outlines(height: int, width: int)
     assert rows[: len(rows) // 5].mean() < rows[len(rows) // 4 : len(rows) // 2].mean() / 2
 
 
+@pytest.mark.parametrize("scale", [1, 9])
+def test_a_small_part_is_enlarged_and_framed(scale: int) -> None:
+    labels = np.zeros((60 * scale, 90 * scale), np.uint8)
+    labels[20 * scale : 26 * scale, 60 * scale : 68 * scale] = 1
+    image = np.zeros((1, *labels.shape))
+    image[0, ::2] = 0.5
+    image[:, labels == 1] = 1
+    pictures = thumbnails(image, [labels, 0 * labels], BINARY, 90, np.stack([labels, labels]))
+    seen, raters, outlined, empty = (np.asarray(Image.open(io.BytesIO(one)).convert("RGB"), float) for one in pictures)
+    assert seen.shape == raters.shape == outlined.shape == empty.shape == (60, 90, 3)
+    bright = np.argwhere(seen.min(-1) > 200)
+    assert np.ptp(bright, axis=0).tolist() == pytest.approx([14, 22], abs=2)  # a quarter of the image, the least part
+    blue, orange = outlined[..., 2] - outlined[..., 0] > 40, raters[..., 0] - raters[..., 2] > 40
+    for marked in (blue, orange):  # four times as large as in the image, and in the middle
+        assert np.ptp(np.argwhere(marked), axis=0).tolist() == pytest.approx([23, 31], abs=3)
+    assert (empty[25:35, 40:50] > 200).all()  # the object itself, as bright as in the whole
+
+
 def test_entries_are_small_whatever_the_image() -> None:
     sizes = [sum(map(len, index_entry(written(*size), BINARY, 72).pictures)) for size in ((40, 70), (1200, 2100))]
     assert max(sizes) < 3 * 4096

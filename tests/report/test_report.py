@@ -14,8 +14,10 @@ from matplotlib.figure import Figure
 from safetensors.torch import save_file
 
 from plurimask.data import DataDescription, DataSource, Example, ExampleSet
+from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.errors import InputError
+from plurimask.figures.style import SMALL, TEXT
 from plurimask.flips import Flip
 from plurimask.methods import build_method
 from plurimask.metrics.table import row_of
@@ -98,9 +100,10 @@ def assert_is_whole(page: str) -> None:
     """Nothing is loaded from elsewhere, and every picture is inside."""
     assert not re.search(r"""(src|href|url|@import|srcset)\s*[=(]\s*["']?\s*(https?:|//|file:)""", page)
     for address in re.findall(r'(?:src|href)="([^"]*)"', page):
-        assert address.startswith(("data:image/png;base64,", "#")), address[:40]
-    for content in re.findall(r'data:image/png;base64,([^"]*)"', page):
-        assert base64.b64decode(content, validate=True).startswith(b"\x89PNG")
+        assert address.startswith(("data:image/png;base64,", "data:image/webp;base64,", "#")), address[:40]
+    for kind, content in re.findall(r'data:image/(png|webp);base64,([^"]*)"', page):
+        start = {"png": b"\x89PNG", "webp": b"RIFF"}[kind]
+        assert base64.b64decode(content, validate=True).startswith(start)
     anchors = set(re.findall(r'href="#([^"]*)"', page))
     assert anchors <= set(re.findall(r'id="([^"]*)"', page))
 
@@ -133,9 +136,74 @@ def test_the_report_holds_the_figures_of_the_evaluation(tmp_path: Path) -> None:
     assert f">{totals['subset_b']['ged']:.4f}<" in page and "Subset B" in page
     assert "Kohl et al." in page and "20 steps, 1.2 minutes" in page and "my-run" in page
     assert f"<td>{totals['class_iou'][0]:.4f}</td>" in page
-    # Readings, three grids, errors, uncertainty of the classes, five diagrams, training, latents.
-    assert page.count("data:image/png") == 13
+    # Errors, uncertainty of the classes, five diagrams, training, latents; and of each image itself, four raters,
+    # probability, entropy, up to five readings, three samples.
+    assert page.count("data:image/png") == 9
+    assert NUM_IMAGES * 11 <= page.count("data:image/webp") <= NUM_IMAGES * 15
     assert str(tmp_path) not in page
+
+
+def test_the_page_opens_with_a_verdict(tmp_path: Path) -> None:
+    source = make_source()
+    run = make_run(tmp_path / "run", source)
+    content = collect_report(run, source, "val", SAMPLING)
+    totals, page = content.evaluation.totals, build_report(content)
+    words = re.sub(r"<[^>]*>", " ", page[page.index("<main>") :])
+    assert (
+        "Not trained: 20 steps of the 500 that this method needs." in words[: words.index("Samples beside the raters")]
+    )
+    assert f"The raters agree with each other at Dice {totals['rater_dice']:.2f}" in words
+    for key in ("sample_dice", "dice"):
+        assert f"<p><b>{totals[key]:.2f}</b>Dice" in page
+    assert f"{totals['ged_ratio']:.1f} times the raters&#39;" in page
+    assert f"<span>empty masks {totals['empty_ged']:.3f}</span>" in page
+    assert f"<span>the raters themselves {totals['ged_oracle']:.3f}</span>" in page
+    trained = run.record.model_copy(update={"steps": 700})
+    assert "Not trained" not in build_report(replace(content, record=trained))
+
+
+def test_what_was_not_read_is_said_near_the_top(tmp_path: Path) -> None:
+    source = replace(make_source(), notes=("3 files of .gif <b> were not read",))
+    page = build_report(collect_report(make_run(tmp_path / "run", source), source, "val", SAMPLING))
+    assert page.index("<li>3 files of .gif &lt;b&gt; were not read</li>") < page.index('id="samples"')
+
+
+def test_raters_are_named_and_lengths_are_known(tmp_path: Path) -> None:
+    class Measured(Noise):
+        def pixel_size(self, index: int) -> PixelSize:
+            return PixelSize(0.5, 0.5, "µm")
+
+    source = make_source()
+    source.splits["val"] = Measured(source.description)  # type: ignore[index]
+    content = collect_report(make_run(tmp_path / "run", source), source, "val", SAMPLING)
+    page = build_report(content)
+    assert page.count("<figcaption>rater0</figcaption>") == NUM_IMAGES
+    assert page.count('<span class="ruler" style="width: 25.0%"><span>5 µm</span></span>') == NUM_IMAGES
+    titles = [text.get_text() for axes in report_figures(content)["spread"].figure.axes for text in axes.texts]
+    assert titles.count("rater3") == NUM_IMAGES and titles.count("5 µm") == NUM_IMAGES
+
+
+def test_the_page_fits_a_phone(tmp_path: Path) -> None:
+    """No box is wider than a phone unless it scrolls by itself, and no text is smaller than 12 pixels."""
+    source = make_source()
+    page = build_report(collect_report(make_run(tmp_path / "run", source), source, "val", SAMPLING))
+    style = page[page.index("<style>") : page.index("</style>")]
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+    for selector, rules in re.findall(r"([^{}]+)\{([^{}]*)\}", style):
+        for width in re.findall(r"(?<![-\w])(?:min-)?width: (\d+)px", rules):
+            assert int(width) <= 320, selector
+        for size in re.findall(r"font(?:-size)?: ([\d.]*)rem", rules):
+            assert 16 * float(size) >= 12, selector
+        for size in re.findall(r"font(?:-size)?: (\d+)px", rules):
+            assert int(size) >= 12, selector
+    assert re.search(r"\.figure \{[^}]*overflow-x: auto", style) and re.search(r"\.wide \{ overflow-x: auto", style)
+    body = page[page.index("<main>") :]
+    for table in re.finditer("<table", body):
+        assert body[: table.start()].rstrip().endswith('<div class="wide">')
+    for width in re.findall(r'<img[^>]* width="(\d+)"', body):  # at its natural size, in a box that scrolls
+        assert int(width) > 0
+    assert body.count('<div class="figure"><img') == len(re.findall(r'<img[^>]* width="', body))
+    assert TEXT >= SMALL >= 9  # points, where 96 pixels are an inch: 12 pixels
 
 
 def test_names_are_escaped(tmp_path: Path) -> None:
@@ -153,10 +221,14 @@ def test_one_rater_has_no_oracle_and_a_run_may_have_no_metrics(tmp_path: Path) -
     page = build_report(content)
     assert_is_whole(page)
     assert content.evaluation.totals["ged_oracle"] is None and content.history == []
-    assert '<div class="tile"><b>-</b><span>GED of draws from the raters themselves' in page
+    assert "There is one rater of each image: whether samples differ as people would cannot be judged." in page
+    assert (
+        "the rater&#39;s own mask 1.00" in page and "one class everywhere 0." in page and "empty masks 0." not in page
+    )
+    assert "<li>one rater: " in page
     assert "Subset B" not in page and "no training curve" in page
-    # Readings, three grids, errors, uncertainty of classes, GED, reliability, sparsification, referral, latents.
-    assert page.count("data:image/png") == 11
+    # Errors, uncertainty of classes, GED, reliability, sparsification, referral, latents.
+    assert page.count("data:image/png") == 7
 
 
 def test_the_samples_shown_are_those_evaluated(tmp_path: Path, precision: str) -> None:

@@ -26,8 +26,8 @@ from plurimask.data.layouts.listing import walk_files
 from plurimask.data.layouts.npz import read_arrays
 from plurimask.data.layouts.yeast import read_input
 from plurimask.errors import LONGEST, InputError, shown
-from plurimask.files import table_bytes
-from plurimask.reading import MAX_DEPTH, parse_json, read_json, read_yaml
+from plurimask.files.reading import MAX_DEPTH, parse_json, read_json, read_yaml
+from plurimask.files.writing import table_bytes
 from plurimask.runs.record import read_record
 from plurimask.training.log import read_metrics
 

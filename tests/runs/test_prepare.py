@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,35 @@ import torch
 from plurimask.commands.main import main
 from plurimask.commands.train import next_commands
 from plurimask.data import DataSource
+from plurimask.data.example import Example, ExampleSet
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.data.worlds.lesions import lesion_source
 from plurimask.errors import InputError
 from plurimask.methods import build_method
+from plurimask.runs.folder import METRICS_FILE
 from plurimask.runs.plan import Plan, resolve
 from plurimask.runs.prepare import prepare, rises_again
 from plurimask.runs.record import read_record
 from plurimask.runs.train import train_run
 from plurimask.training.batches import TrainingData
+from plurimask.training.checkpoint import TrainingJob
 from plurimask.training.config import Hardware, TrainingConfig
+from plurimask.training.log import read_metrics
+from plurimask.training.members import fit_parts
 from plurimask.training.timing import TimedMachine
 
 TINY: dict[str, Any] = {"channels": (5, 7), "max_steps": 6}
+
+
+class OneRater(ExampleSet):
+    """The first rater of each image alone."""
+
+    def __init__(self, examples: ExampleSet) -> None:
+        self.examples, self.names, self.groups = examples, examples.names, examples.groups
+
+    def __getitem__(self, index: int) -> Example:
+        example = self.examples[index]
+        return replace(example, labels=example.labels[:1])
 
 
 class Numbers:
@@ -58,6 +76,49 @@ def test_a_plan_is_stored_and_the_stored_settings_are_those_in_use(source: DataS
     again = read_record(tmp_path / "run")
     assert again.training == record.training.model_copy(update={"max_steps": 8})
     assert (again.plan, again.steps) == (record.plan, 8)
+
+
+def test_single_raters_ask_for_settings_of_the_method(source: DataSource) -> None:
+    alone = {name: OneRater(part) for name, part in source.splits.items()}
+    single = replace(source, splits=alone)
+    tiny = {"channels": (5, 7), "max_steps": 3}
+    chosen = {}
+    for words, data, settings in (
+        ("several raters", source, tiny),
+        ("one", single, tiny),
+        ("one, given", single, {**tiny, "prior_share": 0.25}),
+    ):
+        plan = prepare(Plan("probabilistic-unet", settings=settings), data, machine=Numbers(0.1, 0.01))
+        assert plan.made is not None
+        chosen[words] = (plan.settings.get("prior_share"), plan.made.planned.get("prior_share"))
+        assert any("prior_share 0.5 for single raters" in line for line in plan.made.reasons) == (words == "one")
+    assert chosen == {"several raters": (None, None), "one": (0.5, 0.5), "one, given": (0.25, None)}
+
+
+def test_preparation_counts_for_a_budget_of_minutes(source: DataSource, tmp_path: Path) -> None:
+    """By a clock that moves by nine seconds at each look: of the six seconds of the budget half at most is counted."""
+    times = count(step=9)
+    settings = {"channels": (5, 7), "max_minutes": 0.1}
+    plan = prepare(Plan("unet", settings=settings), source, machine=Numbers(0.1, 0.01), clock=lambda: next(times))
+    assert plan.made is not None
+    assert plan.made.preparation_seconds == 3
+    assert plan.made.seconds == 3
+    train_run(plan, source, tmp_path / "run")
+    assert read_metrics(tmp_path / "run" / METRICS_FILE)[0]["minutes"] >= 3 / 60
+
+
+def test_members_share_what_preparation_left_of_the_minutes(source: DataSource, tmp_path: Path) -> None:
+    shares = []
+
+    def fit(part: object, data: object, config: TrainingConfig, job: TrainingJob) -> dict[str, Any]:
+        shares.append((config.max_minutes, job.spent))
+        return {"steps": 1, "minutes": 0.0, "stopped": False}
+
+    members = {"members": ("unet", "unet"), "member_settings": {"unet": {"channels": (5, 7)}}}
+    ensemble = build_method("ensemble", image_channels=1, num_classes=2, **members)
+    data = TrainingData(source.splits["train"], None, Preprocessing(mean=(0.0,), std=(1.0,)), (1,))
+    fit_parts(ensemble, data, TrainingConfig(max_minutes=10), TrainingJob(tmp_path, spent=120.0), fit)
+    assert shares == [(4.0, 0.0), (4.0, 0.0)]
 
 
 def test_a_run_with_enough_steps_has_no_stamp(
@@ -157,5 +218,5 @@ def test_what_is_printed_next_can_be_run(
     last = capsys.readouterr().err.splitlines()[-1]
     for command in last.removeprefix("Next: ").split("   or   "):
         assert main(shlex.split(command)[1:]) == 0
-    assert "Undertrained" in Path("report-2.html").read_text()
+    assert "Not trained: " in Path("report-2.html").read_text()
     assert json.loads((out / "run.json").read_text())["undertrained"]

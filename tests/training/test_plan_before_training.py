@@ -12,7 +12,7 @@ import torch
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.worlds.lesions import lesion_source
 from plurimask.distribution import IGNORE
-from plurimask.training.candidates import CROPS, PLANNED
+from plurimask.training.candidates import CROPS, PLANNED, Task
 from plurimask.training.config import TrainingConfig
 from plurimask.training.look import DataLook, look_at
 from plurimask.training.plan import NEEDED_STEPS, TrainingPlan, make_plan
@@ -60,7 +60,7 @@ def planned(
     look: DataLook, machine: Numbers, num_val: int = 100, num_parts: int = 1, **settings: Any
 ) -> tuple[TrainingConfig, TrainingPlan]:
     given = TrainingConfig(**{"max_minutes": 10.0, **settings})
-    return make_plan(look, given, settings.keys(), num_val, num_parts, machine)
+    return make_plan(Task(look, given, settings.keys(), num_val, num_parts, machine))
 
 
 def validation_share(config: TrainingConfig, plan: TrainingPlan) -> float:
@@ -125,6 +125,17 @@ def test_a_crop_is_as_large_as_objects_ask_for() -> None:
     assert crops == [64, 96]
 
 
+def test_a_small_view_is_taken_only_for_want_of_steps() -> None:
+    thin = CELLS.model_copy(update={"object_side": 20})
+    views = {}
+    for speed in (4.0, 8.0, 12.0, 14.0, 25.0):
+        config, plan = planned(thin, Numbers(speed, speed))
+        views[speed] = (config.crop, config.batch_size, config.raters_per_step)
+        assert plan.steps >= NEEDED_STEPS
+    assert [crop for crop, *_ in views.values()] == [96, 96, 96, 96, 64]
+    assert views[14.0] == (96, 4, 1)
+
+
 def test_small_images_are_whole_where_there_is_time() -> None:
     small = CELLS.model_copy(update={"height": 128, "width": 120})
     config, plan = planned(small, Numbers(0.5, 0.05, 128, 120))
@@ -162,7 +173,7 @@ def test_what_is_given_stays() -> None:
     assert planned(CELLS, Numbers(1.0, 0.3), crop=None)[0].crop is None
     everything = dict.fromkeys(PLANNED)
     fixed = TrainingConfig(max_steps=50)
-    assert make_plan(CELLS, fixed, everything.keys(), 9, 1, Numbers(1.0, 1.0))[0] == fixed
+    assert make_plan(Task(CELLS, fixed, everything.keys(), 9, 1, Numbers(1.0, 1.0)))[0] == fixed
 
 
 def test_what_is_planned_over_the_given_settings_is_what_is_used() -> None:

@@ -7,13 +7,26 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from plurimask.commands.parsing import Data, Flips, Options, PatientGroup, parse
+from plurimask.commands.parsing import (
+    Data,
+    Flips,
+    Foreground,
+    ImagePattern,
+    MaskPatterns,
+    Options,
+    PatientGroup,
+    parse,
+    place_of,
+)
 
 
 class CheckOptions(Options):
     """Say what was found in DATA, how much the raters agree, and what GED a perfect model would score."""
 
-    data: Data
+    data: Data = None
+    images: ImagePattern = None
+    masks: MaskPatterns = ()
+    foreground: Foreground = False
     group: PatientGroup = None
     seed: int = Field(0, description="of the split, where one is drawn")
     flips: Flips = None
@@ -24,12 +37,13 @@ class CheckOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(CheckOptions, arguments, "check")
+    place = place_of(options)
 
     from plurimask.data import open_data
     from plurimask.data.preprocessing import Preprocessing, Views
     from plurimask.evaluation.check import check_data
 
-    source = open_data(options.data, group=options.group, seed=options.seed, flips=options.flips)
+    source = open_data(place, group=options.group, seed=options.seed, flips=options.flips)
     if options.center_crop is not None:
         window = Preprocessing(mean=(0.0,), std=(1.0,), center_crop=options.center_crop)
         splits = {name: Views(examples, window) for name, examples in source.splits.items()}

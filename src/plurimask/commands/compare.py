@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +14,31 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from plurimask.commands.parsing import Data, Flips, Group, Options, PatientGroup, Split, console, read
+from plurimask.commands.parsing import (
+    Data,
+    Flips,
+    Foreground,
+    Group,
+    ImagePattern,
+    MaskPatterns,
+    Options,
+    PatientGroup,
+    Split,
+    console,
+    place_of,
+    read,
+)
 from plurimask.commands.settings import read_settings
 from plurimask.errors import InputError, unknown_name
-from plurimask.files import clear, refuse_existing
+from plurimask.files.writing import remove_temporaries
 from plurimask.methods.presets import DEFAULT_PRESET
 from plurimask.training.config import TrainingConfig
+from plurimask.training.signals import exit_code
 
 if TYPE_CHECKING:
     from plurimask.compare.contenders import Contender
     from plurimask.data import DataSource
+    from plurimask.runs.staging import Staging
 
 
 class CompareOptions(Options):
@@ -31,7 +47,10 @@ class CompareOptions(Options):
     command continues. The settings of the training follow the general options.
     """
 
-    data: Data
+    data: Data = None
+    images: ImagePattern = None
+    masks: MaskPatterns = ()
+    foreground: Foreground = False
     out: Path = Field(description="the folder to write; what an interrupted call left there is continued")
     methods: tuple[str, ...] = Field((), description="what to train; `plurimask methods` lists them")
     runs: tuple[Path, ...] = Field((), description="run folders to compare beside them")
@@ -44,7 +63,9 @@ class CompareOptions(Options):
     seed: int = Field(0, ge=0, le=2**63 - 1, description="of the trainings and of the samples")
     group: PatientGroup = None
     flips: Flips = None
-    overwrite: bool = Field(False, description="replace the comparison in --out")
+    overwrite: bool = Field(
+        False, description="replace the comparison in --out, once the first training of the new one has ended"
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,11 +75,8 @@ def main(arguments: Sequence[str]) -> int:
     general = settings.keys() & CompareOptions.model_fields.keys()
     options = CompareOptions(**{name: settings.pop(name) for name in general})
 
-    from plurimask.compare.contenders import STATE_FILE, evaluate_contenders, refuse_different, train_contenders
-    from plurimask.compare.write import OUTPUTS, write_comparison
-    from plurimask.prediction.predict import Sampling
+    from plurimask.compare.contenders import refuse_different
     from plurimask.runs.load import find_split, load_run
-    from plurimask.runs.prepare import prepare
 
     # Everything that can be wrong is looked for before anything is trained, and that before anything is removed.
     contenders = _contenders(options, settings)
@@ -69,21 +87,50 @@ def main(arguments: Sequence[str]) -> int:
             raise InputError(f"--runs {run}: lies in --out; name its method by --methods, or give another --out")
     if options.runs:
         refuse_different([load_run(run) for run in options.runs])
-    if options.overwrite:
-        clear(options.out, (STATE_FILE, *OUTPUTS))
-    elif not (options.out / STATE_FILE).exists():
-        refuse_existing(options.out, "something that is no comparison", overwrite=(options.out / "runs").is_dir())
+    return _compare(options, contenders, source)
+
+
+def _compare(options: CompareOptions, contenders: list[Contender], source: DataSource) -> int:
+    from plurimask.compare.contenders import evaluate_contenders, train_contenders
+    from plurimask.compare.write import write_comparison
+    from plurimask.prediction.predict import Sampling
+    from plurimask.runs.prepare import prepare
+
     say = console()
-    with Bars(say) as watcher:
-        if not train_contenders(contenders, source, options.out, watcher, prepare):
-            say.print(f"Stopped; what is done is kept in {options.out}. Continue by the same command.")
-            return 130
+    with _writing(options) as staging, Bars(say) as watcher:
+        if not train_contenders(contenders, source, options.out, watcher, prepare, staging):
+            how = " without --overwrite" * options.overwrite
+            say.print(f"Stopped; what is done is kept in {options.out}. Continue by the same command{how}.")
+            return exit_code()
         sampling = Sampling(options.samples, options.seed)
-        compared = evaluate_contenders(contenders, source, options.out, options.split, sampling, watcher)
-        table = write_comparison(compared, source, options.out, watcher)
+        out = options.out if staging is None else staging.here(options.out)
+        compared = evaluate_contenders(contenders, source, out, options.split, sampling, watcher)
+        table = write_comparison(compared, source, out, watcher)
+        if staging is not None:
+            staging.settle()
     Console(markup=False, emoji=False).print(table, soft_wrap=True)
-    say.print(f"Wrote {options.out / 'index.html'}, table.md, table.json and figures/ beside it")
+    say.print(f"All columns are in table.md and table.json beside {options.out / 'index.html'}")
     return 0
+
+
+@contextmanager
+def _writing(options: CompareOptions) -> Iterator[Staging | None]:
+    """The folder of the comparison, for this process alone; a new comparison in place of another is built beside it."""
+    from plurimask.compare.contenders import STATE_FILE, is_begun, is_comparison
+    from plurimask.compare.write import OUTPUTS
+    from plurimask.runs.folder import is_free
+    from plurimask.runs.lock import FolderLock
+    from plurimask.runs.staging import NEW, Staging, mend
+
+    out, names = options.out, (STATE_FILE, *OUTPUTS)
+    with FolderLock(out):
+        mend(out, names, does_stand=not options.overwrite and is_begun(out / NEW))
+        is_there = is_comparison(out)
+        if not is_there and not is_free(out):
+            raise InputError(f"{out} holds files, but no comparison, and nothing else is replaced: give another --out")
+        remove_temporaries(out, ("evaluations", "figures"))
+        with Staging(out, names) if is_there and options.overwrite else nullcontext() as staging:
+            yield staging
 
 
 def _contenders(options: CompareOptions, settings: dict[str, Any]) -> list[Contender]:
@@ -120,12 +167,13 @@ def _open(options: CompareOptions) -> DataSource:
     from plurimask.runs.load import open_run_data
     from plurimask.runs.record import read_record
 
+    place = place_of(options)
     if not options.runs:
-        return open_data(options.data, group=options.group, seed=options.seed, flips=options.flips)
+        return open_data(place, group=options.group, seed=options.seed, flips=options.flips)
     record = read_record(options.runs[0])  # its split, classes and flips
     if options.group is not None and options.group != record.group:
         raise InputError(f"--group {options.group}: {options.runs[0]} was split by {record.group!r}: leave it out")
-    return open_run_data(record, options.data, options.flips)
+    return open_run_data(record, place, options.flips)
 
 
 class Bars:

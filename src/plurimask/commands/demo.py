@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from plurimask.commands.parsing import Options, console, parse
+from plurimask.commands.parsing import Options, console, parse, shell_word
 from plurimask.errors import InputError
-from plurimask.files import clear, refuse_existing
+from plurimask.files.writing import refuse_existing
+from plurimask.training.signals import exit_code
 
 LEFT_BEHIND = ("data", "run", "report.html", "truth.json")
 
@@ -25,23 +26,30 @@ class DemoOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(DemoOptions, arguments, "demo")
-    refuse_existing(options.out, "files", options.overwrite)
-
     from plurimask.commands.demo_world import MARKER, demo
+    from plurimask.runs.folder import is_free
+    from plurimask.runs.lock import FolderLock
+    from plurimask.runs.staging import Staging, mend
 
-    if any(options.out.glob("*")) and not (options.out / MARKER).exists():
-        raise InputError(f"{options.out} holds files, but no earlier demo: give another --out")
-    clear(options.out, LEFT_BEHIND)
-
+    if not is_free(options.out):
+        refuse_existing(options.out, "files", options.overwrite)
+        if not (options.out / MARKER).exists():
+            raise InputError(f"{options.out} holds files, but no earlier demo: give another --out")
     say = console()
     say.print(f"Training for {options.minutes:g} minutes on lesions that four readers see differently ...")
-    scores = demo(options.out, options.minutes, options.seed)
+    names = (MARKER, *LEFT_BEHIND)
+    with FolderLock(options.out):
+        mend(options.out, names)
+        with Staging(options.out, names) as staging:
+            scores = demo(staging.here(options.out), options.minutes, options.seed)
+            staging.settle()
     if scores.get("stopped"):
         say.print("Stopped.")
-        return 130
+        return exit_code()
     say.print(
         f"GED squared {scores['ged']:.3f} (a perfect model: {scores['ged_oracle']:.3f}), unbiased "
         f"{scores['ged_unbiased']:.3f} (perfect: 0); share of empty samples errs by {scores['empty_error']:.3f}"
     )
-    say.print(f"Look at {options.out / 'report.html'}; try: plurimask check {options.out / 'data'}")
+    look, data = options.out / "report.html", shell_word(options.out / "data")
+    say.print(f"Look at {look}; try: plurimask check {data}", markup=False)
     return 0

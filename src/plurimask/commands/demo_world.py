@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from plurimask.data import DataSource
 from plurimask.data.split import Selection
 from plurimask.data.worlds.lesions import LesionWorld, lesion_source, write_folder
-from plurimask.files import replace_file
+from plurimask.files.writing import replace_file
 from plurimask.prediction.predict import Sampling, predict_images
 from plurimask.report.page import write_report
 from plurimask.runs.load import Run, load_run

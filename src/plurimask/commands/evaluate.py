@@ -12,9 +12,20 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from plurimask.commands.parsing import Data, Options, RunFolder, Split, console, parse
+from plurimask.commands.parsing import (
+    Data,
+    Foreground,
+    ImagePattern,
+    MaskPatterns,
+    Options,
+    RunFolder,
+    Split,
+    console,
+    parse,
+    place_of,
+)
 from plurimask.errors import InputError
-from plurimask.files import refuse_existing
+from plurimask.files.writing import refuse_existing
 from plurimask.version import __version__
 
 
@@ -22,7 +33,10 @@ class EvaluateOptions(Options):
     """Draw samples for every image of a split of DATA and compare them with its raters."""
 
     run: RunFolder
-    data: Data
+    data: Data = None
+    images: ImagePattern = None
+    masks: MaskPatterns = ()
+    foreground: Foreground = False
     split: Split = "val"
     samples: int = Field(
         16, ge=1, le=4096, description="samples per image; scores at different numbers of samples must not be compared"
@@ -35,6 +49,7 @@ class EvaluateOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(EvaluateOptions, arguments, "evaluate")
+    place = place_of(options)
     if options.out is not None:
         if options.out.suffix.lower() != ".json":
             raise InputError(f"--out {options.out}: expected a name that ends with .json")
@@ -47,7 +62,8 @@ def main(arguments: Sequence[str]) -> int:
 
     run = load_run(options.run)
     about = run.record
-    examples = find_split(open_run_data(about, options.data), options.split)
+    source = open_run_data(about, place)
+    examples = find_split(source, options.split)
     say, out = console(), Console(markup=False, emoji=False)
     view = evaluate.ExampleView(examples, range(len(examples)), about.preprocessing, about.data.counted_classes)
     sampling = Sampling(options.samples, options.seed, options.batch_size)
@@ -61,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
         "method": about.method,
         "run": options.run.name,
         **about.preprocessing.model_dump(include={"center_crop", "resize", "image_scaling"}),
-        "num_raters": len(about.data.rater_names),
+        "num_raters": len(source.description.rater_names),
         "plurimask": __version__,
         "counted_classes": [about.data.class_names[index] for index in view.counted_classes],
     }

@@ -8,9 +8,20 @@ from typing import Literal
 
 from pydantic import Field
 
-from plurimask.commands.parsing import Data, Options, RunFolder, Split, console, parse
+from plurimask.commands.parsing import (
+    Data,
+    Foreground,
+    ImagePattern,
+    MaskPatterns,
+    Options,
+    RunFolder,
+    Split,
+    console,
+    parse,
+    place_of,
+)
 from plurimask.errors import InputError
-from plurimask.files import refuse_existing
+from plurimask.files.writing import refuse_existing
 
 SECONDS_PER_FRAME = 0.7
 """Of an animation."""
@@ -22,7 +33,10 @@ class FiguresOptions(Options):
     """
 
     run: RunFolder
-    data: Data
+    data: Data = None
+    images: ImagePattern = None
+    masks: MaskPatterns = ()
+    foreground: Foreground = False
     out: Path = Field(description="folder to write")
     split: Split = "val"
     samples: int = Field(16, ge=1, le=4096, description="samples per image")
@@ -33,6 +47,7 @@ class FiguresOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(FiguresOptions, arguments, "figures")
+    place = place_of(options)
     refuse_existing(options.out, "files", options.overwrite)
     if options.out.is_file():
         raise InputError(f"--out {options.out}: a file; give the name of a folder")
@@ -45,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     from plurimask.runs.load import load_run, open_run_data
 
     run = load_run(options.run)
-    source = open_run_data(run.record, options.data)
+    source = open_run_data(run.record, place)
     say = console()
     with say.status("evaluating and drawing"):
         content = collect_report(run, source, options.split, Sampling(options.samples, options.seed))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 
-from plurimask.errors import InputError, one_line, shown, unknown_name
+from plurimask.errors import InputError, is_out_of_memory, one_line, shown, unknown_name
+from plurimask.training.signals import ending, exit_code, last_signal, own_process
 from plurimask.version import __version__
 
 COMMANDS = {
@@ -27,6 +29,17 @@ COMMANDS = {
 MODULES = {"import": "import_files"}
 """Of commands whose name is none for a module."""
 
+_TRAINING = "a smaller --crop, --batch-size or --raters-per-step, --resize, or fewer or narrower --channels"
+LESS_MEMORY = {
+    "train": f"{_TRAINING}; for validations a smaller --validation-crop",
+    "compare": f"{_TRAINING}; for evaluations fewer --samples",
+    "evaluate": "fewer --samples, a smaller --batch-size, or smaller images",
+    "predict": "fewer --samples, a smaller --batch-size, or images cut into parts",
+    "report": "fewer --samples, or smaller images",
+    "figures": "fewer --samples, or smaller images",
+}
+"""What to change where memory does not suffice; for all other commands: smaller images."""
+
 USAGE = """\
 plurimask {version}: probabilistic segmentation of ambiguous images
 
@@ -44,10 +57,21 @@ Start here:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command. Returns the exit code: 0, 2 for input that a person can mend, 130 after Ctrl-C."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    """Run a command. Returns the exit code: 0, 2 for input that a person can mend, and 128 + the number of a signal
+    that ended it (`plurimask.training.signals`): 130 after Ctrl-C, 143 after SIGTERM."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to end
         sys.stdout.reconfigure(errors="backslashreplace")
+    if arguments is not None:
+        return _command(arguments)
+    over = own_process()
+    code = _command(sys.argv[1:])
+    with suppress(OSError):  # whoever read it is gone
+        sys.stdout.flush()
+    over(code)
+    return code
+
+
+def _command(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         width = max(map(len, COMMANDS))
         lines = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
@@ -59,22 +83,41 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for word in arguments:
             _refuse_impossible(word)
-        if arguments[0] not in COMMANDS:
-            raise unknown_name("command", arguments[0], COMMANDS)
-        module = MODULES.get(arguments[0], arguments[0])
-        code: int = import_module(f"plurimask.commands.{module}").main(arguments[1:])
-        return code
+        with ending():
+            return _run(arguments[0], arguments[1:])
     except InputError as error:
         print(f"plurimask: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         return 0
-    except OSError as error:
+    except (MemoryError, RuntimeError, OSError) as error:
+        if is_out_of_memory(error):
+            advice = LESS_MEMORY.get(arguments[0], "smaller images")
+            print(f"plurimask: the memory does not suffice: take {advice}, or a larger machine", file=sys.stderr)
+            return 2
+        if not isinstance(error, OSError):
+            raise
         print(one_line(f"plurimask: {error.filename or 'a file'}: {error.strerror or error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("plurimask: interrupted", file=sys.stderr)
-        return 130
+        return _ended()
+    except Exception:
+        if last_signal() is None:
+            raise
+        return _ended()  # what a signal breaks off, as an import, may say so in its own way
+
+
+def _ended() -> int:
+    print(f"plurimask: ended by {last_signal() or 'Ctrl-C'}", file=sys.stderr)
+    return exit_code()
+
+
+def _run(command: str, arguments: list[str]) -> int:
+    if command not in COMMANDS:
+        raise unknown_name("command", command, COMMANDS)
+    module = MODULES.get(command, command)
+    code: int = import_module(f"plurimask.commands.{module}").main(arguments)
+    return code
 
 
 def _refuse_impossible(word: str) -> None:

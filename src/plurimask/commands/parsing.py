@@ -8,18 +8,33 @@ may be written with - or _, and `--name=value` is `--name value`. Every mistake 
 from __future__ import annotations
 
 import os
+import shlex
 from argparse import SUPPRESS, ArgumentError, ArgumentParser, BooleanOptionalAction, HelpFormatter, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, NamedTuple, NoReturn, TypeVar, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    NoReturn,
+    Protocol,
+    TypeVar,
+    get_args,
+    get_origin,
+)
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from rich.console import Console
 
 from plurimask.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from plurimask.data import Place
 
 POSITIONAL = "positional"
 """In the annotation of a field that is given by its place, without a name."""
@@ -39,7 +54,20 @@ AnyOptions = TypeVar("AnyOptions", bound=Options)
 
 # Options of several commands.
 RunFolder = Annotated[Path, POSITIONAL, Field(description="run folder that `plurimask train` wrote")]
-Data = Annotated[Path, POSITIONAL, Field(description="folder of images and masks, or .npz")]
+Data = Annotated[
+    Path | None,
+    POSITIONAL,
+    Field(description="folder of images and masks, or .npz; with --images, where patterns start"),
+]
+ImagePattern = Annotated[
+    str | None,
+    Field(description="pattern of the images in any tree, in quotes: '*/t1/*.png'; ** stands for any folders"),
+]
+MaskPatterns = Annotated[
+    tuple[str, ...],
+    Field(description="rater and pattern of the masks: 'anna=*/anna/*_seg.png' ...; what * stands for pairs them"),
+]
+Foreground = Annotated[bool, Field(description="masks number their objects: every value but 0 is the foreground")]
 Split = Annotated[str, Field(description="which part of the data")]
 PatientGroup = Annotated[
     str | None, Field(description="regular expression for the patient in a name, for drawing the split")
@@ -48,6 +76,19 @@ Flips = Annotated[
     tuple[str, ...] | None,
     Field(description="classes that turn into a twin at random: CLASS=PROBABILITY ..., street or none"),
 ]
+
+
+class WithData(Protocol):
+    """The options of a command that reads images and masks."""
+
+    @property
+    def data(self) -> Path | None: ...
+    @property
+    def images(self) -> str | None: ...
+    @property
+    def masks(self) -> tuple[str, ...]: ...
+    @property
+    def foreground(self) -> bool: ...
 
 
 class Group(NamedTuple):
@@ -72,7 +113,9 @@ def read(general: type[Options], groups: Sequence[Group], arguments: Sequence[st
     parser = _Parser(command, [Group("", general.model_fields), *groups])
     parser.add_argument("-h", "--help", action="help", help="show this and exit")
     needed = {path: option for path, option in parser.fields.items() if option[1].is_required()}
-    usage = [name if name.isupper() else f"{name} {_words(field.annotation)}" for name, field in needed.values()]
+    places = {name: name if field.is_required() else f"[{name}]" for name, field in parser.fields.values()}
+    usage = [shown for name, shown in places.items() if name.isupper()]
+    usage += [f"{name} {_words(field.annotation)}" for name, field in needed.values() if not name.isupper()]
     parser.usage, parser.description = f"%(prog)s {' '.join(usage)} [options]", general.__doc__
     given, loose = parser.parse_known_intermixed_args([*_separate(arguments)])
     if unknown := next((word for word in loose if word.startswith("--")), None):
@@ -91,6 +134,26 @@ def peek(fields: Mapping[str, FieldInfo], arguments: Sequence[str], command: str
     named = {name: field for name, field in fields.items() if POSITIONAL not in field.metadata}
     parser = _Parser(command, [Group("", named)])
     return parser.values(parser.parse_known_args([*_separate(arguments)])[0])
+
+
+def place_of(options: WithData) -> Place:
+    """Where the data of a command lie; patterns start from the current folder where no other is given.
+
+    Raises:
+        InputError: there are neither data nor patterns, or a rater has two patterns.
+    """
+    from plurimask.data import Place
+    from plurimask.data.layouts.globs import masks_by_rater
+
+    masks = masks_by_rater(options.masks)
+    if options.data is None and options.images is None:
+        raise InputError("DATA is missing: give the folder of images and masks, or patterns by --images and --masks")
+    return Place(options.data or Path(), "foreground" if options.foreground else None, options.images, masks)
+
+
+def shell_word(path: Path) -> str:
+    """A path as a word of a shell that no command takes for an option."""
+    return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))
 
 
 def console() -> Console:
@@ -153,7 +216,7 @@ def _separate(arguments: Sequence[str]) -> Iterator[str]:
 def _settings(name: str, field: FieldInfo, default: Any) -> dict[str, Any]:
     """What argparse must know of an option."""
     shown = " ".join(map(str, default)) or "none" if isinstance(default, tuple) else default
-    told = "" if field.is_required() or field.annotation is bool else f" (default: {shown})"
+    told = "" if field.is_required() or field.annotation is bool or name.isupper() else f" (default: {shown})"
     text = {"help": f"{field.description or ''}{told}".replace("%", "%%")}
     kind, parts = _kind(field)
     if name.isupper():
@@ -203,7 +266,7 @@ def _kind(field: FieldInfo) -> tuple[Any, tuple[Any, ...]]:
 def _words(kind: Any) -> str:
     """How the help writes a value."""
     if get_origin(kind) is tuple:
-        return " ".join(map(_words, get_args(kind)))
+        return " ".join("..." if part is Ellipsis else _words(part) for part in get_args(kind))
     if get_origin(kind) is Literal:
         return "|".join(map(str, get_args(kind)))
     return WORDS.get(get_args(kind)[0] if get_origin(kind) is Annotated else kind, "VALUE")

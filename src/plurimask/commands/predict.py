@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from plurimask.commands.parsing import POSITIONAL, Options, RunFolder, console, parse
+from plurimask.commands.parsing import POSITIONAL, ImagePattern, Options, RunFolder, console, parse
 from plurimask.errors import InputError
-from plurimask.files import refuse_existing
+from plurimask.files.writing import refuse_existing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from plurimask.method import SegmentationMethod
+
+LOG_SECONDS = 30.0
+"""Where there is no terminal, a line is said at least so often."""
+SURELY_SMALL = 2**20
+"""Pixels: images up to that take little memory, and more are predicted at once up to that."""
 
 
 class PredictOptions(Options):
     """Draw plausible masks for images, with their mean, and how sure they are of each pixel, object and image."""
 
     run: RunFolder
-    images: Annotated[Path, POSITIONAL] = Field(
-        description="an image, a folder of images (or of one folder per channel), or .npz"
+    path: Annotated[Path | None, POSITIONAL] = Field(
+        None,
+        description="an image, a folder of images (or of one folder per channel), or .npz; with --images, where the "
+        "pattern starts",
     )
+    images: ImagePattern = None
     out: Path = Field(
         description="folder to write: for each image a folder of its name, index.html to look at all of them, and "
         "uncertainty.csv with a row per image"
@@ -40,6 +55,8 @@ class PredictOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(PredictOptions, arguments, "predict")
+    if options.path is None and options.images is None:
+        raise InputError("PATH is missing: give an image, a folder of images, or a pattern by --images")
     refuse_existing(options.out, "files", options.overwrite)
     if options.out.is_file():
         raise InputError(f"--out {options.out}: a file; give the name of a folder")
@@ -48,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
     from plurimask.figures.page import Classes
     from plurimask.figures.samples import GridRow, overview
     from plurimask.figures.style import save_figure
-    from plurimask.files import replace_file
+    from plurimask.files.writing import replace_file
     from plurimask.prediction.files import Outputs, Written, write_predictions
     from plurimask.prediction.predict import Sampling
     from plurimask.prediction.predicted import predict
@@ -57,8 +74,14 @@ def main(arguments: Sequence[str]) -> int:
 
     run = load_run(options.run)
     about = run.record.data
-    images = open_images(options.images, about.channel_names)
+    path = options.path or Path()
+    images = open_images(path, about.channel_names, options.images)
     say = console()
+    if about.patterns is not None and options.images is None and path.is_dir():
+        say.print(
+            f"note: every image in {path} is taken; in training they were --images {about.patterns.images!r}",
+            markup=False,
+        )
     if size := run.record.preprocessing.center_crop:
         rest = "background" if about.has_background else "not judged"
         say.print(f"The run was trained on centre crops of {size} pixels: outside of that, masks are {rest}.")
@@ -66,12 +89,7 @@ def main(arguments: Sequence[str]) -> int:
     classes, side = Classes(about.class_names, about.has_background), thumbnail_side(len(images))
     entries: list[IndexEntry] = []
     (options.out / INDEX).unlink(missing_ok=True)  # of an earlier call, perhaps for other images
-    columns = SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn()
-    with Progress(*columns, console=say, transient=True) as progress:
-        task = progress.add_task("predicting", total=len(images))
-
-        def phase(words: str) -> None:
-            progress.update(task, description=escape(words))
+    with Watched(say, len(images)) as watched:
 
         def show(written: Written) -> None:
             one = written.predicted
@@ -79,9 +97,10 @@ def main(arguments: Sequence[str]) -> int:
             figure = overview(row, written.readings, about.class_names, about.has_background)
             save_figure(figure, options.out / one.name / "overview.png")
             entries.append(index_entry(written, classes, side))
-            progress.advance(task)
+            watched.done()
 
-        rows = predict(run.method, images, run.record.preprocessing, sampling, phase)
+        notice = MemoryNotice(say, run.method, options.samples)
+        rows = predict(run.method, images, run.record.preprocessing, sampling, watched.phase, notice)
         write_predictions(rows, about, options.out, show, Outputs(options.stack, options.least_object))
     page = IndexPage(run.folder.name, run.record.method, options.samples, classes)
     replace_file(options.out / INDEX, build_index(entries, page).encode())
@@ -90,3 +109,56 @@ def main(arguments: Sequence[str]) -> int:
     say.print(f"Wrote {len(images)} images with {options.samples} masks each to {options.out}")
     say.print(f"Look at {options.out / INDEX}: the most uncertain come first", markup=False)
     return 0
+
+
+class Watched:
+    """A bar of images that names the phase; where there is no terminal to draw it on, a line every `LOG_SECONDS`."""
+
+    def __init__(self, say: Console, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        columns = SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn()
+        self.bar = Progress(*columns, console=say, transient=True, disable=not say.is_terminal)
+        self.task = self.bar.add_task("predicting", total=total)
+        self.say, self.total, self.clock = say, total, clock
+        self.images, self.said = 0, clock()
+
+    def __enter__(self) -> Watched:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def phase(self, words: str) -> None:
+        """What is done now."""
+        self.bar.update(self.task, description=escape(words))
+        if not self.say.is_terminal and self.clock() - self.said >= LOG_SECONDS:
+            self.said = self.clock()
+            self.say.print(f"{self.images} of {self.total} images done; {words}", markup=False)
+
+    def done(self) -> None:
+        """One more image is written."""
+        self.images += 1
+        self.bar.advance(self.task)
+
+
+class MemoryNotice:
+    """Says before an image that takes much memory how much it is at most; again only of a larger one."""
+
+    def __init__(self, say: Console, method: SegmentationMethod, num_samples: int) -> None:
+        self.say, self.method, self.num_samples = say, method, num_samples
+        self.largest = SURELY_SMALL
+        self.per_pixel = 0.0
+
+    def __call__(self, name: str, image: Tensor) -> None:
+        """An image `(K, H, W)` as the method sees it."""
+        from plurimask.prediction.memory import bytes_per_pixel, memory_bound
+
+        channels, (height, width) = len(image), image.shape[-2:]
+        if height * width <= self.largest:
+            return
+        self.largest = height * width
+        self.per_pixel = self.per_pixel or bytes_per_pixel(self.method, channels)
+        bound = memory_bound(self.per_pixel, height * width, channels, self.num_samples)
+        self.say.print(
+            f"{name}: {width:,} x {height:,} pixels, takes up to {bound / 1e9:.1f} GB of memory", markup=False
+        )

@@ -7,16 +7,30 @@ from pathlib import Path
 
 from pydantic import Field
 
-from plurimask.commands.parsing import Data, Options, RunFolder, Split, console, parse
+from plurimask.commands.parsing import (
+    Data,
+    Foreground,
+    ImagePattern,
+    MaskPatterns,
+    Options,
+    RunFolder,
+    Split,
+    console,
+    parse,
+    place_of,
+)
 from plurimask.errors import InputError
-from plurimask.files import refuse_existing, refuse_unwritable
+from plurimask.files.writing import refuse_existing, refuse_unwritable
 
 
 class ReportOptions(Options):
     """Write one self-contained HTML page: the data, the training, samples beside the raters, and the metrics."""
 
     run: RunFolder
-    data: Data
+    data: Data = None
+    images: ImagePattern = None
+    masks: MaskPatterns = ()
+    foreground: Foreground = False
     out: Path = Field(description="HTML file to write")
     split: Split = "val"
     samples: int = Field(16, ge=1, le=4096, description="samples per image")
@@ -26,6 +40,7 @@ class ReportOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(ReportOptions, arguments, "report")
+    place = place_of(options)
     refuse_unwritable(options.out)
     if options.out.is_dir():
         raise InputError(
@@ -38,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     from plurimask.runs.load import load_run, open_run_data
 
     run = load_run(options.run)
-    source = open_run_data(run.record, options.data)
+    source = open_run_data(run.record, place)
     say = console()
     with say.status("evaluating and drawing"):
         write_report(run, source, options.out, options.split, Sampling(options.samples, options.seed))

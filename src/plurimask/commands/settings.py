@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from plurimask.errors import InputError
-from plurimask.reading import read_yaml
+from plurimask.files.reading import read_yaml
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -11,15 +11,30 @@ from typing import Any
 
 from pydantic import Field
 
-from plurimask.commands.parsing import Data, Flips, Group, Options, PatientGroup, console, parse, peek, read
+from plurimask.commands.parsing import (
+    Data,
+    Flips,
+    Foreground,
+    Group,
+    ImagePattern,
+    MaskPatterns,
+    Options,
+    PatientGroup,
+    console,
+    parse,
+    peek,
+    place_of,
+    read,
+    shell_word,
+)
 from plurimask.commands.settings import read_settings
 from plurimask.data import DataSource, open_data
 from plurimask.data.remembered import remembered
 from plurimask.errors import InputError
-from plurimask.files import refuse_existing
 from plurimask.method import MethodConfig
 from plurimask.methods import find_method
 from plurimask.methods.presets import DEFAULT_PRESET, find_preset
+from plurimask.runs.folder import mend_run, refuse_occupied
 from plurimask.runs.load import open_run_data
 from plurimask.runs.plan import Plan, merged, resolve
 from plurimask.runs.prepare import prepare, rises_again
@@ -28,12 +43,16 @@ from plurimask.runs.train import train_run
 from plurimask.training.candidates import PLANNED
 from plurimask.training.config import Hardware, TrainingConfig
 from plurimask.training.plan import NEEDED_STEPS
+from plurimask.training.signals import exit_code, last_signal
 
 
 class TrainOptions(Options):
     """Train a method on DATA into the run folder RUN. The settings of --method follow the general ones."""
 
-    data: Data
+    data: Data = None
+    images: ImagePattern = None
+    masks: MaskPatterns = ()
+    foreground: Foreground = False
     method: str = Field(
         description="what to train; `plurimask methods` lists them, package.module:Class is one of another package"
     )
@@ -57,7 +76,8 @@ def main(arguments: Sequence[str]) -> int:
     if "method" not in first:  # ends with the help, or with what is missing
         parse(TrainOptions, arguments, "train")
     method = first["method"]
-    stored = read_record(first["out"]) if first.get("resume") and "out" in first else None
+    hardware = Hardware(**{name: first[name] for name in ("accelerator", "devices", "nodes") if name in first})
+    stored = _stored(first["out"], hardware) if first.get("resume") and "out" in first else None
     preset = first.get("preset") or (stored.preset if stored else DEFAULT_PRESET)
     chosen = read_settings(first["config"]) if first.get("config") else {}
     own, training = resolve(Plan(method, preset, chosen))
@@ -79,20 +99,30 @@ def main(arguments: Sequence[str]) -> int:
     return _train(options, Plan(method, preset, merged(chosen, given), options.seed, options.group), stored)
 
 
+def _stored(out: Path, hardware: Hardware) -> RunRecord:
+    """The record of a run that is to be continued."""
+    from plurimask.training.devices import is_first_process
+
+    if is_first_process(hardware):
+        mend_run(out)
+    return read_record(out)
+
+
 def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
     from plurimask.training.devices import is_first_process
 
     hardware = Hardware(options.accelerator, options.devices, options.nodes)
-    say, speaks = console(), is_first_process()
+    say, speaks, place = console(), is_first_process(hardware), place_of(options)
     if stored:
-        source = remembered(open_run_data(stored, options.data, options.flips))
+        source = remembered(open_run_data(stored, place, options.flips))
         rise = rises_again(options.out, stored, plan)
         if rise and speaks:
             say.print(f"note: {rise}", markup=False)
     else:
         if speaks and not options.plan:
-            refuse_existing(options.out, "something", options.overwrite)
-        source = remembered(open_data(options.data, group=plan.group, seed=plan.seed, flips=options.flips))
+            refuse_occupied(options.out, options.overwrite)
+            mend_run(options.out)  # another process that writes there is told before the data are read
+        source = remembered(open_data(place, group=plan.group, seed=plan.seed, flips=options.flips))
         if speaks:
             for note in source.notes:
                 say.print(f"note: {note}", markup=False)
@@ -103,9 +133,10 @@ def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
             return 0
     resume, overwrite = options.resume, options.overwrite
     outcome = train_run(plan, source, options.out, resume=resume, overwrite=overwrite, hardware=hardware)
-    if speaks:
-        _say(outcome, options, source)
-    return 130 if outcome["stopped"] else 0
+    if not speaks:
+        return 0  # by the code of the first process the launcher knows how it ended
+    _say(outcome, options, place.path, source)
+    return exit_code() if outcome["stopped"] else 0
 
 
 def _prepared(plan: Plan, source: DataSource, hardware: Hardware) -> Plan:
@@ -119,6 +150,9 @@ def _say_plan(plan: Plan) -> None:
     if plan.made is None:
         _, training = resolve(plan)
         steps, needed = training.max_steps, NEEDED_STEPS
+        if find_preset(plan.method, plan.preset).is_planned:
+            words = "note: on several devices nothing is timed or planned: what is not given is as the preset has it"
+            say.print(words, markup=False)
     else:
         for line in plan.made.lines(datetime.now()):
             say.print(line, markup=False)
@@ -131,31 +165,28 @@ def _say_plan(plan: Plan) -> None:
         )
 
 
-def _say(outcome: dict[str, Any], options: TrainOptions, source: DataSource) -> None:
-    say = console()
+def _say(outcome: dict[str, Any], options: TrainOptions, data: Path, source: DataSource) -> None:
+    say, out = console(), options.out
     done = f"{outcome['steps']} steps in {outcome['minutes']} minutes"
     if outcome["stopped"]:
-        stopped = f"Stopped after {done}; saved in {options.out}. Continue by the same command with --resume."
-        say.print(stopped, markup=False)
+        how = " in place of --overwrite" * options.overwrite
+        why = f" by {last_signal()}" if last_signal() else ""
+        again = f"Continue by the same command with --resume{how}."
+        say.print(f"Stopped{why} after {done}; saved in {out}. {again}", markup=False)
         return
     ged = "" if outcome["best_ged"] is None else f", validation GED {outcome['best_ged']:.3f}"
-    say.print(f"Trained {done}{ged}: {options.out}", markup=False)
-    say.print(next_commands(options.out, options.data, list(source.splits)), markup=False)
+    say.print(f"Trained {done}{ged}: {out}", markup=False)
+    say.print(next_commands(out, data, list(source.splits)), markup=False)
 
 
 def next_commands(run: Path, data: Path, splits: Sequence[str]) -> str:
     """What to do with a run, to be copied into a shell: names are quoted, and no file that is there is in the way."""
     split = next(name for name in ("val", "test", *splits) if name in splits)
     report = next(path for number in count(1) if not (path := _report_name(number)).exists())
-    words = [_word(run), _word(data), *([] if split == "val" else ["--split", shlex.quote(split)])]
+    words = [shell_word(run), shell_word(data), *([] if split == "val" else ["--split", shlex.quote(split)])]
     told = " ".join(words)
     return f"Next: plurimask evaluate {told}   or   plurimask report {told} --out {report}"
 
 
 def _report_name(number: int) -> Path:
     return Path("report.html" if number == 1 else f"report-{number}.html")
-
-
-def _word(path: Path) -> str:
-    """A path as a word of a shell that no command takes for an option."""
-    return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))

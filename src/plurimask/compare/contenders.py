@@ -9,18 +9,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from plurimask.compare.measure import MethodResult, digest_of, key_of, measure, restore, store
+from plurimask.compare.measure import MethodResult, key_of, measure, restore, store
 from plurimask.compare.table import CLASS_IOU, COLUMNS
 from plurimask.data import DataSource
+from plurimask.data.digest import digest_of
 from plurimask.data.remembered import remembered
 from plurimask.errors import InputError
 from plurimask.evaluation.evaluate import ExampleView, flip_error
-from plurimask.files import replace_file
+from plurimask.files.reading import is_there, read_json
+from plurimask.files.writing import replace_file
 from plurimask.prediction.predict import Sampling
-from plurimask.reading import is_there, read_json
-from plurimask.runs.folder import RECORD_FILE
+from plurimask.runs.folder import RECORD_FILE, mend_run
 from plurimask.runs.load import Run, find_split, load_run
 from plurimask.runs.plan import Plan
+from plurimask.runs.staging import Staging
 from plurimask.runs.train import train_run
 from plurimask.version import __version__
 
@@ -66,6 +68,7 @@ def train_contenders(
     out: Path,
     watcher: Watcher,
     prepare: Callable[[Plan, DataSource], Plan] = lambda plan, source: plan,
+    staging: Staging | None = None,
 ) -> bool:
     """Train what is not trained yet, each into `out/runs/NAME`, and continue what was interrupted.
 
@@ -73,48 +76,64 @@ def train_contenders(
         contenders, source, out: what to train, on what, into which folder.
         watcher: is told what happens.
         prepare: what is done to each plan before it is trained (`plurimask.runs.prepare.prepare`); by default nothing.
+        staging: of a comparison that is to replace the one in `out`: it does so when the first training has ended,
+            however it did, and left a checkpoint.
 
     Returns:
-        Whether all are trained; False if Ctrl-C ended one early.
+        Whether all are trained; False if a signal ended one early.
 
     Raises:
         InputError: the folder holds a comparison on other data, or one in which a method has other settings.
     """
-    state = read_state(out)
+
+    def here() -> Path:
+        return out if staging is None else staging.here(out)
+
+    state = read_state(here())
     seen = _identity(source)
     if state["data"] and state["data"] != seen:
         raise InputError(f"{out} holds a comparison on other data: give another --out, or --overwrite to start anew")
     source = remembered(source)
     state["data"] = seen
+    _note_plans(state["plans"], contenders, out)
+    replace_file(here() / STATE_FILE, json.dumps(state, indent=2).encode())
+    for number, contender in enumerate(contenders):
+        if contender.plan is None or contender.name in state["trained"]:
+            continue
+        folder = run_folder(contender, here())
+        watcher.stage(f"{number + 1} of {len(contenders)}: training {contender.name}")
+        mend_run(folder)
+        resume = (folder / RECORD_FILE).exists()
+        plan = contender.plan if resume else prepare(contender.plan, source)
+        if plan.made is not None:
+            few = f"; fewer than the {plan.made.needed_steps:,} steps that it needs" * plan.made.undertrained
+            watcher.stage(f"{plan.made.summary}{few}")
+        try:
+            outcome = train_run(plan, source, folder, resume=resume)
+        finally:
+            if staging is not None and is_begun(here()):
+                staging.settle()
+        if outcome["stopped"]:
+            return False
+        state["trained"][contender.name] = outcome
+        replace_file(here() / STATE_FILE, json.dumps(state, indent=2).encode())
+    return True
+
+
+def _note_plans(plans: dict[str, Any], contenders: Sequence[Contender], out: Path) -> None:
+    """Note what is to be trained; `InputError` where a method is noted with other settings."""
     for contender in contenders:
         if contender.plan is None:
             continue
         plan = json.loads(json.dumps(asdict(contender.plan)))
         del plan["made"]  # what is asked for is the same, whatever the machine
-        known = state["plans"].setdefault(contender.name, plan)
+        known = plans.setdefault(contender.name, plan)
         if known != plan:
             differing = sorted(key for key in {*plan, *known} if plan.get(key) != known.get(key))
             raise InputError(
                 f"{out} holds a comparison in which {contender.name} has other {', '.join(differing)}: give another "
                 "--out, or --overwrite to start anew"
             )
-    replace_file(out / STATE_FILE, json.dumps(state, indent=2).encode())
-    for number, contender in enumerate(contenders):
-        if contender.plan is None or contender.name in state["trained"]:
-            continue
-        folder = run_folder(contender, out)
-        watcher.stage(f"{number + 1} of {len(contenders)}: training {contender.name}")
-        resume = (folder / RECORD_FILE).exists()
-        plan = contender.plan if resume else prepare(contender.plan, source)
-        if plan.made is not None:
-            few = f"; fewer than the {plan.made.needed_steps:,} steps that it needs" * plan.made.undertrained
-            watcher.stage(f"{plan.made.summary}{few}")
-        outcome = train_run(plan, source, folder, resume=resume)
-        if outcome["stopped"]:
-            return False
-        state["trained"][contender.name] = outcome
-        replace_file(out / STATE_FILE, json.dumps(state, indent=2).encode())
-    return True
 
 
 def _identity(source: DataSource) -> dict[str, Any]:
@@ -127,6 +146,20 @@ def _identity(source: DataSource) -> dict[str, Any]:
     return {"description": source.description.model_dump(mode="json"), "splits": splits}
 
 
+def is_comparison(folder: Path) -> bool:
+    """Whether a folder holds a comparison, of this version or another."""
+    try:
+        state = json.loads((folder / STATE_FILE).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(state, dict) and {"plans", "trained"} <= state.keys()
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a folder holds a comparison of which some training has a checkpoint."""
+    return is_comparison(folder) and any((folder / "runs").glob("**/checkpoints/last.ckpt"))
+
+
 def read_state(out: Path) -> dict[str, dict[str, Any]]:
     """What an earlier call has done: on which data, the plan of each method, the outcome of each that is trained."""
     path = out / STATE_FILE
@@ -136,7 +169,7 @@ def read_state(out: Path) -> dict[str, dict[str, Any]]:
     try:
         return {name: dict(state.get(name, {})) for name in ("data", "plans", "trained")}
     except (ValueError, AttributeError, TypeError) as error:
-        raise InputError(f"{path}: damaged: restore the file, or start anew with --overwrite") from error
+        raise InputError(f"{path}: damaged: restore the file, or give another --out") from error
 
 
 def run_folder(contender: Contender, out: Path) -> Path:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plurimask.data.example import ExampleSet
 from plurimask.data.layouts.npz import load_npz
 from plurimask.evaluation.evaluate import (
     EvaluatedImage,
@@ -27,7 +26,7 @@ from plurimask.evaluation.evaluate import (
     write_evaluation,
 )
 from plurimask.figures.colours import thinned
-from plurimask.files import replace_file
+from plurimask.files.writing import replace_file
 from plurimask.flips import mode_table
 from plurimask.metrics import CalibrationBins, ErrorHistograms, image_distances
 from plurimask.metrics.energy_distance import ged_of_fewer
@@ -43,6 +42,8 @@ THUMBNAIL = 96
 NUM_SHOWN = 3
 """Images whose samples are kept, for a figure."""
 _PLAIN = ("facts", "totals", "rows", "curve", "flips", "mode_shares")  # of a result: what JSON can hold
+MAX_FLIPPED = 8
+"""Samples of each image that the gallery can show."""
 TIMED_IMAGES, TIMED_REPEATS = 4, 3
 
 
@@ -77,6 +78,8 @@ class MethodResult:
     maps: list[NDArray[np.uint8]] = field(default_factory=list)
     """Of each image, the most likely map `(h, w)`, thinned to `THUMBNAIL`."""
     entropies: list[NDArray[np.float16]] = field(default_factory=list)
+    samples: list[NDArray[np.uint8]] = field(default_factory=list)
+    """Of each image, its first samples `(n, h, w)`, thinned alike: at most `MAX_FLIPPED`, and one if all are equal."""
     shown: dict[int, ShownImage] = field(default_factory=dict)
     """By the number of the image."""
 
@@ -112,12 +115,16 @@ def measure(
     modes: list[Tensor] = []
     maps: list[NDArray[np.uint8]] = []
     entropies: list[NDArray[np.float16]] = []
+    samples: list[NDArray[np.uint8]] = []
     shown: dict[int, ShownImage] = {}
 
     def collect(image: EvaluatedImage) -> None:
         number, example = len(maps), image.example
-        maps.append(thinned(image.mean.argmax(0).to(torch.uint8).numpy(), THUMBNAIL))
+        # Copies: a view would keep what it is thinned from.
+        maps.append(thinned(image.mean.argmax(0).to(torch.uint8).numpy(), THUMBNAIL).copy())
         entropies.append(thinned(image.entropy.float().numpy(), THUMBNAIL).astype(np.float16))
+        are_equal = bool((image.samples == image.samples[:1]).all())
+        samples.append(thinned(image.samples[: 1 if are_equal else MAX_FLIPPED].numpy(), THUMBNAIL).copy())
         if number in kept:
             parts = (image.samples.clone(), image.mean.float().clone(), image.entropy.float().clone())
             shown[number] = ShownImage(*(part.numpy() for part in parts))
@@ -153,6 +160,7 @@ def measure(
         mode_shares=(sum(modes) / torch.stack(modes).sum()).tolist() if modes else [],
         maps=maps,
         entropies=entropies,
+        samples=samples,
         shown=shown,
     )
 
@@ -182,17 +190,6 @@ def key_of(run: Run, examples: str, sampling: Sampling) -> str:
     return digest.hexdigest()
 
 
-def digest_of(examples: ExampleSet, indices: Iterable[int]) -> str:
-    """A hash of names, images, labels and flips."""
-    digest = hashlib.sha256()
-    for index in indices:
-        example = examples[index]
-        digest.update(json.dumps([example.name, example.flips]).encode())
-        digest.update(example.image.numpy().tobytes())
-        digest.update(example.labels.numpy().tobytes())
-    return digest.hexdigest()
-
-
 def store(result: MethodResult, key: str, folder: Path, facts: dict[str, Any]) -> None:
     """`NAME.json` and `NAME.csv` for people, `NAME.npz` to continue from."""
     facts = {**facts, **result.facts, "flips": result.flips}
@@ -201,8 +198,8 @@ def store(result: MethodResult, key: str, folder: Path, facts: dict[str, Any]) -
     arrays: dict[str, NDArray[Any]] = {"plain": np.frombuffer(json.dumps(plain).encode(), dtype=np.uint8)}
     arrays["calibration"] = torch.stack(list(result.calibration)).numpy()
     arrays["errors"] = result.errors.stacked().numpy()
-    for number, (one, entropy) in enumerate(zip(result.maps, result.entropies, strict=True)):
-        arrays[f"map-{number}"], arrays[f"entropy-{number}"] = one, entropy
+    for number, (one, entropy, few) in enumerate(zip(result.maps, result.entropies, result.samples, strict=True)):
+        arrays[f"map-{number}"], arrays[f"entropy-{number}"], arrays[f"samples-{number}"] = one, entropy, few
     for number, image in result.shown.items():
         arrays |= {f"shown-{number}-{name}": maps for name, maps in image._asdict().items()}
     buffer = io.BytesIO()
@@ -231,6 +228,7 @@ def _read(name: str, key: str, path: Path) -> MethodResult | None:
         errors=ErrorHistograms.from_stacked(torch.from_numpy(arrays["errors"])),
         maps=[arrays[f"map-{number}"] for number in range(count)],
         entropies=[arrays[f"entropy-{number}"] for number in range(count)],
+        samples=[arrays[f"samples-{number}"] for number in range(count)],
         shown={
             number: ShownImage(*(arrays[f"shown-{number}-{part}"] for part in ShownImage._fields))
             for number in shown_images(count)

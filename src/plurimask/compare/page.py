@@ -6,20 +6,50 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from plurimask.compare.table import COLUMNS, Score, table_cells, table_columns
+from plurimask.compare.table import (
+    COLUMNS,
+    GED_RATIO,
+    Column,
+    Score,
+    scale_top,
+    table_cells,
+    table_columns,
+    telling_columns,
+)
 from plurimask.figures.gallery import GalleryItem
 from plurimask.figures.page import Classes
 from plurimask.report.html import data_uri, picture, template
 
-DPI = 130
+DPI = 150
+SCALE = 1.2
+"""Figures are shown so much larger than they are: their smallest letters are then 12 pixels high."""
 PAGE_ROWS = 50
 """Images of the gallery that are shown at a time."""
+
+
+class MethodReadings(NamedTuple):
+    """What the samples of one method amount to on one image."""
+
+    method: str
+    caption: str
+    pictures: Sequence[tuple[bytes, str]]
+    """Of each reading, as WebP, with its caption."""
+
+
+class ShownReadings(NamedTuple):
+    """One image with its readings by each method."""
+
+    name: str
+    image: bytes
+    """As WebP, as all of these pictures."""
+    raters: bytes
+    methods: Sequence[MethodReadings]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +61,19 @@ class ComparisonContent:
     """About the data and the evaluation."""
     rows: Sequence[Mapping[str, Score]]
     """One for each method: values by the columns' keys; None or NaN where there is none."""
-    figures: Sequence[tuple[str, str, Figure]] = ()
+    oracle: float | None = None
+    """The GED of draws from the raters themselves, marked on the bars of GED."""
+    readings: Sequence[ShownReadings] = ()
+    charts: Sequence[tuple[str, str, Figure]] = ()
     """Title, text and figure."""
+    samples: Sequence[tuple[str, str, Figure]] = ()
+    """The same, of wide figures."""
     gallery: Sequence[GalleryItem] = ()
     """Every evaluated image, all with pictures of one width, in one order of methods."""
-    channels: Sequence[str] = ()
-    """Names of the image's channels: the first columns of the gallery."""
+    image_titles: Sequence[str] = ()
+    """Of the pictures of the image itself, the first of the gallery."""
+    num_samples: int = 0
+    """Of each image."""
     classes: Classes | None = None
     """For the colours' legend."""
 
@@ -46,13 +83,46 @@ def build_comparison_page(content: ComparisonContent) -> str:
     columns = table_columns(content.rows)
     return template("compare").render(
         content=content,
+        few=_bars(content),
+        methods=[(row["method"], row.get("note")) for row in content.rows],
         columns=columns,
-        table=table_cells(content.rows, columns),
-        figures=[picture(*one, DPI) for one in content.figures],
+        # A row for each column: methods are few, and figures many.
+        table=list(zip(columns, zip(*table_cells(content.rows, columns), strict=True), strict=True))[1:],
+        readings=[_addressed(one) for one in content.readings],
+        charts=[picture(*one, DPI) for one in content.charts],
+        samples=[picture(*one, DPI) for one in content.samples],
+        scale=SCALE,
         gallery=_gallery(content) if content.gallery else None,
         legend=[] if content.classes is None else [(name, to_hex(shade)) for name, shade in content.classes.legend()],
         page_rows=PAGE_ROWS,
     )
+
+
+def _bars(content: ComparisonContent) -> dict[str, Any]:
+    """The most telling columns, each with the place of the raters' mark on its bars, and their cells by method."""
+    columns = telling_columns(content.rows)
+    return {
+        "columns": [(column, _mark(content, column)) for column in columns],
+        "cells": table_cells(content.rows, columns),
+    }
+
+
+def _mark(content: ComparisonContent, column: Column) -> float | None:
+    """Where on the bars of a column raters themselves are, as a share of the longest; None where that is not known."""
+    value, top = {"ged": content.oracle, GED_RATIO: 1.0}.get(column.key), scale_top(content.rows, column)
+    return value / top if value is not None and value <= top else None
+
+
+def _addressed(shown: ShownReadings) -> dict[str, Any]:
+    return {
+        "name": shown.name,
+        "image": data_uri(shown.image, "webp"),
+        "raters": data_uri(shown.raters, "webp"),
+        "methods": [
+            (one.method, one.caption, [(data_uri(drawn, "webp"), words) for drawn, words in one.pictures])
+            for one in shown.methods
+        ],
+    }
 
 
 # ---- pictures -----------------------------------------------------------------------------------------------------
@@ -65,22 +135,26 @@ def _gallery(content: ComparisonContent) -> dict[str, Any]:
     scores = content.gallery[0].scores
     keys = {method: dict.fromkeys(key for item in content.gallery for key in item.scores[method]) for method in scores}
     columns = [(method, key) for method in scores for key in keys[method]]
+    count = len(content.image_titles) + 1 + 2 * len(scores)
     with Image.open(io.BytesIO(content.gallery[0].picture)) as picture:
-        size = picture.size
+        cell = picture.width // count, picture.height
     return {
         "methods": list(scores),
         "orders": [f"{_TITLES.get(key, key)} of {method}" for method, key in columns],
-        "num_cells": len(content.channels) + 1 + 2 * len(scores),
-        "size": size,
-        "rows": [
-            {
-                "name": item.name,
-                "address": data_uri(item.picture, "webp"),
-                "captions": [_caption(of_method) for of_method in item.scores.values()],
-                "sorted_by": [_rounded(item.scores[method].get(key, math.nan)) for method, key in columns],
-            }
-            for item in content.gallery
-        ],
+        "num_cells": count,
+        "cell": cell,
+        "num_samples": max((number for item in content.gallery for number, _ in item.samples.values()), default=0),
+        "rows": [_row(item, columns) for item in content.gallery],
+    }
+
+
+def _row(item: GalleryItem, columns: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    samples = {method: (number, data_uri(strip, "webp")) for method, (number, strip) in item.samples.items()}
+    return {
+        "name": item.name,
+        "address": data_uri(item.picture, "webp"),
+        "methods": [(method, _caption(scores), samples.get(method)) for method, scores in item.scores.items()],
+        "sorted_by": [_rounded(item.scores[method].get(key, math.nan)) for method, key in columns],
     }
 
 

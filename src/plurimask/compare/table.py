@@ -1,4 +1,4 @@
-"""The table of compared methods, as Markdown and for the page: which columns there are, and what is best in each."""
+"""The table of compared methods, as Markdown, for the page and for a terminal: its columns, and the best of each."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ class Column:
     """Which value is the best one, set in bold; None where there is no such thing."""
     digits: int = 4
     """Behind the point, of a float."""
+    short: str = ""
+    """A title of at most 8 letters, for a terminal."""
 
 
 def known_columns(table: Table = TABLE) -> tuple[Column, ...]:
@@ -30,20 +32,36 @@ def known_columns(table: Table = TABLE) -> tuple[Column, ...]:
     return (
         Column("method", "method"),
         Column("note", "note"),
-        *(Column(row.key, row.title, row.better, row.digits) for row in compared_rows(table)),
+        *(Column(row.key, row.title, row.better, row.digits, _SHORT.get(row.key, "")) for row in compared_rows(table)),
         Column("flip_error", "error of flip frequencies", "lower", 3),
         Column("parameters", "parameters"),
         Column("steps", "steps"),
         Column("minutes", "minutes", digits=1),
-        Column("seconds_per_image", "seconds per image", digits=3),
+        Column("seconds_per_image", "seconds per image", digits=3, short="s/image"),
     )
 
+
+GED_RATIO = "ged_ratio"
+
+_SHORT = {
+    "ged": "GED",
+    GED_RATIO: "/ raters",
+    "dice": "Dice",
+    "nll": "NLL",
+    "ece": "ECE",
+    "mean_class_iou": "IoU",
+    "hungarian_iou": "Hung.IoU",
+}
 
 COLUMNS = known_columns()
 """Other keys of a row become columns behind these, without a best value."""
 
 CLASS_IOU = "IoU of "
 """Keys that begin so are of one class, whose name follows: their columns are behind that of the mean."""
+
+_TELLING = ("ged", GED_RATIO, "dice", "nll", "seconds_per_image", "mean_class_iou", "ece", "hungarian_iou")
+_MOST_TELLING = 5
+_LONGEST_NAME = 33  # characters, beside five numbers in a terminal of 80
 
 
 class Cell(NamedTuple):
@@ -52,6 +70,8 @@ class Cell(NamedTuple):
     words: str
     is_number: bool
     is_best: bool
+    share: float | None = None
+    """Of the length of a bar: from 0 to the largest value of its column, or to 1 of what is at most 1; None without."""
 
 
 def table_columns(rows: Sequence[Mapping[str, Score]], known: Sequence[Column] = COLUMNS) -> list[Column]:
@@ -66,10 +86,26 @@ def table_columns(rows: Sequence[Mapping[str, Score]], known: Sequence[Column] =
     ]
 
 
+def telling_columns(rows: Sequence[Mapping[str, Score]], known: Sequence[Column] = COLUMNS) -> list[Column]:
+    """At most five columns that tell most of the methods, of those in which any row has a number."""
+    by_key = {column.key: column for column in known}
+    there = [key for key in _TELLING if any(_number(row.get(key)) is not None for row in rows)]
+    return [by_key[key] for key in there[:_MOST_TELLING]]
+
+
 def table_cells(rows: Sequence[Mapping[str, Score]], columns: Sequence[Column]) -> list[list[Cell]]:
     """The rows as they are printed."""
     best = {column.key: _best(rows, column) for column in columns}
-    return [[_cell(row.get(column.key), column, best[column.key]) for column in columns] for row in rows]
+    tops = {column.key: scale_top(rows, column) for column in columns}
+    return [
+        [_cell(row.get(column.key), column, best[column.key], tops[column.key]) for column in columns] for row in rows
+    ]
+
+
+def scale_top(rows: Sequence[Mapping[str, Score]], column: Column) -> float:
+    """What the longest bar of a column stands for: the largest value, or 1 of what is better if higher; 0 without."""
+    numbers = [number for row in rows if (number := _number(row.get(column.key))) is not None]
+    return max(0.0, *numbers, float(column.better == "higher")) if numbers else 0.0
 
 
 def markdown_table(rows: Sequence[Mapping[str, Score]], known: Sequence[Column] = COLUMNS) -> str:
@@ -82,6 +118,38 @@ def markdown_table(rows: Sequence[Mapping[str, Score]], known: Sequence[Column] 
     return "\n".join(lines)
 
 
+def terminal_table(rows: Sequence[Mapping[str, Score]]) -> str:
+    """The most telling columns for a terminal of 80 letters, and what the marks in it mean."""
+    columns = telling_columns(rows)
+    heads = ["method", *(column.short for column in columns)]
+    lines = [
+        [_named(row), *(cell.words for cell in cells)]
+        for row, cells in zip(rows, table_cells(rows, columns), strict=True)
+    ]
+    widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
+    printed = [
+        f"{name:{widths[0]}}" + "".join(f"  {word:>{width}}" for word, width in zip(words, widths[1:], strict=True))
+        for name, *words in (heads, *lines)
+    ]
+    better = {side: [column.short for column in columns if column.better == side] for side in ("lower", "higher")}
+    printed += [f"{side} is better: {', '.join(names)}" for side, names in better.items() if names]
+    if any(column.key == GED_RATIO for column in columns):
+        printed.append("/ raters: GED over that of draws from the raters themselves; 1 is as good")
+    if notes := dict.fromkeys(str(row["note"]) for row in rows if row.get("note")):
+        printed.append(f"* {', '.join(notes)}: fewer steps than the method needs")
+    return "\n".join(printed)
+
+
+def _named(row: Mapping[str, Score]) -> str:
+    name, star = str(row["method"]), " *" if row.get("note") else ""
+    room = _LONGEST_NAME - len(star)
+    return (name if len(name) <= room else f"{name[: room - 3]}...") + star
+
+
+def _number(value: Score) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
 def _best(rows: Sequence[Mapping[str, Score]], column: Column) -> str | None:
     """The best value as it is printed, so that values that look alike are marked alike."""
     values = [value for row in rows if isinstance(value := row.get(column.key), int | float) and math.isfinite(value)]
@@ -90,9 +158,9 @@ def _best(rows: Sequence[Mapping[str, Score]], column: Column) -> str | None:
     return _words(min(values) if column.better == "lower" else max(values), column)
 
 
-def _cell(value: Score, column: Column, best: str | None) -> Cell:
-    words = _words(value, column)
-    return Cell(words, not isinstance(value, str), words == best)
+def _cell(value: Score, column: Column, best: str | None, top: float) -> Cell:
+    words, number = _words(value, column), _number(value)
+    return Cell(words, not isinstance(value, str), words == best, max(0.0, number) / top if number and top else None)
 
 
 def _words(value: Score, column: Column) -> str:

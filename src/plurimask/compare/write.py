@@ -12,20 +12,23 @@ import numpy as np
 
 from plurimask.compare.contenders import Compared, Watcher, table_rows
 from plurimask.compare.measure import MethodResult, shown_images
-from plurimask.compare.page import ComparisonContent, build_comparison_page
-from plurimask.compare.table import markdown_table
+from plurimask.compare.page import ComparisonContent, MethodReadings, ShownReadings, build_comparison_page
+from plurimask.compare.table import markdown_table, terminal_table
 from plurimask.data import DataDescription, DataSource
 from plurimask.figures import methods
-from plurimask.figures.gallery import GalleryItem, GalleryPrediction, GalleryRow, cell_size, gallery_item
+from plurimask.figures.gallery import GalleryItem, GalleryPrediction, GalleryRow, cell_size, gallery_item, image_titles
 from plurimask.figures.modes import flip_frequencies, mode_frequencies
 from plurimask.figures.page import Classes
 from plurimask.figures.samples import GridRow, readings_grid, samples_grid
 from plurimask.figures.style import figure_bytes, save_figure
-from plurimask.files import replace_file
+from plurimask.figures.thumbnails import thumbnails
+from plurimask.files.writing import replace_file
 from plurimask.flips import apply_flips, mode_table
 from plurimask.metrics import CONVENTIONS, TABLE
 from plurimask.metrics.table import row_of
+from plurimask.prediction.readings import find_readings
 from plurimask.report.html import Named
+from plurimask.report.predictions import reading_caption
 
 OUTPUTS = ("runs", "evaluations", "figures", "table.md", "table.json", "index.html")
 """What a comparison writes beside its state."""
@@ -33,34 +36,42 @@ OUTPUTS = ("runs", "evaluations", "figures", "table.md", "table.json", "index.ht
 SHOWN_SCORES = ("ged", "dice")
 """Of each image."""
 
+READING_SIDE = 160
+"""Pixels: the longer side of the pictures of readings."""
+
 
 def write_comparison(compared: Compared, source: DataSource, out: Path, watcher: Watcher) -> str:
-    """Write `table.md`, `table.json`, `figures/` and `index.html` into `out`; returns the table as Markdown."""
+    """Write `table.md`, `table.json`, `figures/` and `index.html` into `out`; returns the table for a terminal."""
     rows, about = table_rows(compared), source.description
     facts = _facts(compared, about)
-    table = markdown_table(rows)
     notes = "\n".join(f"- {name}: {value}" for name, value in facts)
-    replace_file(out / "table.md", f"{table}\n\n{notes}\n\n{CONVENTIONS}\n".encode())
+    replace_file(out / "table.md", f"{markdown_table(rows)}\n\n{notes}\n\n{CONVENTIONS}\n".encode())
     by_name = {result.name: result for result in compared.results}
     extended = [{**row, **_beside(by_name[row["method"]])} for row in rows]
     content = {"facts": dict(facts), "methods": extended, "conventions": CONVENTIONS}
     replace_file(out / "table.json", json.dumps(content, indent=2).encode())
-    figures = list(_figures(compared, about))
+    shown, classes = _shown_rows(compared), Classes(tuple(about.class_names), about.has_background)
+    charts, samples = list(_charts(compared, about)), list(_sample_figures(shown, about))
+    figures = [*charts, *samples]
     for name, _, _, figure in figures:
         save_figure(figure, out / "figures" / f"{name}.png")
         replace_file(out / "figures" / f"{name}.pdf", figure_bytes(figure, file_format="pdf"))
-    classes = Classes(tuple(about.class_names), about.has_background)
     page = ComparisonContent(
         title=f"{len(compared.results)} methods on {about.layout} data",
         facts=facts,
         rows=rows,
-        figures=[(title, text, figure) for _, title, text, figure in figures],
+        readings=[_readings(name, of_image, classes) for name, of_image in shown],
+        charts=[(title, text, figure) for _, title, text, figure in charts],
+        # Readings are on the page as pictures of their own.
+        samples=[(title, text, figure) for name, title, text, figure in samples if name.startswith("samples")],
         gallery=_gallery(compared, classes, watcher),
-        channels=about.channel_names,
+        image_titles=image_titles(about.channel_names),
+        num_samples=compared.sampling.num_samples,
+        oracle=compared.results[0].totals["ged_oracle"],
         classes=classes,
     )
     replace_file(out / "index.html", build_comparison_page(page).encode())
-    return table
+    return terminal_table(rows)
 
 
 def _beside(result: MethodResult) -> dict[str, Any]:
@@ -90,7 +101,7 @@ def _facts(compared: Compared, about: DataDescription) -> list[tuple[str, str]]:
 # ---- figures ------------------------------------------------------------------------------------------------------
 
 
-def _figures(compared: Compared, about: DataDescription) -> Iterator[Named]:
+def _charts(compared: Compared, about: DataDescription) -> Iterator[Named]:
     results = compared.results
     figure = methods.ged_against_samples({result.name: result.curve for result in results}, _oracle(compared, about))
     text = "Dashed: what as many draws from the raters themselves score in expectation."
@@ -110,7 +121,6 @@ def _figures(compared: Compared, about: DataDescription) -> Iterator[Named]:
     yield "sparsification", "Sparsification", text, figure
     if about.flips:
         yield from _flip_figures(results, about)
-    yield from _sample_figures(compared, about)
 
 
 def _oracle(compared: Compared, about: DataDescription) -> list[tuple[int, float]] | None:
@@ -137,26 +147,45 @@ def _flip_figures(results: Sequence[MethodResult], about: DataDescription) -> It
         yield "mode-frequencies", "Frequency of each mode", text, figure
 
 
-def _sample_figures(compared: Compared, about: DataDescription) -> Iterator[Named]:
-    """For a few images, a row a method: raters, samples, mean and entropy."""
-    for part, number in enumerate(shown_images(len(compared.view.indices))):
-        example = compared.view.examples[compared.view.indices[number]]
-        seen = compared.view.preprocessing.view(example)
+def _shown_rows(compared: Compared) -> list[tuple[str, list[GridRow]]]:
+    """A few images, by name, with a row a method: raters, samples, mean and entropy."""
+    shown = []
+    for number in shown_images(len(compared.view.indices)):
+        seen = compared.view.preprocessing.view(compared.view.examples[compared.view.indices[number]])
         labels = seen.labels.numpy()
-        if example.flips:
-            happens, probability = mode_table(example.flips)
+        if seen.flips:
+            happens, probability = mode_table(seen.flips)
             likely = probability.argsort(descending=True)[:4]
-            labels = apply_flips(seen.labels[0], example.flips, happens[likely]).numpy()
+            labels = apply_flips(seen.labels[0], seen.flips, happens[likely]).numpy()
         rows = []
         for result in compared.results:
             score = result.rows[number]["ged"]
             caption = "" if math.isnan(score) else f"GED {score:.3f}"
             rows.append(GridRow(result.name, seen.image.numpy(), labels, *result.shown[number], caption))
+        shown.append((seen.name, rows))
+    return shown
+
+
+def _sample_figures(shown: Sequence[tuple[str, list[GridRow]]], about: DataDescription) -> Iterator[Named]:
+    for part, (name, rows) in enumerate(shown):
         figure = readings_grid(rows, about.class_names, about.has_background)
         text = "What the samples of each method amount to, with the share of the samples that show each reading."
-        yield f"readings-{part}", f"Readings: {example.name}", text, figure
+        yield f"readings-{part}", f"Readings: {name}", text, figure
         figure = samples_grid(rows, about.class_names, about.has_background)
-        yield f"samples-{part}", f"Samples: {example.name}", "The same image by each method.", figure
+        yield f"samples-{part}", f"Samples: {name}", "The same image by each method.", figure
+
+
+def _readings(name: str, rows: Sequence[GridRow], classes: Classes) -> ShownReadings:
+    """The readings of one image by each method, as pictures of one part of it."""
+    of_methods = [find_readings(np.asarray(row.samples), classes.counted, len(classes.names)) for row in rows]
+    maps = [row.samples[one.medoid] for row, some in zip(rows, of_methods, strict=True) for one in some]
+    pictures = iter(thumbnails(np.asarray(rows[0].image), maps, classes, READING_SIDE, rows[0].raters))
+    image, raters = next(pictures), next(pictures)
+    methods = [
+        MethodReadings(row.name, row.caption, [(next(pictures), reading_caption(one, classes)) for one in some])
+        for row, some in zip(rows, of_methods, strict=True)
+    ]
+    return ShownReadings(name, image, raters, methods)
 
 
 # ---- every image --------------------------------------------------------------------------------------------------
@@ -172,7 +201,9 @@ def _gallery(compared: Compared, classes: Classes, watcher: Watcher) -> list[Gal
         predictions = {}
         for result in compared.results:
             scores = {key: result.rows[number][key] for key in SHOWN_SCORES}
-            predictions[result.name] = GalleryPrediction(result.maps[number], result.entropies[number], scores)
+            predictions[result.name] = GalleryPrediction(
+                result.maps[number], result.entropies[number], scores, result.samples[number]
+            )
         row = GalleryRow(seen.name, seen.image.numpy(), seen.labels.numpy(), predictions)
         items.append(gallery_item(row, classes, cell))
         watcher.image()

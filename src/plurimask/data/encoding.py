@@ -21,6 +21,7 @@ Values = Mapping[frozenset[int], str]
 BINARY_NAMES = ("background", "foreground")
 MAX_UNNAMED_CLASSES = 64
 _MANY_OBJECTS = 5
+_FOREGROUND = '--foreground (or {"masks": "foreground"} in dataset.json)'
 _LABELS_EXAMPLE = '"labels": {"background": 0, "cell": 1, "ignore": 255}'
 
 
@@ -220,8 +221,7 @@ def _inferred(values: Values, num_objects: int) -> MaskEncoding:
         where = next(name for together, name in values.items() if max(together, default=0) > MAX_VALUE)
         raise InputError(
             f"{where}: the mask holds the value {max(found)}, and predictions can hold at most {MAX_VALUE}: save the "
-            'object as 1, or put {"masks": "foreground"} into dataset.json, which reads '
-            "all values but 0 as one class"
+            f"object as 1, or give {_FOREGROUND}, which reads all values but 0 as one class"
         )
     if not marks:
         return _binary((0, 1), "every mask is 0 throughout, so 1 is taken for the foreground")
@@ -250,16 +250,16 @@ def _class_indices(values: Values, found: frozenset[int], num_objects: int) -> M
     if num_objects >= _MANY_OBJECTS or (num_objects and largest >= MAX_UNNAMED_CLASSES):
         raise InputError(
             f"{where}: instance masks: each mask numbers its objects, here 1 to {num_objects}, and plurimask does not "
-            'tell objects apart: {"masks": "foreground"} in dataset.json takes all of them for '
-            "one class; if the values are classes, name them in dataset.json under labels"
+            f"tell objects apart: {_FOREGROUND} takes all of them for one class; if the values are classes, name them "
+            "in dataset.json under labels"
         )
     if largest >= MAX_UNNAMED_CLASSES:
         raise InputError(
             f"{where}: the mask holds the value {largest} and the data set {len(found)} different values "
             f"({_listed(found)}): too many to be unnamed class indices (0 to {MAX_UNNAMED_CLASSES - 1}, 255 = ignore): "
-            'if they are the numbers of objects (instance masks), {"masks": "foreground"} in dataset.json '
-            f"takes all of them for one class; if they are classes, write a dataset.json with "
-            f"{_LABELS_EXAMPLE}"
+            f"if they are the numbers of objects (instance masks), {_FOREGROUND} takes all of them for one class; if "
+            "edges were smoothed, or the masks were JPEGs once, save them without grays between (threshold them); if "
+            f"they are classes, write a dataset.json with {_LABELS_EXAMPLE}"
         )
     ignored = " and 255 as not judged" if IGNORE in found else ""
     sentence = (
@@ -267,10 +267,7 @@ def _class_indices(values: Values, found: frozenset[int], num_objects: int) -> M
         "labels to name them."
     )
     if num_objects:
-        sentence += (
-            ' If they are the numbers of objects, put {"masks": "foreground"} into dataset.json: '
-            "they are read as classes now."
-        )
+        sentence += f" If they are the numbers of objects, give {_FOREGROUND}: they are read as classes now."
     names = tuple(f"class {index}" for index in range(largest + 1))
     return MaskEncoding(names, tuple(range(largest + 1)), IGNORE if IGNORE in found else None, False, sentence)
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from plurimask.data.images.pixel_size import PixelSize
 from plurimask.distribution import IGNORE
 from plurimask.flips import Flip, switchable_classes
 
@@ -30,6 +31,16 @@ class Example:
     """`(R, *spatial)`, uint8 class indices, IGNORE (255) where not judged; an absent rater is a map of IGNORE."""
     flips: tuple[Flip, ...] = ()
     """If there are any, labels are `(1, *spatial)`, of one annotator, and the raters are the 2^K modes of the flips."""
+
+
+class Patterns(BaseModel):
+    """Which files of a tree are images and masks, as `plurimask.data.layouts.globs` reads it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: str
+    masks: dict[str, str]
+    """Rater to the pattern of their masks."""
 
 
 class DataDescription(BaseModel):
@@ -54,6 +65,8 @@ class DataDescription(BaseModel):
     """Classes that turn into a twin class at random; the twins are the last classes."""
     masks: Literal["values", "foreground"] = "values"
     """Whether the values of masks are classes, or every value but 0 is the foreground (instance masks)."""
+    patterns: Patterns | None = None
+    """Where the files were named by patterns: those."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> DataDescription:
@@ -89,6 +102,10 @@ class ExampleSet(Dataset[Example], abc.ABC):
 
     @abc.abstractmethod
     def __getitem__(self, index: int) -> Example: ...
+
+    def pixel_size(self, index: int) -> PixelSize | None:
+        """Of an image as it is stored, where its file says so."""
+        return None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from plurimask.data.example import DataDescription, DataSource, Example, ExampleSet
+from plurimask.data.images.pixel_size import PixelSize
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError, unknown_name
 from plurimask.flips import MAX_FLIPS, Flip
@@ -34,6 +35,9 @@ class FlippedSet(ExampleSet):
 
     def __getitem__(self, index: int) -> Example:
         return replace(self.base[index], flips=self.flips)
+
+    def pixel_size(self, index: int) -> PixelSize | None:
+        return self.base.pixel_size(index)
 
 
 def with_flips(source: DataSource, law: Mapping[str, float]) -> DataSource:

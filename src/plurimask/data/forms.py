@@ -6,7 +6,7 @@ and none has black elsewhere than at 0, the indices are the values; otherwise th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -164,6 +164,17 @@ def _colours(summary: MaskSummary) -> frozenset[int]:
     if summary.kind == "palette":
         return frozenset(colour for _, colour in summary.colours)
     return summary.values if summary.kind == "colours" else frozenset(value * _GRAY for value in summary.values)
+
+
+def note_own_values(raters: Sequence[str], marks: Sequence[frozenset[int]]) -> list[str]:
+    """A note where each rater marks with one value, and not all with the same: then these may be no classes."""
+    if any(len(own) > 1 for own in marks) or len(frozenset().union(*marks)) < 2:
+        return []
+    listed = ", ".join(f"{rater} with {min(own)}" for rater, own in zip(raters, marks, strict=True) if own)
+    return [
+        f"each rater marks with one value ({listed}): they are read as classes; if all of them mean the foreground, "
+        "give --foreground"
+    ]
 
 
 def most_objects(summaries: Iterable[MaskSummary]) -> int:

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from plurimask.data.example import Example, ExampleSet
 from plurimask.data.images.numbers import LARGEST
+from plurimask.data.images.pixel_size import PixelSize
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 from plurimask.flips import draw_flips
@@ -72,6 +73,16 @@ class Preprocessing(BaseModel):
         """The part of maps `(K, H, W)` that the network sees, in the run's size, if it has one."""
         cut = self.cut(maps)
         return cut if self.resize is None else resized(cut, self.resize)
+
+    def pixel_size(self, stored: PixelSize | None, size: Sequence[int]) -> PixelSize | None:
+        """Of what the network sees of an image of `size` (height, width) with pixels of the size `stored`."""
+        if stored is None or self.resize is None:
+            return stored
+        rows, columns = self.window(size)
+        height, width = (part.stop - part.start for part in (rows, columns))
+        return stored._replace(
+            height=stored.height * height / self.resize[0], width=stored.width * width / self.resize[1]
+        )
 
     def cut(self, maps: Tensor) -> Tensor:
         """The centre crop of maps `(..., H, W)`, if the run has one; a side that is shorter is kept whole."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from plurimask.data.example import DataSource, Example, ExampleSet
+from plurimask.data.images.pixel_size import PixelSize
 
 MAX_BYTES = 2**29
 """Of each split. What comes later is read whenever it is asked for."""
@@ -27,6 +28,9 @@ class Remembered(ExampleSet):
             self.free -= size
             self.kept[index] = example
         return example
+
+    def pixel_size(self, index: int) -> PixelSize | None:
+        return self.base.pixel_size(index)
 
 
 def remembered(source: DataSource) -> DataSource:

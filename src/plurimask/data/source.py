@@ -7,24 +7,24 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
-from plurimask.data.example import DataDescription, DataSource, ExampleSet
+from plurimask.data.example import DataDescription, DataSource, ExampleSet, Patterns
 from plurimask.data.flipping import NONE, law_of, parse_flips, with_flips, without_flips
 from plurimask.data.layouts import cityscapes
 from plurimask.data.layouts.cityscapes import is_cityscapes, open_cityscapes
 from plurimask.data.layouts.dataset_json import MASKS as MASK_READINGS
 from plurimask.data.layouts.dataset_json import DatasetFile, read_dataset_file
-from plurimask.data.layouts.files import UNSPLIT, Found, open_layout
-from plurimask.data.layouts.folder import is_folder_layout, read_folder
+from plurimask.data.layouts.files import UNSPLIT, Found, Layout, open_layout
+from plurimask.data.layouts.folder import IMAGES, MASKS, is_folder_layout, read_folder
 from plurimask.data.layouts.globs import read_globs
 from plurimask.data.layouts.lidc_crops import is_lidc_crops, read_lidc_crops
-from plurimask.data.layouts.listing import Unread, contents, find_images, unreadable
+from plurimask.data.layouts.listing import Unread, contents, find_images, subfolders, unreadable
 from plurimask.data.layouts.nnunet import is_nnunet, read_nnunet
 from plurimask.data.layouts.npz import open_arrays
 from plurimask.data.layouts.splits import SPLITS, by_split, note_others, split_folders
 from plurimask.data.layouts.yeast import is_yeast, open_yeast
 from plurimask.data.split import Selection, apply_split, draw_split, group_names
 from plurimask.errors import InputError
-from plurimask.reading import refuse_special
+from plurimask.files.reading import refuse_special
 
 WHOLE = "all"
 """The only split of data without split folders that no split was stored for."""
@@ -47,7 +47,8 @@ class Place:
     """"foreground": every value of a mask but 0 is the foreground, as in instance masks; "values". By default as
     `dataset.json` says, else "values"."""
     images: str | None = None
-    """A pattern for the files of images, such as "scans/*/image.png", in place of a known layout."""
+    """A pattern for the files of images, such as "scans/*/image.png", in place of a known layout. By default the
+    patterns that a run was trained with, if there are any; "none" for a known layout all the same."""
     masks: Mapping[str, str] = field(default_factory=dict)
     """Rater to a pattern for the files of their masks; what `*` and `**` stand for pairs them with the images."""
 
@@ -129,7 +130,20 @@ def _split(
         count = len(drawn.get("val", ()))
         notes = (*notes, f"there is no split val: {count} of the {len(everything)} images of train were drawn for it")
         drawn |= {split: examples for split, examples in kept.items() if split not in drawn}
+    if stored_split is None and group is None:
+        notes = (*notes, *_torn_folders(everything))
     return DataSource(found.description, drawn, drawn=True, notes=notes)
+
+
+def _torn_folders(examples: ExampleSet) -> list[str]:
+    """A note where images lie in folders, several in one, and nothing says that these belong together."""
+    folders = [name.partition("/")[0] for name in examples.names if "/" in name]
+    if len(folders) < len(examples) or not 1 < len(set(folders)) < len(folders) or examples.groups != examples.names:
+        return []
+    return [
+        f"images of one folder, such as {folders[0]}/, are in train and in val: if a folder is a patient, keep it "
+        "together by --group '^[^/]+'"
+    ]
 
 
 def _draw(examples: ExampleSet, seed: int, path: Path) -> dict[str, list[int]]:
@@ -150,17 +164,18 @@ def _find(place: Place, expected: DataDescription | None) -> Found:
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder: check the path")
     refuse_special(path)
-    if place.images is not None:
-        declared = _declared(path, masks)
-        return open_layout(read_globs(place.images, place.masks, path, declared.channel_names), declared, expected)
+    declared = _declared(path if path.is_dir() else path.parent, masks)
+    patterns = _patterns(place, expected)
+    if patterns is not None:
+        return open_layout(_read_patterns(patterns, place, declared), declared, expected)
     if path.is_file():
         if path.suffix.lower() != ".npz":
             raise InputError(f"{path}: a single file, looked for {_LOOKED_FOR}: give the folder that holds the data")
-        return open_arrays({UNSPLIT: path}, _declared(path.parent, masks), expected)
+        return open_arrays({UNSPLIT: path}, declared, expected)
     folders = split_folders(path)
     if is_cityscapes(path):
+        _refuse_read_as(place, "Cityscapes")
         return open_cityscapes(path, expected)
-    declared = _declared(path, masks)
     if is_nnunet(path):
         return open_layout(read_nnunet(path, declared), declared, expected)
     if folders and all(is_lidc_crops(folder) for folder in folders.values()):
@@ -174,19 +189,59 @@ def _find(place: Place, expected: DataDescription | None) -> Found:
         return open_layout(read_lidc_crops({UNSPLIT: path}), declared, expected)
     if any(is_yeast(folder) for folder in folders.values()):
         _refuse_both(path, folders)
+        _refuse_read_as(place, "trapped yeast")
         return _noted(path, folders, open_yeast(folders, expected))
     if is_yeast(path):
+        _refuse_read_as(place, "trapped yeast")
         return open_yeast({UNSPLIT: path}, expected)
     files = _npz_files(path)
     if files:
         return _noted(path, files, open_arrays(files, declared, expected))
+    rename = _rename(path)
     inside = "".join(f"; {folder.name}/ holds {contents(folder)}" for folder in folders.values())
     unread = Unread()
     find_images(path, unread)
     raise InputError(
         f"{path}: not recognised as a data set: looked for {_LOOKED_FOR}; found {contents(path)}{inside}: "
-        f"{unread.hint()}bring the files into one of these layouts"
+        f"{unread.hint()}{rename}bring the files into one of these layouts, or name them by patterns "
+        "(--images and --masks)"
     )
+
+
+def _patterns(place: Place, expected: DataDescription | None) -> Patterns | None:
+    """Those of `place`, or else those that a run was trained with."""
+    if place.masks and place.images in (None, NONE):
+        raise InputError("patterns for masks, but none for the images: give both (--images and --masks)")
+    if place.images is None:
+        return expected.patterns if expected is not None and place.path.is_dir() else None
+    return None if place.images == NONE else Patterns(images=place.images, masks=dict(place.masks))
+
+
+def _read_patterns(patterns: Patterns, place: Place, declared: DatasetFile) -> Layout:
+    try:
+        return read_globs(patterns, place.path, declared.channel_names)
+    except InputError as error:
+        if place.images is not None:
+            raise
+        raise InputError(
+            f"{error}; the patterns are those that the run was trained with: give others by --images and --masks, or "
+            "--images none for folders images/ and masks/"
+        ) from error
+
+
+def _refuse_read_as(place: Place, layout: str) -> None:
+    if place.read_as is not None:
+        raise InputError(
+            f"{place.path}: {layout}, whose masks have one meaning: they cannot be read as {place.read_as}"
+        )
+
+
+def _rename(path: Path) -> str:
+    """What to call the folder of the masks, where that is all that is missing; else empty."""
+    others = [folder for folder in subfolders(path) if folder.name != IMAGES]
+    if len(others) != 1 or not (path / IMAGES).is_dir() or not find_images(others[0]):
+        return ""
+    return f"if {others[0].name}/ holds the masks, call it {MASKS}/; else "
 
 
 def _declared(folder: Path, masks: str | None) -> DatasetFile:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from plurimask.data.example import Example, ExampleSet
+from plurimask.data.images.pixel_size import PixelSize
 from plurimask.errors import InputError
 
 
@@ -21,6 +22,9 @@ class Selection(ExampleSet):
 
     def __getitem__(self, index: int) -> Example:
         return self.base[self.indices[index]]
+
+    def pixel_size(self, index: int) -> PixelSize | None:
+        return self.base.pixel_size(self.indices[index])
 
 
 def draw_split(groups: Sequence[str], seed: int, val_share: float = 0.2) -> dict[str, list[int]]:

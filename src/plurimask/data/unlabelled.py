@@ -13,13 +13,22 @@ from plurimask.data.images import SUFFIXES, image_numbers, read_image
 from plurimask.data.images.pixel_size import PixelSize, read_pixel_size
 from plurimask.data.layouts.files import channel_shape, is_gray, join_channels
 from plurimask.data.layouts.folder import IMAGES, MASKS, find_channels, is_channel_folder
-from plurimask.data.layouts.listing import Unread, contents, ending, find_images, readable, refuse_odd_names, unreadable
+from plurimask.data.layouts.globs import find_matching
+from plurimask.data.layouts.listing import (
+    Unread,
+    contents,
+    ending,
+    find_images,
+    readable,
+    refuse_odd_names,
+    unreadable,
+)
 from plurimask.data.layouts.nnunet import group_channels, is_numbered
 from plurimask.data.layouts.npz import Array, check_numbers, default_names, load_npz
 from plurimask.data.layouts.splits import split_folders
 from plurimask.data.layouts.yeast import CHANNEL_NAMES, find_inputs, has_inputs, read_input
 from plurimask.errors import InputError
-from plurimask.reading import refuse_special
+from plurimask.files.reading import refuse_special
 
 _OUTPUT_ENDINGS = (".png", ".tif", ".json")
 
@@ -95,17 +104,22 @@ class ImageArray(ImageSet):
         return torch.from_numpy(image_numbers(self.images[index], self.names[index]))
 
 
-def open_images(path: Path | str, channel_names: Sequence[str]) -> ImageSet:
+def open_images(path: Path | str, channel_names: Sequence[str], pattern: str | None = None) -> ImageSet:
     """The images at `path`, each with the channels `channel_names` in this order.
 
     `path` is an image file, an `.npz` with the key `images`, a folder with `images/` or with one folder per channel, a
-    folder of trapped yeast (`inputs/K.pt`), or a folder of image files (and sub-folders of them).
+    folder of trapped yeast (`inputs/K.pt`), or a folder of image files (and sub-folders of them). With a `pattern`, the
+    images below `path` that match it, such as "*/t1/*.png"; what `*` stands for is their name.
 
     Raises:
         InputError: there are no images, or they have other channels.
     """
     try:
-        return _open(Path(path), channel_names)
+        if pattern is None:
+            return _open(Path(path), channel_names)
+        unread = Unread()
+        found = find_matching(pattern, Path(path), unread)
+        return ImageFiles({"/".join(key): (file,) for key, file in found.items()}, channel_names, unread.notes())
     except OSError as error:
         raise unreadable(error) from error
 

@@ -15,6 +15,8 @@ from plurimask.metrics import rater_distance
 from plurimask.metrics.modes import mode_spread
 
 NUM_SAMPLES = 16
+SCALES_APART = 100
+"""Images whose largest values differ by such a factor were hardly saved in the same bits and scale."""
 
 
 class SplitReport(BaseModel):
@@ -52,6 +54,8 @@ class SplitReport(BaseModel):
     """
     num_lines_only: int = 0
     """Images with several raters, who differ in lines of at most two pixels or not at all."""
+    peaks: tuple[float, float] = (0.0, 0.0)
+    """The smallest and the largest of the images' largest values."""
 
 
 class DataReport(BaseModel):
@@ -134,6 +138,7 @@ class _SplitCount:
         self.description = description
         raters = len(description.rater_names)
         self.num_images = self.num_constant = self.num_lines_only = 0
+        self.peaks: list[float] = []
         self.sizes: Counter[tuple[int, ...]] = Counter()
         self.num_raters: Counter[int] = Counter()
         self.low = torch.full((len(description.channel_names),), torch.inf)
@@ -147,6 +152,7 @@ class _SplitCount:
         channels = example.image.flatten(1)
         low, high = channels.amin(1), channels.amax(1)
         self.low, self.high = torch.minimum(self.low, low), torch.maximum(self.high, high)
+        self.peaks.append(float(high.max()))
         self.num_images += 1
         self.num_constant += bool((low == high).all())
         self.sizes[tuple(example.image.shape[1:])] += 1
@@ -184,6 +190,7 @@ class _SplitCount:
             rater_distance=_mean(self.distances),
             oracle_ged=_mean(self.oracles),
             num_lines_only=self.num_lines_only,
+            peaks=(min(self.peaks, default=0.0), max(self.peaks, default=0.0)),
         )
 
 
@@ -255,6 +262,12 @@ def _split_warnings(splits: Mapping[str, SplitReport], about: DataDescription) -
         if split.num_constant:
             warnings.append(
                 f"{name}: {split.num_constant} images have the same value everywhere: check how they were saved"
+            )
+        low, high = split.peaks
+        if high > SCALES_APART * low > 0:
+            warnings.append(
+                f"{name}: the largest value is {low:g} in one image and {high:g} in another: save all with the same "
+                "bits and scale"
             )
         if split.num_raters.get(0):
             warnings.append(f"{name}: {split.num_raters[0]} images have no judged pixel")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.preprocessing import Preprocessing
-from plurimask.files import replace_file, table_bytes
+from plurimask.files.writing import replace_file, table_bytes
 from plurimask.method import SegmentationMethod
 from plurimask.metrics import (
     CalibrationBins,
@@ -24,11 +24,12 @@ from plurimask.metrics import (
     Totals,
     class_spread,
 )
+from plurimask.metrics.conventions import conventions
 from plurimask.metrics.image import ComparedImage, image_with_raters
 from plurimask.metrics.image_with_modes import image_with_modes
 from plurimask.metrics.modes import flip_counts
 from plurimask.metrics.scores import evaluated
-from plurimask.metrics.table import TABLE, Table, conventions
+from plurimask.metrics.table import TABLE, Table
 from plurimask.prediction.predict import Sampling, predict_images, reconstruct_images, require_probabilities
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -37,6 +37,8 @@ class GalleryPrediction:
     """`(H, W)`, nats."""
     scores: Mapping[str, float]
     """By their keys, such as `ged` and `dice`; NaN where there is none."""
+    samples: NDArray[Any] | None = None
+    """`(n, H, W)`, label maps to flip through; may be thinned. None for none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +62,25 @@ class GalleryItem(NamedTuple):
     """See `gallery_strip`."""
     scores: Mapping[str, Mapping[str, float]]
     """By the method, in the order of the strip's columns, and by the key."""
+    samples: Mapping[str, tuple[int, bytes]]
+    """By the method: how many, and their picture, see `samples_strip`."""
 
 
 def gallery_item(row: GalleryRow, classes: Classes, cell: tuple[int, int] = CELL) -> GalleryItem:
-    """The strip of a row with its scores; arguments as for `gallery_strip`."""
+    """The strip of a row with its scores and samples; arguments as for `gallery_strip`."""
     scores = {method: prediction.scores for method, prediction in row.predictions.items()}
-    return GalleryItem(row.name, gallery_strip(row, classes, cell), scores)
+    size = fitted(row.image, cell)
+    samples = {
+        method: (len(prediction.samples), samples_strip(prediction.samples, classes, size, cell))
+        for method, prediction in row.predictions.items()
+        if prediction.samples is not None
+    }
+    return GalleryItem(row.name, gallery_strip(row, classes, cell), scores, samples)
+
+
+def image_titles(channels: Sequence[str]) -> tuple[str, ...]:
+    """What is above the pictures of an image itself: three channels are one picture, others are one each."""
+    return ("image",) if len(channels) in (1, 3) else tuple(channels)
 
 
 def cell_size(height: int, width: int) -> tuple[int, int]:
@@ -77,36 +92,58 @@ def cell_size(height: int, width: int) -> tuple[int, int]:
 def gallery_strip(row: GalleryRow, classes: Classes, cell: tuple[int, int] = CELL) -> bytes:
     """One image as a row of small pictures, all of one size: a WebP file of some kilobytes.
 
-    The pictures: each channel; the raters' maps laid over each other on the image; for each method its most likely map
-    on the image, and its entropy, whose scale is the same for all methods: up to ln 2 for binary data, else up to the
-    highest value in the row. Maps are thinned, never blended.
+    The pictures: the image, a channel each unless there are three, which are shown in colour; the raters' maps laid
+    over each other on the image; for each method its most likely map on the image, and its entropy, whose scale is the
+    same for all methods: up to ln 2 for binary data, else up to the highest value in the row. Maps are thinned, never
+    blended.
 
     The image and its maps may be thinned, each by itself. Each picture is fitted into a `cell`, width and height in
     pixels, the same for all rows of a gallery.
     """
-    height, width = row.image.shape[-2:]
-    scale = min(cell[0] / width, cell[1] / height)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    size = fitted(row.image, cell)
     seen = shrunk(display_image(row.image), size)
     grey = seen.mean(-1, keepdims=True).repeat(3, -1)
     # Grey and of little contrast below the maps: colours mean classes alone, and grain costs few bytes.
     below = 0.1 + 0.55 * grey if classes.is_binary else 0.3 + 0.5 * grey
-    cells = [shrunk(display_image(channel[None]), size) for channel in row.image]
-    cells.append(_raters(row.raters, below, classes, size))
+    cells = [seen] if len(row.image) == 3 else [shrunk(display_image(channel[None]), size) for channel in row.image]
+    cells.append(raters_over(row.raters, below, classes, size))
     entropies = [prediction.entropy for prediction in row.predictions.values()]
     highest = math.log(2) if classes.is_binary else peak(entropies, 1e-3)
     for prediction in row.predictions.values():
         cells.append(over(below, small_overlay(prediction.likely, classes, SAMPLE_COLOUR, size)))
         entropy = shrunk(np.nan_to_num(np.asarray(prediction.entropy, np.float64)), size)
         cells.append(colormaps["magma"](np.clip(entropy / highest, 0, 1))[..., :3])
-    strip = np.concatenate([_framed(one, cell) for one in cells], axis=1)
+    strip = np.concatenate([_framed(one, cell, np.ones(3)) for one in cells], axis=1)
+    return webp(strip, _QUALITY)
+
+
+def samples_strip(
+    samples: NDArray[Any], classes: Classes, size: tuple[int, int], cell: tuple[int, int] = CELL
+) -> bytes:
+    """Label maps `(n, H, W)` as a row of n pictures, transparent but for what they mark: a WebP file without loss.
+
+    Each lies over the cells of `gallery_strip` with the same `cell` for an image that is fitted into it by `size`.
+    """
+    paints = [small_overlay(one, classes, SAMPLE_COLOUR, size) for one in samples]
+    return webp(np.concatenate([_framed(paint, cell, np.zeros(4)) for paint in paints], axis=1))
+
+
+def webp(picture: Colours, quality: int | None = None) -> bytes:
+    """A picture `(H, W, 3)`, or `(H, W, 4)` with opacity, 0 to 1, as a WebP file; without a `quality`, without loss."""
     stream = io.BytesIO()
-    pixels = Image.fromarray(np.rint(255 * np.clip(strip, 0, 1)).astype(np.uint8))
-    pixels.save(stream, format="WEBP", quality=_QUALITY, method=4)
+    pixels = Image.fromarray(np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8))
+    pixels.save(stream, format="WEBP", quality=100 if quality is None else quality, lossless=quality is None, method=4)
     return stream.getvalue()
 
 
-def _raters(raters: NDArray[Any] | None, below: Colours, classes: Classes, size: tuple[int, int]) -> Colours:
+def fitted(image: NDArray[Any], cell: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of an image `(K, H, W)` in a cell, by width and height."""
+    height, width = image.shape[-2:]
+    scale = min(cell[0] / width, cell[1] / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def raters_over(raters: NDArray[Any] | None, below: Colours, classes: Classes, size: tuple[int, int]) -> Colours:
     """The mean of the raters' coloured maps: what few of them marked is faint. Light grey if nobody gave a map."""
     maps = [] if raters is None else [labels for labels in raters if not (labels == IGNORE).all()]
     if not maps:
@@ -115,8 +152,8 @@ def _raters(raters: NDArray[Any] | None, below: Colours, classes: Classes, size:
     return drawn
 
 
-def small_overlay(labels: NDArray[Any], classes: Classes, own: str, size: tuple[int, int]) -> Colours:
-    """RGBA `(h, w, 4)` of a label map; the edge of binary data's one class is drawn in full."""
+def small_overlay(labels: NDArray[Any], classes: Classes, own: str, size: tuple[int, int], edge: int = 1) -> Colours:
+    """RGBA `(h, w, 4)` of a label map; the edge of binary data's one class, so many pixels wide, is drawn in full."""
     width, height = size
     rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(int)
     columns = ((np.arange(width) + 0.5) * labels.shape[1] / width).astype(int)
@@ -124,7 +161,7 @@ def small_overlay(labels: NDArray[Any], classes: Classes, own: str, size: tuple[
     paint = classes.overlay(small, own, _OPACITY[classes.is_binary])
     if classes.is_binary:
         mask = small == 1
-        inside = binary_erosion(mask, border_value=1)
+        inside = binary_erosion(mask, iterations=edge, border_value=1)
         paint[mask & ~inside, 3] = 1
         paint[inside, 3] = 0.35
     return paint
@@ -137,10 +174,10 @@ def shrunk(picture: Colours, size: tuple[int, int]) -> Colours:
     return np.asarray(Image.fromarray(picture.astype(np.float32)).resize(size, Image.Resampling.BOX), np.float64)
 
 
-def _framed(picture: Colours, cell: tuple[int, int]) -> Colours:
-    """In the middle of a white cell with a border."""
+def _framed(picture: Colours, cell: tuple[int, int], around: Colours) -> Colours:
+    """In the middle of a cell with a border, of the colour `around`."""
     height, width = picture.shape[:2]
-    framed = np.ones((cell[1] + 2 * _BORDER, cell[0] + 2 * _BORDER, 3))
+    framed = np.tile(around, (cell[1] + 2 * _BORDER, cell[0] + 2 * _BORDER, 1))
     top, left = (cell[1] - height) // 2 + _BORDER, (cell[0] - width) // 2 + _BORDER
     framed[top : top + height, left : left + width] = picture
     return framed

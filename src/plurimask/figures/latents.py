@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from plurimask.figures.colours import INK, PALETTE, SAMPLE_COLOUR, Colours, display_image, over
 from plurimask.figures.page import Classes, around, outline, patch
-from plurimask.figures.style import SMALL, canvas, legend_below, style
+from plurimask.figures.style import SMALL, TEXT, canvas, legend_below, style
 
 _FARTHEST = 1.8
 """Posteriors farther out than so many times the shown range are drawn at the edge."""
@@ -138,7 +138,7 @@ def _draw_posteriors(axes: Axes, plane: LatentPlane) -> None:
             (place.item(0), place.item(1)),
             xytext=(-5 if right else 5, -10 if high else 4),
             textcoords="offset points",
-            fontsize=SMALL + 1,
+            fontsize=TEXT,
             color=INK,
             ha="right" if right else "left",
             path_effects=[withStroke(linewidth=2, foreground="white")],

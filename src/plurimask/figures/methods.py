@@ -1,4 +1,4 @@
-"""Charts that compare methods. Each function returns a matplotlib Figure, 3.5 inches wide: one column of a page.
+"""Charts that compare methods. Each function returns a matplotlib Figure of the width `COLUMN`.
 
 A method keeps its colour and its marker by its place in the mapping: give every chart the same methods in the same
 order, those without values too (an empty sequence, NaN), and a method looks the same in all of them.
@@ -24,8 +24,8 @@ from plurimask.figures.colours import FAINT, INK, PALETTE
 from plurimask.figures.style import SMALL, canvas, chart, legend_below, say, style
 from plurimask.metrics import CalibrationBins, ErrorHistogram, sparsification
 
-COLUMN = 3.5
-"""Width of a chart, inches."""
+COLUMN = 2.8
+"""Width of a chart, inches: shown so large that its smallest letters are 12 pixels high, it fits a phone."""
 
 _BOX_ROW = 0.4  # inches
 _ROUND, _CROSS = "osDv^P<>p", "X"

@@ -29,6 +29,7 @@ from plurimask.figures.colours import (
     rgb,
     stripes,
 )
+from plurimask.figures.ruler import Ruler
 from plurimask.figures.style import SMALL, TEXT, without_formulas
 
 MARGIN = 0.08
@@ -209,17 +210,31 @@ def draw_map(axes: Axes, labels: NDArray[Any], classes: Classes, own: str) -> No
             outline(axes, labels == index, classes.colour(index, own))
     if np.isin(labels, classes.counted).any():
         return
+    label(axes, "no map" if (labels == IGNORE).all() else "empty", 0.5, 0.09)
+
+
+def label(axes: Axes, words: str, left: float, top: float) -> None:
+    """Words on a panel, white on dark: their middle at `left` and `top`, shares of the panel from its lower left."""
     axes.text(
-        0.5,
-        0.09,
-        "no map" if (labels == IGNORE).all() else "empty",
+        left,
+        top,
+        words,
         color="white",
         fontsize=SMALL,
         ha="center",
         va="center",
         bbox={"facecolor": INK, "alpha": 0.65, "edgecolor": "none", "pad": 1.2},
         transform=axes.transAxes,
+        parse_math=False,
     )
+
+
+def draw_ruler(axes: Axes, bar: Ruler | None) -> None:
+    """A scale bar with its length, at the lower left of a panel; nothing where there is none."""
+    if bar is None:
+        return
+    axes.plot([0.05, 0.05 + bar.share], [0.05, 0.05], color="white", linewidth=2.5, transform=axes.transAxes)
+    label(axes, bar.words, 0.05 + bar.share / 2, 0.15)
 
 
 def draw_together(axes: Axes, maps: NDArray[Any], classes: Classes, own: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,30 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from plurimask.data.images.pixel_size import PixelSize
 from plurimask.figures.colours import INK, RATER_COLOUR, SAMPLE_COLOUR, display_image, peak, thinned
-from plurimask.figures.page import Classes, around, counted, draw_map, draw_together, frame, likely, show
+from plurimask.figures.page import (
+    Classes,
+    around,
+    counted,
+    draw_map,
+    draw_ruler,
+    draw_together,
+    frame,
+    label,
+    likely,
+    show,
+)
 from plurimask.figures.rows import ImageRows, Sizes
+from plurimask.figures.ruler import ruler
 from plurimask.figures.style import SMALL
 from plurimask.prediction.readings import Reading, find_readings
 
 MAX_RATERS, MAX_SAMPLES = 4, 6
 """How many of each a grid shows."""
 
-_PANELS, _SMALLEST, _LARGEST = 11.0, 0.86, 1.4  # inches: all panels of a row together, and the width of one
+_PANELS, _SMALLEST, _LARGEST = 14.0, 1.15, 1.6  # inches: all panels of a row together, and the width of one
+_LONGEST_RATER = 18  # characters
 _WIDE = 2.1  # inches, a panel of an overview
 
 
@@ -41,6 +55,9 @@ class GridRow:
     entropy: NDArray[Any]
     """`(H, W)`, nats."""
     caption: str = ""
+    rater_names: tuple[str, ...] = field(default=(), kw_only=True)
+    """Of the raters; they are numbered where there are none."""
+    pixel_size: PixelSize | None = field(default=None, kw_only=True)
 
 
 # ---- a grid of images ---------------------------------------------------------------------------------------------
@@ -49,7 +66,8 @@ class GridRow:
 def samples_grid(rows: Sequence[GridRow], class_names: Sequence[str], has_background: bool = True) -> Figure:
     """Images below each other, each with its raters' maps, samples, mean and entropy beside it.
 
-    At most 4 raters and 6 samples are shown; the headings say of how many. With a background and one other class, masks
+    At most 4 raters and 6 samples are shown; the headings say of how many. Raters are named, and a scale bar is drawn
+    where the size of a pixel is known. With a background and one other class, masks
     are outlined on the image and the mean is a map of probabilities; else classes have colours and the mean's most
     likely classes are shown. Where all that is marked lies in a small part of an image, only the first panel shows the
     whole, with a frame around the part that the others show.
@@ -71,7 +89,7 @@ def samples_grid(rows: Sequence[GridRow], class_names: Sequence[str], has_backgr
     ]
     panel = min(_LARGEST, max(_SMALLEST, _PANELS / sum(count for _, count in groups)))
     sheet = ImageRows(classes, [row.image for row in rows], groups, Sizes(panel, 0.03, 0.13, panel), first_bar=4)
-    top = _entropy_peak(rows, classes)
+    top = entropy_peak(rows, classes)
     for row in rows:
         sheet.start(row.name, row.caption)
         _draw_row(sheet, row, classes, top)
@@ -92,6 +110,8 @@ def _draw_row(sheet: ImageRows, row: GridRow, classes: Classes, top: float) -> N
             drawn.append(sheet.panel(group, number))
             show(drawn[-1], picture)
             draw_map(drawn[-1], labels, classes, colour)
+            if group == 1 and row.rater_names:
+                label(drawn[-1], _shortened(row.rater_names[number]), 0.5, 0.92)
     drawn += [sheet.panel(3), sheet.panel(4)]
     if classes.is_binary:
         show(drawn[-2], mean[1], "viridis", 1.0)
@@ -101,8 +121,11 @@ def _draw_row(sheet: ImageRows, row: GridRow, classes: Classes, top: float) -> N
     show(drawn[-1], thinned(row.entropy), "magma", top)
     part = around(np.any([np.isin(labels, classes.counted) for labels in raters + samples], axis=0))
     frame(whole, part)
+    draw_ruler(whole, ruler(row.pixel_size, row.image.shape[-1]))
     if part[0].start is not None:
         rows, columns = part
+        step = -(-row.image.shape[-1] // picture.shape[1])
+        draw_ruler(drawn[0], ruler(row.pixel_size, (columns.stop - columns.start) * step))
         for axes in drawn:
             axes.set(xlim=(columns.start - 0.5, columns.stop - 0.5), ylim=(rows.stop - 0.5, rows.start - 0.5))
 
@@ -111,7 +134,11 @@ def _heading(count: int, what: str, most: int | None = None) -> str:
     return what if count == 1 else counted(min(count, most or count), count, what)
 
 
-def _entropy_peak(rows: Sequence[GridRow], classes: Classes) -> float:
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_RATER else f"{name[: _LONGEST_RATER - 3]}..."
+
+
+def entropy_peak(rows: Sequence[GridRow], classes: Classes) -> float:
     """The top of the entropy scale: the largest value there can be of two classes, else the largest that is there."""
     largest = math.log(len(classes.names))
     return largest if classes.is_binary else min(largest, peak([row.entropy for row in rows], 1e-3))
@@ -148,16 +175,7 @@ def readings_grid(rows: Sequence[GridRow], class_names: Sequence[str], has_backg
         for number, reading in enumerate(readings):
             show(axes := sheet.panel(3, number), picture)
             draw_map(axes, thinned(row.samples[reading.medoid]), classes, SAMPLE_COLOUR)
-            axes.text(
-                0.04,
-                0.96,
-                share_of_samples(reading),
-                color="white",
-                fontsize=SMALL,
-                va="top",
-                bbox={"facecolor": INK, "alpha": 0.65, "edgecolor": "none", "pad": 1.2},
-                transform=axes.transAxes,
-            )
+            label(axes, share_of_samples(reading), 0.16, 0.92)
     if classes.is_binary:
         sheet.bar(2, "viridis", 1.0, "probability")
     return sheet.page.figure

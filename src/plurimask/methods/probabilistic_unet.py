@@ -9,6 +9,11 @@ The cross entropy is summed over the pixels of a map and averaged over maps: wit
 would be thousands of times too strong and the latent space would collapse. To sample, z ~ p(z | x) is drawn and only
 the last 1x1 convolutions f_comb run again.
 
+With a share s > 0 the loss is that of the hybrid of Sohn, Lee and Yan (NeurIPS 2015), whose second term teaches the
+decoder on what it will get when it predicts; it costs diversity where raters differ:
+
+    loss        = (1 - s) (E_q[ ... ] + beta KL) + s E_{z ~ p(z | x)}[ - sum_i log p(y_i | x, z) ]
+
 Kohl et al., "A Probabilistic U-Net for Segmentation of Ambiguous Images", NeurIPS 2018 (arXiv:1806.05034).
 """
 
@@ -63,12 +68,16 @@ class ProbabilisticUNetConfig(UNetSettings):
     latent_dim: int = Field(6, ge=1, le=4096, description="dimensions of z")
     head_convs: int = Field(3, ge=1, le=32, description="1x1 convolutions with ReLU in f_comb")
     beta: float = Field(1.0, ge=0, le=1e6, description="weight of the KL term")
+    prior_share: float = Field(
+        0.0, ge=0, lt=1, description="share of the loss that is of maps decoded from the prior, not the posterior"
+    )
 
 
 class ProbabilisticUNet(SegmentationMethod):
     Config = ProbabilisticUNetConfig
     summary = "conditional VAE around a U-Net: one global latent vector per sample"
     paper = "Kohl et al., A Probabilistic U-Net for Segmentation of Ambiguous Images, NeurIPS 2018"
+    for_single_raters = {"prior_share": 0.5}
     config: ProbabilisticUNetConfig
 
     def __init__(self, config: ProbabilisticUNetConfig) -> None:
@@ -94,11 +103,18 @@ class ProbabilisticUNet(SegmentationMethod):
         prior = self.prior_net(images).take(raters.image)
         posterior = self.posterior(images[raters.image], raters.labels)
         z = posterior.transform(torch.randn(posterior.mean.shape, generator=generator))
-        logits = self.head(self.head.project(self.unet(images)), z, raters.image)
-        reconstruction = (raters.weight * summed_cross_entropy(logits, raters.labels)).sum()
-        kl = (raters.weight * posterior.kl(prior)).sum()
-        terms = {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
-        return Loss(reconstruction + self.config.beta * kl, terms)
+        projected, share = self.head.project(self.unet(images)), self.config.prior_share
+
+        def cross_entropy(z: Tensor) -> Tensor:
+            logits = self.head(projected, z, raters.image)
+            return (raters.weight * summed_cross_entropy(logits, raters.labels)).sum()
+
+        reconstruction, kl = cross_entropy(z), (raters.weight * posterior.kl(prior)).sum()
+        bound, terms = reconstruction + self.config.beta * kl, {"reconstruction": reconstruction, "kl": kl}
+        if share:
+            terms["prediction"] = cross_entropy(prior.transform(torch.randn(z.shape, generator=generator)))
+            bound = (1 - share) * bound + share * terms["prediction"]
+        return Loss(bound, {name: term.detach() for name, term in terms.items()})
 
     def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
         raters = judgements(labels)

@@ -7,6 +7,7 @@ from plurimask.metrics.calibration import (
     log_likelihood,
     rater_votes,
 )
+from plurimask.metrics.conventions import CONVENTIONS
 from plurimask.metrics.distance import joint_distances, judged, pairwise_distance, rater_distance
 from plurimask.metrics.energy_distance import (
     energy_distance,
@@ -30,7 +31,7 @@ from plurimask.metrics.scores import (
     evaluate_images,
 )
 from plurimask.metrics.sparsification import Sparsification, sparsification
-from plurimask.metrics.table import CONVENTIONS, TABLE, MetricRow
+from plurimask.metrics.table import TABLE, MetricRow
 from plurimask.metrics.uncertainty import (
     ImageUncertainty,
     expected_dice,

@@ -107,9 +107,16 @@ def joint_distances(groups: Sequence[Maps], counted_classes: Sequence[int], vali
     Raises:
         InputError: if the maps' shapes differ, or no class is counted.
     """
+    return 1 - joint_overlaps(groups, counted_classes, valid)[1]
+
+
+def joint_overlaps(
+    groups: Sequence[Maps], counted_classes: Sequence[int], valid: Maps | None = None
+) -> tuple[Tensor, Tensor]:
+    """Dice and IoU of the same pairs, `(N, N)` each; arguments, conventions and errors as for `joint_distances`."""
     maps, valid = [label_maps(group) for group in groups], None if valid is None else numbers(valid).bool()
     _check(maps, counted_classes, valid)
-    return 1 - mean_overlaps(maps, counted_classes, valid)[1]
+    return mean_overlaps(maps, counted_classes, valid)
 
 
 def mean_overlaps(

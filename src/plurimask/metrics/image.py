@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from plurimask.distribution import IGNORE, entropy
 from plurimask.errors import InputError
+from plurimask.metrics.agreement import Agreement, agreement, empty_map, marks_anything
 from plurimask.metrics.calibration import CalibrationBins, LogLikelihood, calibration_bins, log_likelihood, rater_votes
-from plurimask.metrics.distance import judged
-from plurimask.metrics.energy_distance import EnergyDistance, energy_distance, image_distances
+from plurimask.metrics.distance import joint_overlaps, judged
+from plurimask.metrics.energy_distance import EnergyDistance, ImageDistances, energy_distance
 from plurimask.metrics.error_detection import ErrorHistograms, PixelUncertainty, error_histograms
 from plurimask.metrics.hungarian import hungarian_iou
 from plurimask.metrics.maps import Maps, is_counted, label_map_of, label_maps, numbers
-from plurimask.metrics.overlap import ClassOverlap, Overlap, class_overlap, overlap
+from plurimask.metrics.overlap import ClassOverlap, Overlap, class_overlap
 from plurimask.metrics.reconstruction import ReconstructionIoU, reconstruction_iou
 
 
@@ -57,6 +59,8 @@ class ComparedImage:
     """The mean IoU of samples and raters, matched as well as they can be."""
     overlap: Overlap
     """Of the single prediction with the raters."""
+    agreement: Agreement
+    """Of samples with raters, of raters with each other, and of a map that marks nothing."""
     reconstruction: ReconstructionIoU
     """Of each rater's map with what the method made of it."""
     uncertainty: PixelUncertainty | None = None
@@ -115,17 +119,23 @@ def image_with_raters(
     samples, labels = label_maps(samples, "samples"), label_maps(labels, "labels")
     mean = numbers(mean_probabilities)
     _check(samples, mean, labels, counted_classes)
-    distances = image_distances(samples, labels, counted_classes)
     raters, valid = judged(labels)
+    votes, label_map = rater_votes(labels, len(mean)), label_map_of(mean)
+    groups = [samples, raters, empty_map(votes, counted_classes)[None].to(samples.device), label_map[None]]
+    dice, iou = joint_overlaps(groups, counted_classes, valid)
+    own, others = slice(len(samples)), slice(len(samples), len(samples) + len(raters))
+    distances = ImageDistances(1 - iou[own, own], 1 - iou[own, others], 1 - iou[others, others])
+    marks = marks_anything(torch.cat([samples, raters]), counted_classes, valid)
     return ComparedImage(
         samples=samples,
         mean=mean,
         counted_classes=tuple(counted_classes),
         valid=valid,
-        votes=rater_votes(labels, len(mean)),
+        votes=votes,
         energy=energy_distance(distances),
         hungarian_iou=hungarian_iou(distances.crossed),
-        overlap=overlap(label_map_of(mean), labels, counted_classes),
+        overlap=Overlap(*(float(each[-1, others].mean()) for each in (dice, iou))),
+        agreement=agreement(dice[:-1, :-1], 1 - iou[:-1, :-1], marks, len(samples)),
         reconstruction=reconstruction_iou(reconstructions, labels, counted_classes),
         uncertainty=uncertainty,
         num_raters=len(raters),

@@ -10,11 +10,13 @@ from torch import Tensor
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 from plurimask.flips import Flip, switchable_classes
+from plurimask.metrics.agreement import Agreement, empty_map, marks_anything
 from plurimask.metrics.error_detection import PixelUncertainty
 from plurimask.metrics.image import ComparedImage, refuse_unknown_classes
 from plurimask.metrics.maps import Maps, label_map_of, label_maps, numbers
 from plurimask.metrics.modes import (
     expected_overlap,
+    expected_overlaps,
     mode_distances,
     mode_spread,
     weighted_energy_distance,
@@ -53,13 +55,24 @@ def image_with_modes(
     refuse_unknown_classes({"samples": samples, "labels": label, "flips": torch.tensor(counted)}, len(mean))
     distances, counts = mode_distances(samples, label, flips), mode_spread(label, flips) is not None
     made = None if reconstruction is None else label_maps(reconstruction, "reconstructions")[None]
+    votes, energy = class_probabilities(label, flips, len(mean)) * counts, weighted_energy_distance(distances)
+    empty, valid = empty_map(votes, counted)[None], label != IGNORE
+    agreement = Agreement(
+        sample_dice=float(expected_overlaps(samples, label, flips)[0].mean()),
+        rater_dice=1 - energy.rater_diversity,  # of two modes a class agrees wholly or not at all: Dice is IoU
+        empty_dice=float(expected_overlaps(empty, label, flips)[0]),
+        empty_ged=weighted_energy_distance(mode_distances(empty, label, flips)).ged,
+        empty_samples=1 - float(marks_anything(samples, counted, valid).double().mean()),
+        empty_raters=0.0 if counts else 1.0,
+    )
     return ComparedImage(
         samples=samples,
         mean=mean,
         counted_classes=counted,
-        valid=label != IGNORE,
-        votes=class_probabilities(label, flips, len(mean)) * counts,
-        energy=weighted_energy_distance(distances),
+        valid=valid,
+        votes=votes,
+        energy=energy,
+        agreement=agreement,
         hungarian_iou=weighted_hungarian_iou(distances),
         overlap=expected_overlap(label_map_of(mean), label, flips),
         reconstruction=reconstruction_iou(made, label[None], counted),

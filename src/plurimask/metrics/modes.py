@@ -128,10 +128,15 @@ def mode_spread(label: Maps, flips: Sequence[Flip]) -> float | None:
 
 def expected_overlap(label_map: Maps, label: Maps, flips: Sequence[Flip]) -> Overlap:
     """Dice and IoU of one label map `(*spatial)`, the expectation over the modes of the means over classes, 0 to 1."""
-    counts = _count(label_maps(label_map, "the label map")[None], label, flips)
+    dice, iou = expected_overlaps(label_maps(label_map, "the label map")[None], label, flips)
+    return Overlap(float(dice[0]), float(iou[0]))
+
+
+def expected_overlaps(maps: Maps, label: Maps, flips: Sequence[Flip]) -> tuple[Tensor, Tensor]:
+    """The same of several label maps `(N, *spatial)`: Dice and IoU, `(N,)` each, float64 on the CPU."""
     happens, weights = mode_table(flips)
-    dice, iou = _overlaps(counts, happens)
-    return Overlap(float(dice[0] @ weights), float(iou[0] @ weights))
+    dice, iou = _overlaps(_count(maps, label, flips), happens)
+    return dice @ weights, iou @ weights
 
 
 def flip_counts(samples: Maps, label: Maps, flips: Sequence[Flip]) -> Tensor:

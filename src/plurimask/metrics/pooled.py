@@ -50,12 +50,14 @@ class SegmentationMetrics(Metric):  # type: ignore[misc]
         self.counted_classes, self.table = tuple(counted_classes), tuple(table)
         self.means = tuple(row.key for row in table if row.over == "images")
         self.medians = tuple(dict.fromkeys(row.median_of for row in table if row.median_of))
+        self.ratios = {row.key: row.ratio_of for row in table if row.ratio_of is not None}
         for name, shape in {
             "num_images": (2,),
             "num_undefined": (2,),
             "num_multiply_rated": (),
             "sums": (2, len(self.means)),
             "counts": (2, len(self.means)),
+            "ratio_sums": (2, len(self.ratios), 2),
             "calibration": (2, 3, len(self.counted_classes), NUM_BINS),
             "likelihood": (2, 2),
             "errors": (2, 3, 2, NUM_ENTROPY_BINS),
@@ -79,6 +81,10 @@ class SegmentationMetrics(Metric):  # type: ignore[misc]
             self.num_multiply_rated += has_several
             self.sums[subsets] += values.nan_to_num(0.0).to(self.sums.device)
             self.counts[subsets] += (~values.isnan()).to(self.counts.device)
+            pairs = torch.tensor(
+                [[scores[key] for key in keys] for keys in self.ratios.values()], dtype=torch.float64
+            ).view(-1, 2)
+            self.ratio_sums[subsets] += torch.where(pairs.isnan().any(1, True), 0.0, pairs).to(self.sums.device)
             self.calibration[subsets] += torch.stack(list(sums.calibration)).to(self.calibration.device)
             self.likelihood[subsets] += torch.tensor(sums.likelihood, dtype=torch.float64).to(self.likelihood.device)
             self.errors[subsets] += sums.errors.stacked().to(self.errors.device)
@@ -125,6 +131,9 @@ class SegmentationMetrics(Metric):  # type: ignore[misc]
                 figures[row.key] = _plain(means[row.key])
             elif row.over == "median":
                 figures[row.key] = self._median(row.median_of, index)
+            elif row.over == "ratio":
+                upper, lower = self.ratio_sums[index, list(self.ratios).index(row.key)].tolist()
+                figures[row.key] = upper / lower if lower else None
             elif row.of_sums is not None:
                 figures[row.key] = _plain(row.of_sums(pooled))
         return figures

@@ -19,11 +19,12 @@ from plurimask.metrics.image import ComparedImage, PixelSums
 from plurimask.metrics.sparsification import sparsification
 from plurimask.metrics.uncertainty import expected_dice, mean_entropy
 
-Over: TypeAlias = Literal["images", "median", "pixels", "classes", "image"]
+Over: TypeAlias = Literal["images", "median", "ratio", "pixels", "classes", "image"]
 
 AVERAGED: dict[Over, str] = {
     "images": "mean over images",
     "median": "median over images",
+    "ratio": "ratio of two means over images",
     "pixels": "pooled over the data set",
     "classes": "of each class, pooled over the data set",
     "image": "of each image alone",
@@ -57,8 +58,12 @@ class MetricRow:
     """The figure of a data set where pixels are pooled; `(C,)` if it is of each class. NaN where it does not exist."""
     median_of: str = ""
     """The key of the figure whose median it is."""
+    ratio_of: tuple[str, str] | None = None
+    """The keys of the two figures whose means are divided, over the images that have both."""
     raters: str = ""
     """The key of what raters themselves score, to look at beside it."""
+    empty: str = ""
+    """The key of what masks score that mark nothing."""
     is_validated: bool = False
     """Whether it is logged while a method is trained."""
 
@@ -83,7 +88,7 @@ TABLE: Table = (
         "ged", "GED",
         "the generalised energy distance, squared, between the distributions of samples S and raters Y: "
         "2 E d(S,Y) - E d(S,S') - E d(Y,Y') as a V-statistic (pairs of a map with itself are counted)",
-        better="lower", raters="ged_oracle", is_validated=True,
+        better="lower", raters="ged_oracle", empty="empty_ged", is_validated=True,
         of_image=lambda image: image.energy.ged, source=f"{_KOHL_2018}; Szekely and Rizzo 2013",
     ),
     MetricRow(
@@ -98,6 +103,18 @@ TABLE: Table = (
         "mu (1/n + 1/m), what n independent draws from the distribution of the m raters score in expectation, mu = "
         "rater_diversity",
         needs="two raters", of_image=lambda image: image.energy.ged_oracle,
+    ),
+    MetricRow(
+        "ged_ratio", "GED over that of the raters",
+        "the quotient ged / ged_oracle: 1 is what draws from the raters themselves score in expectation",
+        better="lower", digits=2, over="ratio", ratio_of=("ged", "ged_oracle"),
+        needs="two raters who are not all of one opinion",
+    ),
+    MetricRow(
+        "empty_ged", "GED of empty masks",
+        "the GED of samples that all mark nothing: the background everywhere, or, where all classes count, the one "
+        "that the raters chose most",
+        of_image=lambda image: image.agreement.empty_ged,
     ),
     MetricRow(
         "hungarian_iou", "Hungarian IoU",
@@ -116,10 +133,37 @@ TABLE: Table = (
         needs="two raters", of_image=lambda image: image.energy.rater_diversity,
     ),
     MetricRow(
+        "empty_samples", "share of empty samples",
+        "the share of the samples that mark no counted class, best near that of the raters' maps",
+        raters="empty_raters", of_image=lambda image: image.agreement.empty_samples,
+    ),
+    MetricRow(
+        "empty_raters", "share of empty maps of raters",
+        "the share of the present raters who marked no counted class",
+        of_image=lambda image: image.agreement.empty_raters,
+    ),
+    MetricRow(
+        "sample_dice", "Dice of a sample",
+        "overlap of a sample with a present rater, mean over all pairs; 1 if both are empty",
+        better="higher", raters="rater_dice", empty="empty_dice", of_image=lambda image: image.agreement.sample_dice,
+    ),
+    MetricRow(
+        "rater_dice", "Dice of raters",
+        "overlap of a rater's map with another's, mean over pairs of different raters: what one of them scores as a "
+        "prediction of the others",
+        needs="two raters", of_image=lambda image: image.agreement.rater_dice,
+    ),
+    MetricRow(
+        "empty_dice", "Dice of empty masks",
+        "overlap with each present rater of a map that marks nothing, as for empty_ged",
+        of_image=lambda image: image.agreement.empty_dice,
+    ),
+    MetricRow(
         "dice", "Dice",
         "overlap of the single prediction, the most likely classes of the mean probabilities, with each present rater, "
         "mean over raters; 1 if both are empty",
-        better="higher", is_validated=True, of_image=lambda image: image.overlap.dice,
+        better="higher", raters="rater_dice", empty="empty_dice", is_validated=True,
+        of_image=lambda image: image.overlap.dice,
     ),
     MetricRow(
         "median_dice", "median Dice",
@@ -238,35 +282,6 @@ def row_of(key: str, table: Table = TABLE) -> MetricRow:
 
 
 def compared_rows(table: Table = TABLE) -> list[MetricRow]:
-    """By what methods are compared: one number of a data set each, without what raters themselves score."""
-    of_raters = {row.raters for row in table}
-    return [row for row in table if row.over in ("images", "median", "pixels") and row.key not in of_raters]
-
-
-# ---- in words -----------------------------------------------------------------------------------------------------
-
-GENERAL = (
-    "d = 1 - IoU. IoU counts the classes in counted_classes (background is left out): it is the mean over those that "
-    "are in at least one of the two maps, and 1 (d = 0) if none is. Per image only pixels that every present rater "
-    "judged count, for samples and raters alike; a rater whose map is wholly ignored is absent; images without a "
-    "common pixel are left out of the means and counted in num_undefined. What is pooled is summed over all pairs of a "
-    "judged pixel and a rater of the data set before it is divided. subset_b: images on which at least two raters are "
-    "present and each marked a counted class."
-)
-FLIPPING = (
-    "Where classes flip at random, the raters are all modes with their exact probabilities: expectations over raters "
-    "are weighted by these, ged_oracle = mu / n, hungarian_iou is an optimal transport from samples of equal weight, "
-    "reconstructions are of the annotator's own map, only the classes that flip and their twins are counted_classes, "
-    "and images of which the annotator marked none of them are left out."
-)
-
-
-def conventions(table: Table = TABLE) -> str:
-    """What the figures mean, in words."""
-    told = " ".join(f"{row.key}: {row.sentence} ({AVERAGED[row.over]})." for row in table)
-    missing = "; ".join(f"{row.key} needs {row.needs}" for row in table if row.needs)
-    return f"{GENERAL} {told} {FLIPPING} null: the figure does not exist ({missing})."
-
-
-CONVENTIONS = conventions()
-"""What the figures mean, in words: stored beside them."""
+    """By what methods are compared: one number of a data set each, without what raters or empty masks score."""
+    of_others = {row.raters for row in table} | {row.empty for row in table}
+    return [row for row in table if row.over not in ("classes", "image") and row.key not in of_others]

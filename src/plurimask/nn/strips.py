@@ -8,7 +8,8 @@ the image is what a function of each pixel's features makes of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +64,18 @@ def coarsest_features(encoder: Encoder, images: Tensor) -> Tensor:
         x = encoder.pool(x) if number else x
         x = _over_rows(block, _rows_of(x), x)
     return x
+
+
+@contextmanager
+def narrow_strips() -> Iterator[None]:
+    """Inside, every image counts as large, and a strip has as few rows as there may be."""
+    global MAX_PIXELS, STRIP_PIXELS
+    kept = MAX_PIXELS, STRIP_PIXELS
+    MAX_PIXELS = STRIP_PIXELS = 0
+    try:
+        yield
+    finally:
+        MAX_PIXELS, STRIP_PIXELS = kept
 
 
 def _is_large(network: nn.Module, images: Tensor) -> bool:

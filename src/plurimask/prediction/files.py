@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from plurimask.data import DataDescription
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
-from plurimask.files import is_within, replace_file, replacing, table_bytes
+from plurimask.files.writing import is_within, replace_file, replacing, table_bytes
 from plurimask.metrics import ImageUncertainty, image_uncertainty, object_scores
 from plurimask.metrics.maps import label_map_of
 from plurimask.metrics.uncertainty import count_specks

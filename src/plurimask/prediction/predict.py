@@ -13,10 +13,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from plurimask.distribution import IGNORE, SegmentationStatistics
 from plurimask.errors import InputError
+from plurimask.files.reading import memory_bytes
 from plurimask.method import SegmentationMethod
 from plurimask.prediction.device import fast_precision
 from plurimask.prediction.seeds import generators_of
-from plurimask.reading import memory_bytes
 
 MAX_BATCH_PIXELS = 2**20
 """Images of one size are batched up to this many pixels."""

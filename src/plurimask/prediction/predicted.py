@@ -55,18 +55,22 @@ def predict(
     preprocessing: Preprocessing,
     sampling: Sampling,
     on_phase: Callable[[str], object] = str,
+    on_read: Callable[[str, Tensor], object] = lambda name, image: None,
 ) -> Iterator[Predicted]:
     """Samples of each image, their mean, and how sure they are.
 
     The method is trained and in evaluation mode, `preprocessing` is its run's. An image's samples depend on the seed
-    and its name alone. `on_phase` is told what is being done, in words for a progress bar.
+    and its name alone. `on_phase` is told what is being done, in words for a progress bar, and `on_read` each image as
+    the method will see it, before it does.
     """
     shown: dict[str, tuple[Tensor, PixelSize | None]] = {}
 
     def prepared() -> Iterator[tuple[str, Tensor]]:
         for number, name in enumerate(images.names):
             shown[name] = images[number], images.pixel_size(number)
-            yield name, preprocessing.image(shown[name][0], name)
+            seen = preprocessing.image(shown[name][0], name)
+            on_read(name, seen)
+            yield name, seen
 
     for names, samples, statistics in predict_images(method, prepared(), sampling, on_phase):
         maps = [statistics.mean(), statistics.mutual_information()[:, None], statistics.variance()]

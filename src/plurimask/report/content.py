@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -24,6 +24,7 @@ from plurimask.report.scales import Scales
 from plurimask.runs.load import Run, find_split
 from plurimask.runs.record import RunRecord
 from plurimask.training.log import read_metrics
+from plurimask.training.plan import NEEDED_STEPS
 
 NUM_SPREAD, NUM_EXTREME = 6, 4
 """Images evenly spread over the ranking by GED; best and worst images."""
@@ -47,6 +48,8 @@ class ReportContent:
     evaluation: Evaluation
     history: list[dict[str, float]]
     """The rows of `metrics.csv`; empty if there are none."""
+    needed_steps: int
+    """Of which the method has hardly begun to learn."""
     data: DataReport
     """Of the evaluated split alone."""
     spread: Sequence[ErrorRow]
@@ -79,7 +82,14 @@ def collect_report(
     best, worst = ranking[:extreme], ranking[::-1][:extreme]
     spread = evenly_spread([number for number in ranking if number in kept.images] or [*kept.images], NUM_SPREAD)
     drawn = {
-        number: drawn_row(kept.images[number], view, number, _caption(evaluation.rows[number]), sampling.seed)
+        number: drawn_row(
+            kept.images[number],
+            view,
+            number,
+            _caption(evaluation.rows[number]),
+            sampling.seed,
+            source.description.rater_names,
+        )
         for number in {*spread, *best, *worst}
     }
     plane, scales = draw_latents(run, view, spread[len(spread) // 2], sampling.seed)
@@ -91,7 +101,8 @@ def collect_report(
         sampling=sampling,
         evaluation=evaluation,
         history=read_metrics(run.folder / "metrics.csv"),
-        data=check_data(DataSource(source.description, {split: Views(examples, record.preprocessing)}, source.drawn)),
+        needed_steps=NEEDED_STEPS * len(run.method.parts()),
+        data=check_data(replace(source, splits={split: Views(examples, record.preprocessing)})),
         spread=[drawn[number] for number in spread],
         best=[drawn[number] for number in best],
         worst=[drawn[number] for number in worst],

@@ -32,19 +32,26 @@ STRIP_SAMPLES = 64
 """Samples among which modes are looked for."""
 
 
-def drawn_row(image: EvaluatedImage, view: ExampleView, number: int, caption: str, seed: int) -> ErrorRow:
+def drawn_row(
+    image: EvaluatedImage, view: ExampleView, number: int, caption: str, seed: int, rater_names: tuple[str, ...]
+) -> ErrorRow:
     """An evaluated image, the one of this number in the view, with its values and raters as they are stored."""
-    seen = view.preprocessing.view(view.examples[view.indices[number]])
+    index = view.indices[number]
+    stored, pixel_size = view.examples[index], view.examples.pixel_size(index)
+    seen = view.preprocessing.view(stored)
+    raters = shown_raters(seen, seed).numpy()
     return ErrorRow(
         seen.name,
         seen.image.numpy(),
-        shown_raters(seen, seed).numpy(),
+        raters,
         image.samples.numpy(),
         image.mean.numpy(),
         image.entropy.numpy(),
         caption,
         mutual_information=image.mutual_information.numpy(),
         variance=image.variance.numpy(),
+        rater_names=tuple(f"draw {one + 1}" for one in range(len(raters))) if stored.flips else rater_names,
+        pixel_size=view.preprocessing.pixel_size(pixel_size, stored.image.shape[-2:]),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
@@ -30,15 +30,23 @@ class ReportFigure(NamedTuple):
 
 
 def report_figures(content: ReportContent) -> dict[str, ReportFigure]:
-    """All figures that the content has data for: `training`, `spread`, `best`, `worst`, `errors`,
+    """All figures that the content has data for: `training`, `readings`, `spread`, `best`, `worst`, `errors`,
     `class-uncertainty`, `reliability`, `sparsification`, `ged`, `referral`, `agreement`, `latents`, `scales`,
     `coarse-to-fine`, `reconstruction`, `levels`, `modes`, `flips`.
     """
-    named = (*_images(content), *_charts(content), *_of_the_method(content))
+    return _by_name(_grids(content)) | page_figures(content)
+
+
+def page_figures(content: ReportContent) -> dict[str, ReportFigure]:
+    """The same without `readings`, `spread`, `best` and `worst`, whose images a page lays out itself."""
+    return _by_name((*_errors(content), *_charts(content), *_of_the_method(content)))
+
+
+def _by_name(named: Iterable[Named]) -> dict[str, ReportFigure]:
     return {name: ReportFigure(title, text, figure) for name, title, text, figure in named}
 
 
-def _images(content: ReportContent) -> Iterator[Named]:
+def _grids(content: ReportContent) -> Iterator[Named]:
     about, spread = content.record.data, content.spread
     classes = about.class_names, about.has_background
     if spread:
@@ -55,6 +63,11 @@ def _images(content: ReportContent) -> Iterator[Named]:
     if content.worst:
         text = "The images with the highest GED, the very worst first: look here for what fails."
         yield "worst", "The worst", text, samples_grid(content.worst, *classes)
+
+
+def _errors(content: ReportContent) -> Iterator[Named]:
+    about, spread = content.record.data, content.spread
+    classes = about.class_names, about.has_background
     if spread:
         title = f"{len(spread)} images with raters, prediction, errors, and maps of uncertainty"
         yield "errors", title, "Uncertainty should lie where the errors are.", error_maps(spread, *classes)

@@ -7,14 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from plurimask.data import DataSource
-from plurimask.files import replace_file
-from plurimask.metrics import CONVENTIONS
+from plurimask.data import DataDescription, DataSource
+from plurimask.files.writing import replace_file
+from plurimask.metrics import CONVENTIONS, Totals
 from plurimask.prediction.predict import Sampling
 from plurimask.report import tables
 from plurimask.report.content import DEFAULT_SAMPLING, Extra, ReportContent, collect_report
-from plurimask.report.figures import report_figures
+from plurimask.report.figures import page_figures
 from plurimask.report.html import picture, template
+from plurimask.report.images import class_legend, image_blocks, scale_legend
+from plurimask.report.verdict import Training, bars, judge, scores_of
 from plurimask.runs.load import Run
 
 DPI = 110
@@ -50,11 +52,19 @@ def write_report(
 
 
 def build_report(content: ReportContent) -> str:
-    """The page as one HTML text: style and pictures inside, nothing to load from elsewhere."""
-    figures = {name: picture(*one, DPI) for name, one in report_figures(content).items()}
-    totals, about, split = content.evaluation.totals, content.record.data, content.data.splits[content.split]
+    """The page as one HTML text: style, pictures and script inside, nothing to load from elsewhere."""
+    figures = {name: picture(*one, DPI) for name, one in page_figures(content).items()}
+    totals, about, split = content.evaluation.totals, content.data.description, content.data.splits[content.split]
+    scores = scores_of(content.evaluation.rows, counted_dice(totals, about), about.has_background)
     return template("report").render(
         content=content,
+        verdict=judge(scores, training_of(content)),
+        bars=bars(scores) if scores else [],
+        nothing=scores.nothing if scores else "",
+        remarks=[*content.data.notes, *content.data.warnings, *content.data.comments],
+        images=list(image_blocks(content)),
+        scales=scale_legend(content),
+        legend=class_legend(content),
         facts=tables.run_facts(content.record, content.history),
         settings=tables.settings_tables(content.record),
         split_facts=tables.split_facts(about, split),
@@ -64,7 +74,6 @@ def build_report(content: ReportContent) -> str:
         class_scores=tables.class_scores(totals, about.class_names),
         totals=totals,
         curve=figures.pop("training", None),
-        grids=[figures.pop(name) for name in ("readings", "spread", "best", "worst") if name in figures],
         errors=figures.pop("errors", None),
         class_errors=figures.pop("class-uncertainty", None),
         sections=[figures.pop(name) for name in SECTIONS if name in figures],
@@ -72,3 +81,21 @@ def build_report(content: ReportContent) -> str:
         extra=[(title, text, figure and picture(title, text, figure, DPI)) for title, text, figure in content.extra],
         conventions=CONVENTIONS,
     )
+
+
+def training_of(content: ReportContent) -> Training:
+    """How long the run was trained; of one that was not trained to its end, what its log says."""
+    steps, is_short = content.record.steps, content.record.undertrained
+    if steps is None and content.history:
+        steps = int(content.history[-1]["step"])
+        is_short = is_short or steps < content.needed_steps
+    return Training(steps, content.needed_steps, is_short)
+
+
+def counted_dice(totals: Totals, about: DataDescription) -> dict[str, float] | None:
+    """The pooled Dice of each class that counts and is somewhere, by its name; None if one class counts."""
+    values, counted = totals["class_dice"], about.counted_classes
+    if len(counted) < 2 or not isinstance(values, list):
+        return None
+    found = {about.class_names[index]: values[index] for index in counted if index < len(values)}
+    return {name: value for name, value in found.items() if value is not None} or None

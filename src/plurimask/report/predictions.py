@@ -14,6 +14,7 @@ from plurimask.figures.page import Classes
 from plurimask.figures.samples import area_range, share_of_samples
 from plurimask.figures.thumbnails import thumbnails
 from plurimask.prediction.files import Written
+from plurimask.prediction.readings import Reading
 from plurimask.report.html import data_uri, template
 
 INDEX = "index.html"
@@ -60,11 +61,16 @@ def index_entry(written: Written, classes: Classes, side: int) -> IndexEntry:
     return IndexEntry(
         predicted.name,
         tuple(thumbnails(predicted.image, maps, classes, side)),
-        tuple(", ".join(filter(None, (share_of_samples(one), area_range(one, classes)))) for one in readings),
+        tuple(reading_caption(one, classes) for one in readings),
         scores["expected_dice"],
         scores["mean_entropy"],
         scores["num_objects"],
     )
+
+
+def reading_caption(reading: Reading, classes: Classes) -> str:
+    """Its share of the samples, and the range of its areas: "62 %, 120 to 155 pixels"."""
+    return ", ".join(filter(None, (share_of_samples(reading), area_range(reading, classes))))
 
 
 def build_index(entries: Sequence[IndexEntry], page: IndexPage) -> str:

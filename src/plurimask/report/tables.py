@@ -31,6 +31,8 @@ class Metric(NamedTuple):
     value: str
     reference: str
     """What raters themselves score; "-" where there is no such thing."""
+    empty: str
+    """What masks score that mark nothing."""
     value_b: str
     reference_b: str
 
@@ -46,6 +48,7 @@ def metric_table(totals: Totals, table: MetricRows = TABLE) -> list[Metric]:
             f"{_sentence(row.sentence)}." + (f" {row.better.capitalize()} is better." if row.better else ""),
             _figure(totals.get(row.key), row.digits),
             _figure(totals.get(row.raters), row.digits),
+            _figure(totals.get(row.empty), row.digits),
             _figure(other.get(row.key), row.digits),
             _figure(other.get(row.raters), row.digits),
         )

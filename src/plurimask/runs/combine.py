@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
-
 from plurimask.errors import InputError
-from plurimask.files import clear, refuse_existing, replace_file
+from plurimask.files.writing import replace_file
 from plurimask.method import MethodConfig
 from plurimask.methods import build_method
-from plurimask.runs.folder import RECORD_FILE, RUN_FILES, WEIGHTS_FILE
+from plurimask.runs.folder import WEIGHTS_FILE, RunWriter
 from plurimask.runs.load import Run, load_run
-from plurimask.runs.record import RunRecord
+from plurimask.runs.record import RunRecord, identity_of
+from plurimask.training.weights import packed
 
 
 def combine_runs(folders: Sequence[Path | str], out: Path | str, overwrite: bool = False) -> None:
@@ -49,11 +48,12 @@ def combine_runs(folders: Sequence[Path | str], out: Path | str, overwrite: bool
         "packages": packages,
     }
     update |= {"plan": None, "steps": None, "undertrained": any(run.record.undertrained for run in runs)}
-    record = runs[0].record.model_copy(update=update)
-    refuse_existing(out, "something", overwrite)
-    clear(out, RUN_FILES)
-    replace_file(out / WEIGHTS_FILE, save(ensemble.state_dict()))
-    replace_file(out / RECORD_FILE, record.model_dump_json(indent=2).encode())
+    record = runs[0].record.model_copy(update={**update, "content": None})
+    record = record.model_copy(update={"identity": identity_of(record, packed(ensemble, None))})
+    with RunWriter(out, overwrite=overwrite) as writer:
+        replace_file(writer.here(out / WEIGHTS_FILE), packed(ensemble, record.identity))
+        writer.begin(record.model_dump_json(indent=2).encode())
+        writer.checkpointed()
 
 
 def _methods(record: RunRecord) -> list[str]:

@@ -10,16 +10,16 @@ from pathlib import Path
 from pydantic import ValidationError
 from torch import Tensor
 
-from plurimask.data import DataSource, ExampleSet, open_data, open_images
+from plurimask.data import DataSource, ExampleSet, Place, open_data, open_images
 from plurimask.data.flipping import refuse_other_law
 from plurimask.errors import InputError, first_mistake, unknown_name
+from plurimask.files.reading import is_there
 from plurimask.method import SegmentationMethod
 from plurimask.methods import build_method
 from plurimask.prediction.device import channels_last, default_device
-from plurimask.reading import is_there
 from plurimask.runs.folder import RECORD_FILE, WEIGHTS_FILE
 from plurimask.runs.record import RunRecord, read_record
-from plurimask.weights import load_weights
+from plurimask.training.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def load_run(folder: Path | str) -> Run:
         others = sorted(name for name in needed if not any(distributions(name=name)))
         hint = f" It was trained with {', '.join(others)}, not installed here." if others else ""
         raise InputError(f"{folder}: {error}{hint}") from error
-    load_weights(method, path, "restore the file, or train again")
+    load_weights(method, path, record.identity, "restore the file, or train again")
     method.eval().requires_grad_(False)
     return Run(folder, record, channels_last(method).to(default_device()))
 
@@ -73,8 +73,8 @@ def load(folder: Path | str) -> SegmentationMethod:
     return load_run(folder).method
 
 
-def open_run_data(run: RunRecord, path: Path | str, flips: Sequence[str] | None = None) -> DataSource:
-    """A data set read in the sense of a run: its classes and mask values, and its split where that was drawn.
+def open_run_data(run: RunRecord, path: Path | str | Place, flips: Sequence[str] | None = None) -> DataSource:
+    """A data set read in the sense of a run: its patterns, classes and mask values, and its split where that was drawn.
 
     Other `flips` than the run's, where given, are refused.
     """

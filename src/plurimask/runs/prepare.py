@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from plurimask.data import DataSource
 from plurimask.errors import InputError
-from plurimask.methods import build_method
+from plurimask.methods import build_method, find_method
 from plurimask.methods.presets import find_preset
 from plurimask.runs.folder import METRICS_FILE
 from plurimask.runs.plan import BUDGET, Plan, resolve
 from plurimask.runs.record import RunRecord
-from plurimask.training.candidates import Machine
+from plurimask.training.candidates import Machine, Task
 from plurimask.training.config import ONE_DEVICE, Hardware
 from plurimask.training.log import read_metrics
 from plurimask.training.look import look_at
@@ -26,6 +27,7 @@ def prepare(
     hardware: Hardware = ONE_DEVICE,
     tell: Callable[[str], None] = lambda phase: None,
     machine: Machine | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Plan:
     """The plan with the settings of training that fit the data and the machine, where its preset leaves them open.
 
@@ -35,10 +37,12 @@ def prepare(
         hardware: where it will be trained. On several devices nothing is timed, and so nothing planned.
         tell: is told what is done, "reading" and "timing".
         machine: how fast things are; by default this machine, timed.
+        clock: seconds; what passes here counts for the budget of minutes.
 
     Raises:
         InputError: there is no split "train", a file is damaged, a setting impossible, or the memory not enough.
     """
+    start = clock()
     if "train" not in source.splits:
         raise InputError(f"the data have no split 'train', only {', '.join(source.splits)}: add one to train on")
     own, given = resolve(plan)
@@ -47,9 +51,11 @@ def prepare(
     train, val, about = source.splits["train"], source.splits.get("val"), source.description
     tell("reading")
     look = look_at(train, about)
+    asked, fixed = find_method(plan.method).for_single_raters if look.num_raters == 1 else {}, plan.settings.keys()
+    of_method = {name: value for name, value in asked.items() if name not in fixed}
     tell("timing")
     sizes = {"image_channels": len(about.channel_names), "num_classes": about.num_classes}
-    parts = build_method(plan.method, **{**own, **sizes}).parts()
+    parts = build_method(plan.method, **{**own, **of_method, **sizes}).parts()
     if machine is None:
         from plurimask.data.preprocessing import Preprocessing
         from plurimask.training.batches import TrainingData
@@ -58,8 +64,9 @@ def prepare(
         data = TrainingData(train, val, Preprocessing(mean=(0.0,), std=(1.0,)), about.counted_classes)
         machine = TimedMachine(parts[0], data, hardware)
     num_val = 0 if val is None else len(val)
-    config, made = make_plan(look, given, plan.settings.keys(), num_val, len(parts), machine)
-    planned = {name: getattr(config, name) for name in made.planned}
+    task = Task(look, given, fixed, num_val, len(parts), machine, of_method, lambda: clock() - start)
+    config, made = make_plan(task)
+    planned = {name: getattr(config, name) for name in made.planned.keys() - of_method.keys()} | of_method
     return replace(plan, settings={**plan.settings, **planned}, made=made)
 
 

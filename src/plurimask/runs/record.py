@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from plurimask.data import DataDescription
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.errors import InputError, first_mistake, shown
+from plurimask.files.reading import is_there, read_json
 from plurimask.method import MethodConfig
 from plurimask.prediction.seeds import MAX_SEED
-from plurimask.reading import is_there, read_json
 from plurimask.runs.folder import RECORD_FILE
 from plurimask.training.config import TrainingConfig
 from plurimask.training.plan import TrainingPlan
@@ -45,6 +46,11 @@ class RunRecord(BaseModel):
     """Steps that were made; None while it is trained, and of runs of version 0.1."""
     undertrained: bool = False
     """Whether these are fewer than the method needs."""
+    content: dict[str, str] | None = None
+    """The digest of each split that was trained on or validated with (`plurimask.data.digest`); None of runs of older
+    versions and of joined ones."""
+    identity: str | None = None
+    """What weights and checkpoints of the run carry too; None of runs of older versions, which carry nothing."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> RunRecord:
@@ -56,6 +62,13 @@ class RunRecord(BaseModel):
         if not len(self.preprocessing.mean) == len(self.preprocessing.std) == counts["image_channels"]:
             raise ValueError(f"mean and std are not of the {counts['image_channels']} channels of the data")
         return self
+
+
+def identity_of(record: RunRecord, weights: bytes = b"") -> str:
+    """The identity of a new run: of two with the same settings, seed and data the same. Of one that is not trained but
+    made of weights these are a part of it."""
+    told = record.model_dump_json(exclude={"packages", "plan", "steps", "undertrained", "identity"})
+    return hashlib.sha256(told.encode() + weights).hexdigest()[:32]
 
 
 def read_record(folder: Path) -> RunRecord:

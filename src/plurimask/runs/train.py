@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,14 @@ import torch
 from pydantic import ValidationError
 
 from plurimask.data import DataSource, channel_statistics
+from plurimask.data.digest import content_digest
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.data.remembered import remembered
 from plurimask.errors import InputError, first_mistake
-from plurimask.files import clear, refuse_existing, replace_file
 from plurimask.methods import build_method, find_method, package_of
-from plurimask.runs.folder import RECORD_FILE, RUN_FILES
+from plurimask.runs.folder import RunWriter
 from plurimask.runs.plan import BUDGET, Plan, merged, resolve
-from plurimask.runs.record import RunRecord, read_record
+from plurimask.runs.record import RunRecord, identity_of, read_record
 from plurimask.training.config import ONE_DEVICE, Hardware, TrainingConfig
 from plurimask.training.plan import NEEDED_STEPS
 from plurimask.version import __version__
@@ -40,45 +41,48 @@ def train_run(
         source: data with a split "train"; its "val", if there, is what checkpoints are compared on.
         out: the run folder.
         resume: continue the run in `out` from its last checkpoint, with the settings it was started with. Of those that
-            the plan names, only the budget may differ.
-        overwrite: replace a run that is in `out`.
+            the plan names, only the budget may differ, and the data must be those that it was started with.
+        overwrite: replace a run that is in `out`, once the first checkpoint of the new one stands.
         hardware: devices and machines; the first device by default.
 
     Returns:
         `steps`, `minutes`, `best_ged` and `stopped`; see `plurimask.training.fit.fit`.
 
     Raises:
-        InputError: unknown or impossible settings, data without a training split, or a run in `out` already.
+        InputError: unknown or impossible settings, data without a training split, a run in `out` already, or another
+            process that trains there.
     """
     from plurimask.training.batches import TrainingData
     from plurimask.training.checkpoint import TrainingJob
-    from plurimask.training.devices import is_first_process, open_fabric
-    from plurimask.training.fit import fit
+    from plurimask.training.devices import is_first_process
+    from plurimask.training.fit import check_budget, fit
 
     folder = Path(out)
     if "train" not in source.splits:
         raise InputError(f"the data have no split 'train', only {', '.join(source.splits)}: add one to train on")
     source = remembered(source)
-    record = _continued(read_record(folder), plan) if resume else _new_record(plan, source)
-    open_fabric(hardware)  # a machine without such devices is refused before anything is written
-    torch.manual_seed(record.seed)
-    method = build_method(record.method, **record.config)
-    if is_first_process():
-        if not resume:
-            refuse_existing(folder, "something", overwrite)
-            clear(folder, RUN_FILES)
-        replace_file(folder / RECORD_FILE, record.model_dump_json(indent=2).encode())
-    counted = record.data.counted_classes
-    data = TrainingData(source.splits["train"], source.splits.get("val"), record.preprocessing, counted)
-    outcome = fit(method, data, record.training, TrainingJob(folder, record.seed, resume), hardware)
-    if is_first_process():
-        made = {"steps": outcome["steps"], "undertrained": outcome["steps"] < NEEDED_STEPS * len(method.parts())}
-        replace_file(folder / RECORD_FILE, record.model_copy(update=made).model_dump_json(indent=2).encode())
+    # A machine without such devices is refused here, before anything is written.
+    with RunWriter(folder, resume, overwrite) if is_first_process(hardware) else nullcontext() as writer:
+        record = _continued(folder, plan, source) if resume else _new_record(plan, source)
+        torch.manual_seed(record.seed)
+        method = build_method(record.method, **record.config)
+        check_budget(method, record.training)
+        if writer is not None:
+            writer.begin(record.model_dump_json(indent=2).encode())
+        counted = record.data.counted_classes
+        data = TrainingData(source.splits["train"], source.splits.get("val"), record.preprocessing, counted)
+        spent = record.plan.preparation_seconds if record.plan else 0.0
+        job = TrainingJob(folder, record.seed, resume, spent=spent, identity=record.identity, writer=writer)
+        outcome = fit(method, data, record.training, job, hardware)
+        if writer is not None:
+            made = {"steps": outcome["steps"], "undertrained": outcome["steps"] < NEEDED_STEPS * len(method.parts())}
+            writer.finish(record.model_copy(update=made).model_dump_json(indent=2).encode())
     return outcome
 
 
-def _continued(record: RunRecord, plan: Plan) -> RunRecord:
+def _continued(folder: Path, plan: Plan, source: DataSource) -> RunRecord:
     """The record of a run that is resumed, with the plan's budget if it has one."""
+    record = read_record(folder)
     config = find_method(record.method).Config
     try:
         # Settings that are newer than the record have their defaults.
@@ -96,7 +100,18 @@ def _continued(record: RunRecord, plan: Plan) -> RunRecord:
             f"a resumed run keeps the settings it was started with, but {', '.join(differing)} would change: leave "
             "that out, or start a new run with another --out"
         )
+    if record.content is not None and (found := _content(source)) != record.content:
+        changed = sorted(name for name in {*found, *record.content} if found.get(name) != record.content.get(name))
+        raise InputError(
+            f"{folder} was trained on other data: images, masks or names differ in {', '.join(changed)}: give those "
+            "that it was started with, or start a new run with another --out"
+        )
     return record.model_copy(update={"training": training})
+
+
+def _content(source: DataSource) -> dict[str, str]:
+    """The digests of what a training sees of its data."""
+    return {name: content_digest(source.splits[name]) for name in ("train", "val") if name in source.splits}
 
 
 def _new_record(plan: Plan, source: DataSource) -> RunRecord:
@@ -110,7 +125,7 @@ def _new_record(plan: Plan, source: DataSource) -> RunRecord:
     for method in (plan.method, *own.get("members", ())):
         packages |= package_of(method)
     split = {name: list(part.names) for name, part in source.splits.items()} if source.drawn else None
-    return RunRecord(
+    record = RunRecord(
         method=plan.method,
         preset=plan.preset,
         config=find_method(plan.method).Config(**settings).model_dump(mode="json"),
@@ -122,4 +137,6 @@ def _new_record(plan: Plan, source: DataSource) -> RunRecord:
         seed=plan.seed,
         packages=packages,
         plan=plan.made,
+        content=_content(source),
     )
+    return record.model_copy(update={"identity": identity_of(record)})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from plurimask.training.config import TrainingConfig
@@ -13,8 +13,12 @@ VALIDATION_SHARE = 0.08
 """The share of the time that all validations take together; what they take beyond the plan has some room below 10 %."""
 WANTED_STEPS = 1000
 """Steps for which a plan gives up size and number of crops."""
+SMALL_VIEW_STEPS = 600
+"""Steps for which it goes below crops of 96."""
 NOMINAL_MINUTES = 20.0
 """The time that a plan without `max_minutes` aims at for the steps of its preset."""
+MOST_PREPARATION = 0.5
+"""The share of a budget that preparation counts for, at most."""
 WHOLE_PIXELS = 100_000
 """Images up to so many pixels are trained on whole, where the budget allows it."""
 CROPS = (192, 160, 128, 96, 64)
@@ -22,7 +26,7 @@ BATCHES = ((16, 4), (8, 4), (8, 2), (4, 2), (4, 1))
 """Images a step and raters drawn for each, from dear to cheap."""
 _THICK, _LONG = 160, 448  # pixels: objects thicker than this in images longer than that lose nothing when made smaller
 _RESIZED = 256  # pixels: the longer side, then
-_SMALLEST = 96  # pixels: no more than this need a crop be, however large objects are
+_SMALLEST = 96  # pixels: no more than this need a crop be, however large objects are, and less only for want of time
 _MOST_TIMED = 5  # candidates that are timed beside the cheapest
 _TOLERANCE = 1.25  # of the seconds of a step
 ON_OBJECTS = 0.7
@@ -48,19 +52,35 @@ class Machine(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """What a plan is made from: see `plurimask.training.plan.make_plan`."""
+    """What a plan is made from."""
 
     look: DataLook
+    """What is known of the data."""
     given: TrainingConfig
+    """The settings, with a budget."""
     fixed: Collection[str]
+    """The names of those that a person gave, which stay."""
     num_val: int
+    """Images to validate on; 0 if there are none."""
     num_parts: int
+    """Networks that share the budget, the members of an ensemble."""
     machine: Machine
+    """The time that things take."""
+    of_method: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the method that the data ask for."""
+    spent: Callable[[], float] = lambda: 0.0
+    """Seconds of the budget that are used by now, for looking and timing."""
+
+    @property
+    def preparation_seconds(self) -> float:
+        """What is spent, as it counts: a short budget is not used up before the first step."""
+        budget = 60 * (self.given.max_minutes or NOMINAL_MINUTES)
+        return min(self.spent(), MOST_PREPARATION * budget) if self.given.max_minutes else 0.0
 
     @property
     def seconds(self) -> float:
-        """Of each part: of the budget, or what the plan aims at."""
-        return 60 * (self.given.max_minutes or NOMINAL_MINUTES) / self.num_parts
+        """For each part: what is left of the budget, or what the plan aims at."""
+        return (60 * (self.given.max_minutes or NOMINAL_MINUTES) - self.preparation_seconds) / self.num_parts
 
     def steps(self, step_seconds: float) -> int:
         """Of each part, within the budget."""
@@ -89,24 +109,31 @@ def view_and_batch(task: Task) -> tuple[TrainingConfig, float]:
     candidates = [*_candidates(task)]
     chosen = candidates[-1]
     seconds = task.machine.step_seconds(chosen)
-    unit, limit, timed = seconds / _cost(task, chosen), _limit(task), {len(candidates) - 1}
+    unit, timed = seconds / _cost(task, chosen), {len(candidates) - 1}
+    limits = [_limit(task, _wanted(one, then)) for one, then in zip(candidates, [*candidates[1:], None], strict=True)]
     for _ in range(_MOST_TIMED):
-        fitting = (number for number, one in enumerate(candidates) if unit * _cost(task, one) <= limit)
+        fitting = (number for number, one in enumerate(candidates) if unit * _cost(task, one) <= limits[number])
         number = next(fitting, len(candidates) - 1)
         if number in timed or number > candidates.index(chosen):
             break
         timed.add(number)
         measured = task.machine.step_seconds(candidates[number])
         unit = measured / _cost(task, candidates[number])
-        if measured <= _TOLERANCE * limit:
+        if measured <= _TOLERANCE * limits[number]:
             chosen, seconds = candidates[number], measured
     return chosen, seconds
 
 
-def _limit(task: Task) -> float:
-    """Seconds that a step may take."""
+def _wanted(config: TrainingConfig, cheaper: TrainingConfig | None) -> int:
+    """Steps below which the next cheaper candidate is taken: small views last, as they show little around objects."""
+    is_last_of_its_view = cheaper is not None and cheaper.crop != config.crop
+    return SMALL_VIEW_STEPS if config.crop == _SMALLEST and is_last_of_its_view else WANTED_STEPS
+
+
+def _limit(task: Task, wanted_steps: int) -> float:
+    """Seconds that a step may take, for so many steps or those that are given."""
     most = task.given.max_steps // task.num_parts if task.given.max_steps else None
-    wanted = min(WANTED_STEPS, most or WANTED_STEPS) if task.given.max_minutes else most
+    wanted = min(wanted_steps, most or wanted_steps) if task.given.max_minutes else most
     return task.seconds * (1 - VALIDATION_SHARE) / max(1, wanted or 1)
 
 

@@ -8,21 +8,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
+from typing import TYPE_CHECKING, Protocol
 
 import torch
-from lightning import Fabric
-from safetensors.torch import save
-from torch import nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from plurimask.errors import InputError, reason_of, shown
-from plurimask.files import replace_file
+from plurimask.files.reading import load_tensors
+from plurimask.files.writing import replace_file
 from plurimask.method import SegmentationMethod
 from plurimask.training.batches import TrainingBatches, TrainingData
 from plurimask.training.config import TrainingConfig
 from plurimask.training.keeping import Keeping
 from plurimask.training.log import MetricsLog
-from plurimask.weights import flattened, load_tensors, load_weights, require_finite
+from plurimask.training.weights import DIVERGED, flattened, load_weights, packed, require_finite
+
+if TYPE_CHECKING:
+    from lightning import Fabric
+
+
+class Writer(Protocol):
+    """Who keeps the folder of a training."""
+
+    def here(self, path: Path) -> Path:
+        """Where a file or folder of the training lies now."""
+
+    def checkpointed(self) -> None:
+        """Is told that a checkpoint stands."""
 
 
 @dataclass(frozen=True)
@@ -34,25 +46,36 @@ class TrainingJob:
     resume: bool = False
     title: str = "training"
     """What is trained, for the progress bar."""
+    spent: float = 0.0
+    """Seconds of `max_minutes` that are used before the first step."""
+    identity: str | None = None
+    """Of the run: weights and checkpoints carry it."""
+    writer: Writer | None = None
+    """None where nobody else looks at the folder."""
+
+    @property
+    def now(self) -> Path:
+        """Where the folder lies now: a run that is to replace another is built beside it."""
+        return self.folder if self.writer is None else self.writer.here(self.folder)
 
     @property
     def weights(self) -> Path:
         """The weights to use: those kept by validation GED, or the last where nothing was validated."""
-        return self.folder / "weights.safetensors"
+        return self.now / "weights.safetensors"
 
     @property
     def last(self) -> Path:
         """Everything needed to continue."""
-        return self.folder / "checkpoints" / "last.ckpt"
+        return self.now / "checkpoints" / "last.ckpt"
 
     @property
     def best(self) -> Path:
         """The weights kept so far (`plurimask.training.keeping`)."""
-        return self.folder / "checkpoints" / "best.safetensors"
+        return self.now / "checkpoints" / "best.safetensors"
 
     @property
     def metrics(self) -> Path:
-        return self.folder / "metrics.csv"
+        return self.now / "metrics.csv"
 
 
 @dataclass
@@ -74,6 +97,8 @@ class Training:
     elapsed: float = 0.0
     """Seconds, validations included."""
     validations: int = 0
+    put_off: bool = False
+    """Whether a signal came before a validation that is due: it is made before the next step."""
     worse: int = 0
     """Validations since the lowest GED."""
     best_ged: float | None = None
@@ -138,13 +163,17 @@ class Training:
             "log": self.log.pending,
             "lowest_ged": self.lowest_ged,
             "keeping": self.keeping.state(),
+            "run": self.job.identity,
+            "put_off": self.put_off,
             **{name: getattr(self, name) for name in _COUNTED},
         }
-        require_finite(self.method.state_dict(), "the training", _DIVERGED)
+        require_finite(self.method.state_dict(), "the training", DIVERGED)
         buffer = io.BytesIO()
         torch.save(state, buffer)
         self.log.write(self.job.metrics)
         replace_file(self.job.last, buffer.getvalue())
+        if self.job.writer is not None:
+            self.job.writer.checkpointed()
 
     def restore(self) -> None:
         """Continue from the checkpoint, if that is wanted and there is one; `InputError` if it cannot be used."""
@@ -152,6 +181,8 @@ class Training:
             return
         try:
             state = load_tensors(self.job.last)
+            if state.get("run") != self.job.identity:
+                raise ValueError("it is of another run than the record beside it")
             require_finite(flattened(state), str(self.job.last), _AGAIN)
             self.method.load_state_dict(state["method"])
             if "own" in state:  # version 0.1 had none
@@ -165,6 +196,7 @@ class Training:
                 if not isinstance(state[name], kinds) or not 0 <= (state[name] or 0) < math.inf:
                     raise ValueError(f"{name} is {shown(state[name])}")
                 setattr(self, name, state[name])
+            self.put_off = state.get("put_off", False)
             self.lowest_ged = state.get("lowest_ged", self.best_ged)  # version 0.1 kept the lowest
             if "keeping" in state:
                 self.keeping.restore(state["keeping"])
@@ -174,19 +206,20 @@ class Training:
         except Exception as error:
             raise InputError(f"{self.job.last} cannot be continued from ({reason_of(error)}): {_AGAIN}") from error
         due = self.config.validations_until(self.progress)
+        self.put_off = self.put_off and due > self.validations  # not where the budget has grown since
         if due < self.validations:  # the budget has grown since
             self.validations, self.worse = due, 0
             self.keeping.progress = min(self.keeping.progress, self.progress)
 
     def keep_best(self) -> None:
         """Write the evaluated weights as the best so far."""
-        replace_file(self.job.best, packed(self.evaluated))
-        replace_file(self.job.weights, packed(self.evaluated))
+        replace_file(self.job.best, packed(self.evaluated, self.job.identity))
+        replace_file(self.job.weights, packed(self.evaluated, self.job.identity))
 
     def take_best(self) -> None:
         """Give the evaluated method the weights that were best, where any were kept."""
         if self.job.best.exists():
-            load_weights(self.evaluated, self.job.best, _AGAIN)
+            load_weights(self.evaluated, self.job.best, self.job.identity, _AGAIN)
 
 
 _COUNTED: dict[str, tuple[type, ...]] = {
@@ -197,14 +230,3 @@ _COUNTED: dict[str, tuple[type, ...]] = {
     "best_ged": (float, NoneType),
 }
 _AGAIN = "start again with --overwrite"
-_DIVERGED = "the last checkpoint is unharmed; lower the learning rate"
-
-
-def packed(method: nn.Module) -> bytes:
-    """All weights and buffers as a safetensors file.
-
-    Raises:
-        InputError: one of them is not finite.
-    """
-    require_finite(method.state_dict(), "the trained method", _DIVERGED)
-    return save({name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()})

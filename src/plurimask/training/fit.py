@@ -8,30 +8,34 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from plurimask.data.augmentation import Augmentation
 from plurimask.errors import InputError
-from plurimask.files import replace_file
+from plurimask.files.writing import replace_file
 from plurimask.method import SegmentationMethod, TrainingStep
 from plurimask.prediction.device import channels_last, fast_precision
 from plurimask.prediction.seeds import generator_of
 from plurimask.training.batches import TrainingData
-from plurimask.training.checkpoint import Training, TrainingJob, packed
+from plurimask.training.checkpoint import Training, TrainingJob
 from plurimask.training.config import ONE_DEVICE, Hardware, TrainingConfig
 from plurimask.training.devices import open_fabric
-from plurimask.training.members import fit_parts
-from plurimask.training.progress import Display, interruption
+from plurimask.training.members import fit_parts, shared_budget
+from plurimask.training.progress import Display
+from plurimask.training.signals import shield, stopping
 from plurimask.training.step import Objective, augmented, learn, optimizer_of
 from plurimask.training.validation import validate
+from plurimask.training.weights import packed
+
+if TYPE_CHECKING:
+    from lightning import Fabric
 
 CHECKPOINT_SECONDS = 30.0
 NUM_FINISH_BATCHES = 100
@@ -53,18 +57,24 @@ def fit(
 
     Returns:
         `steps`, `minutes`, `best_ged` (of the kept weights; None without validation images) and `stopped` (whether
-        Ctrl-C ended it early).
+        a signal ended it early, see `plurimask.training.signals`: all is saved to be continued).
 
     Raises:
         InputError: if there is no budget, a term of the loss is not finite, or a file cannot be written.
     """
-    if config.max_steps is None and config.max_minutes is None:
-        raise InputError("training needs an end: give max_steps or max_minutes")
+    check_budget(method, config)
     fabric = open_fabric(hardware)
     fabric.launch()  # with several devices, the other processes start here and run the same command up to here
     if len(method.parts()) > 1:
-        return fit_parts(method, data, config, job, partial(_fit, fabric=fabric))
+        return fit_parts(method, data, config, job, partial(_fit, fabric=fabric), fabric.is_global_zero)
     return _fit(method, data, config, job, fabric)
+
+
+def check_budget(method: SegmentationMethod, config: TrainingConfig) -> None:
+    """Raise `InputError` if a training has no end, or fewer steps than parts to train."""
+    if config.max_steps is None and config.max_minutes is None:
+        raise InputError("training needs an end: give max_steps or max_minutes")
+    shared_budget(config, len(method.parts()), 0)
 
 
 def _fit(
@@ -72,10 +82,10 @@ def _fit(
 ) -> dict[str, Any]:
     method = channels_last(method).to(fabric.device).train()
     average = copy.deepcopy(method).requires_grad_(False) if config.ema_decay else None
-    training = Training(data, config, job, fabric, method, optimizer_of(method, config), average)
+    training = Training(data, config, job, fabric, method, optimizer_of(method, config), average, elapsed=job.spent)
     training.restore()
     stopped = False
-    if training.progress < 1 and not training.has_stalled:
+    if training.put_off or (training.progress < 1 and not training.has_stalled):
         stopped = _run(training)
     evaluated = training.evaluated
     if not stopped:
@@ -84,7 +94,7 @@ def _fit(
         with fast_precision(fabric.device):
             evaluated.finish(islice(images, NUM_FINISH_BATCHES))
         if fabric.is_global_zero:
-            replace_file(job.weights, packed(evaluated))
+            replace_file(job.weights, packed(evaluated, job.identity))
     method.load_state_dict(evaluated.state_dict())
     method.eval()
     minutes = round(training.elapsed / 60, 2)
@@ -92,57 +102,83 @@ def _fit(
 
 
 def _run(training: Training) -> bool:
-    """Train until the budget is used. Returns whether Ctrl-C came before."""
-    data, config, fabric, method = training.data, training.config, training.fabric, training.method
-    objective = fabric.setup_module(Objective(method))
+    """Train until the budget is used. Returns whether a signal came before."""
+    data, config, fabric = training.data, training.config, training.fabric
+    objective = fabric.setup_module(Objective(training.method))
     augmentation = Augmentation(config.augmentation)
-    batches = iter(DataLoader(training.batches(), batch_size=None, num_workers=config.num_workers))
     saved = time.monotonic()
     start = saved - training.elapsed
-    with interruption() as is_interrupted, Display(training) as display:
+    with stopping() as has_signal, Display(training) as display:
+        stream = training.batches()
+        batches = iter(DataLoader(stream, batch_size=None, num_workers=config.num_workers, worker_init_fn=shield))
         while True:
-            generator = generator_of("step", training.job.seed, training.step, fabric.global_rank)
-            step = TrainingStep(training.step, training.progress, generator)
-            factor = config.learning_rate_factor(step.progress, step.index)
-            for group in training.optimizer.param_groups:
-                group["lr"] = group["peak_lr"] * factor
-
-            images, labels = augmented(training, augmentation, next(batches), generator)
-            loss, norm = learn(training, objective, images, labels, step)
-            method.after_step(step)
-            if training.average is not None:
-                _follow(training, training.average)
-
-            training.step += 1
-            now = (time.monotonic() - start, is_interrupted())
+            terms = {} if training.put_off else _step(training, objective, augmentation, batches)
+            now = (time.monotonic() - start, has_signal())
             training.elapsed, stopped = fabric.broadcast(now)  # all processes follow the first one
-            terms = {"loss": loss.total.detach(), **loss.terms, "gradient_norm": norm}
-            training.log.add_step(training.where, terms)
+            if terms:
+                training.log.add_step(training.where, terms)
 
-            progress = training.progress
-            due = config.validations_until(progress)
-            is_due = due > training.validations and not stopped
-            if is_due:
-                training.validations, is_kept = due, True
-                if data.val is not None:
-                    share = fabric.global_rank, fabric.world_size
-                    judged = validate(training.evaluated, data, config, share, display.validating)
-                    before, training.elapsed = training.elapsed, fabric.broadcast(time.monotonic() - start)
-                    took = round(training.elapsed - before, 3)
-                    is_kept = training.is_kept(judged.figures["val_ged"], judged.geds)
-                    training.log.add_row(
-                        training.where, {**judged.figures, "val_kept": int(is_kept), "val_seconds": took}
-                    )
-                if is_kept and fabric.is_global_zero:
-                    training.keep_best()
+            due = config.validations_until(training.progress)
+            is_due = due > training.validations
+            training.put_off = is_due and stopped
+            if is_due and not stopped:
+                try:
+                    is_kept = data.val is None or _validate(training, start, display, has_signal)
+                    training.validations = due
+                    if is_kept and fabric.is_global_zero:
+                        training.keep_best()
+                except _PutOff:
+                    training.put_off = stopped = True
             if is_due or stopped or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 saved = time.monotonic()
                 if fabric.is_global_zero:
                     training.save()
-            display.step(is_due)
-            if stopped or progress >= 1 or training.has_stalled:
+            display.step(is_due and not stopped)
+            if stopped or training.progress >= 1 or training.has_stalled:
                 fabric.barrier()  # what the first process wrote is there for all
                 return stopped
+
+
+def _step(
+    training: Training, objective: nn.Module, augmentation: Augmentation, batches: Iterator[tuple[Tensor, Tensor]]
+) -> dict[str, Tensor]:
+    """One step, counted. Returns the terms of its loss."""
+    generator = generator_of("step", training.job.seed, training.step, training.fabric.global_rank)
+    step = TrainingStep(training.step, training.progress, generator)
+    factor = training.config.learning_rate_factor(step.progress, step.index)
+    for group in training.optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+
+    images, labels = augmented(training, augmentation, next(batches), generator)
+    loss, norm = learn(training, objective, images, labels, step)
+    training.method.after_step(step)
+    if training.average is not None:
+        _follow(training, training.average)
+
+    training.step += 1
+    return {"loss": loss.total.detach(), **loss.terms, "gradient_norm": norm}
+
+
+class _PutOff(Exception):
+    """A signal came in a validation, which is made first when the training is continued."""
+
+
+def _validate(training: Training, start: float, display: Display, has_signal: Callable[[], bool]) -> bool:
+    """Validate, and log it. Returns whether the weights are kept."""
+    fabric = training.fabric
+
+    def on_image(done: int, total: int) -> None:
+        display.validating(done, total)
+        if fabric.world_size == 1 and has_signal():  # several processes must end together
+            raise _PutOff
+
+    share = fabric.global_rank, fabric.world_size
+    judged = validate(training.evaluated, training.data, training.config, share, on_image)
+    before, training.elapsed = training.elapsed, fabric.broadcast(time.monotonic() - start)
+    took = round(training.elapsed - before, 3)
+    is_kept = training.is_kept(judged.figures["val_ged"], judged.geds)
+    training.log.add_row(training.where, {**judged.figures, "val_kept": int(is_kept), "val_seconds": took})
+    return is_kept
 
 
 @torch.no_grad()

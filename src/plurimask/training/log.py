@@ -12,8 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from plurimask.errors import InputError
-from plurimask.files import replace_file
-from plurimask.reading import is_there, read_text
+from plurimask.files.reading import is_there, read_text
+from plurimask.files.writing import replace_file
 
 LOG_STEPS = 10
 """Steps that one row of training terms is the mean of."""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import torch
 
 from plurimask.errors import InputError
-from plurimask.files import replace_file
+from plurimask.files.writing import replace_file
 from plurimask.method import SegmentationMethod
 from plurimask.prediction.seeds import generator_of
 from plurimask.training.batches import TrainingData
-from plurimask.training.checkpoint import TrainingJob, packed
+from plurimask.training.checkpoint import TrainingJob
 from plurimask.training.config import TrainingConfig
-from plurimask.training.devices import is_first_process
 from plurimask.training.log import MetricsLog, read_metrics
 from plurimask.training.validation import validate
+from plurimask.training.weights import packed
 
 PARTS_FOLDER = "members"
 
@@ -24,13 +25,19 @@ Fit: TypeAlias = Callable[[SegmentationMethod, TrainingData, TrainingConfig, Tra
 
 
 def fit_parts(
-    method: SegmentationMethod, data: TrainingData, config: TrainingConfig, job: TrainingJob, fit: Fit
+    method: SegmentationMethod,
+    data: TrainingData,
+    config: TrainingConfig,
+    job: TrainingJob,
+    fit: Fit,
+    is_first: bool = True,
 ) -> dict[str, Any]:
     """Train the parts of `method` one after the other with `fit`, then keep the weights of the whole.
 
     Each part has a seed of its own, so its order of images, raters and draws is independent of the others', and an
     equal share of the budget. `metrics.csv` has the rows of all parts one after the other, with steps and minutes
-    counted on, and at the end a row of the whole's validation (in one process alone).
+    counted on, and at the end a row of the whole's validation (in one process alone). Of several processes the first
+    (`is_first`) writes.
 
     Returns:
         As `fit`, of all parts together.
@@ -40,20 +47,24 @@ def fit_parts(
     if job.resume and job.weights.exists() and not any(TrainingJob(folder).last.exists() for folder in folders):
         raise InputError(f"{job.folder}: its members were trained elsewhere and joined: there is nothing to continue")
     log, steps, minutes = MetricsLog(), 0, 0.0
+    if config.max_minutes is not None:
+        config = config.model_copy(update={"max_minutes": config.max_minutes - job.spent / 60})
     for number, (part, folder) in enumerate(zip(parts, folders, strict=True)):
         seed = int(generator_of("part", job.seed, number).initial_seed() % 2**31)
         title = f"member {number + 1} of {len(parts)}"
         share = shared_budget(config, len(parts), number)
-        outcome = fit(part, data, share, TrainingJob(folder, seed, job.resume, title))
-        for row in read_metrics(folder / "metrics.csv"):
+        identity = None if job.identity is None else f"{job.identity}/{number}"
+        own = replace(job, folder=folder, seed=seed, title=title, identity=identity)
+        outcome = fit(part, data, share, own)
+        for row in read_metrics(own.metrics):
             where = {"step": steps + int(row.pop("step")), "minutes": round(minutes + row.pop("minutes"), 4)}
             log.add_row({**where, "member": number}, row)
         steps, minutes = steps + outcome["steps"], minutes + outcome["minutes"]
         if outcome["stopped"]:
             return {"steps": steps, "minutes": round(minutes, 2), "best_ged": None, "stopped": True}
-    if is_first_process():
+    if is_first:
         log.write(job.metrics)
-        replace_file(job.weights, packed(method))
+        replace_file(job.weights, packed(method, job.identity))
     ged = None
     if data.val is not None and not torch.distributed.is_initialized():
         figures = validate(method.eval(), data, config).figures

@@ -6,7 +6,6 @@ chosen in `candidates`, validations in `affordable`, and both are told in `plan_
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from plurimask.training import plan_words
 from plurimask.training.affordable import validations
-from plurimask.training.candidates import PLANNED, Machine, Task, view_and_batch
+from plurimask.training.candidates import PLANNED, Task, view_and_batch
 from plurimask.training.config import TrainingConfig
 from plurimask.training.look import DataLook
 
@@ -35,7 +34,9 @@ class TrainingPlan(BaseModel):
     needed_steps: int = NEEDED_STEPS
     """Fewer are too few."""
     seconds: float
-    """Expected, validations included."""
+    """Expected from now on, validations included."""
+    preparation_seconds: float = 0.0
+    """That looking at the data and timing took of the budget."""
     step_seconds: float
     """Of one step."""
     validation_seconds: float
@@ -56,25 +57,9 @@ class TrainingPlan(BaseModel):
         return [f"{self.summary}: done at {done:%H:%M}{day}; --plan shows it and stops", *self.reasons]
 
 
-def make_plan(
-    look: DataLook,
-    given: TrainingConfig,
-    fixed: Collection[str],
-    num_val: int,
-    num_parts: int,
-    machine: Machine,
-) -> tuple[TrainingConfig, TrainingPlan]:
-    """Settings that fit data, machine and budget.
-
-    Args:
-        look: what is known of the data.
-        given: the settings, with a budget.
-        fixed: the names of those that a person gave, which stay.
-        num_val: images to validate on; 0 if there are none.
-        num_parts: networks that share the budget, the members of an ensemble.
-        machine: the time that things take.
-    """
-    task = Task(look, given, fixed, num_val, num_parts, machine)
+def make_plan(task: Task) -> tuple[TrainingConfig, TrainingPlan]:
+    """Settings that fit data, machine and budget, and why they do."""
+    given, fixed, num_val, num_parts = task.given, task.fixed, task.num_val, task.num_parts
     config, step_seconds = view_and_batch(task)
     steps = task.steps(step_seconds)
     warmup = min(100, max(1, steps // 20))
@@ -89,13 +74,15 @@ def make_plan(
         seconds = min(task.seconds, seconds) if given.max_steps else task.seconds
     before, after = given.model_dump(mode="json"), config.model_dump(mode="json")
     plan = TrainingPlan(
-        look=look,
+        look=task.look,
         planned={
-            name: value for name, value in after.items() if name in PLANNED - set(fixed) and value != before[name]
+            **{name: value for name, value in after.items() if name in PLANNED - set(fixed) and value != before[name]},
+            **task.of_method,
         },
         steps=steps * num_parts,
         needed_steps=NEEDED_STEPS * num_parts,
         seconds=seconds * num_parts,
+        preparation_seconds=task.preparation_seconds,
         step_seconds=step_seconds,
         validation_seconds=validation_seconds,
         num_validations=config.num_validations if num_val else 0,

@@ -32,9 +32,10 @@ def reasons(task: Task, config: TrainingConfig, steps: int, needed: int, validat
         yield f"data: {line}"
     why = "the largest that leave enough steps" if steps >= needed else "the smallest, and still too few steps"
     on_objects = f"; {config.crop_on_objects:.0%} of the crops lie around something marked" * bool(config.crop)
+    of_method = "".join(f"; {name} {value:g} for single raters" for name, value in task.of_method.items())
     yield (
         f"view: {view_of(config)}, {config.raters_per_step} rater{'s' * (config.raters_per_step != 1)} drawn for each"
-        f"{on_objects * bool(config.crop_on_objects)}; {why}"
+        f"{on_objects * bool(config.crop_on_objects)}; {why}{of_method}"
     )
     minutes = task.given.max_minutes
     if minutes:

@@ -1,13 +1,9 @@
-"""What the user sees of a training, and how they stop it."""
+"""What the user sees of a training."""
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -96,24 +92,3 @@ def duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
     return f"{int(seconds) // 3600} h {int(seconds) % 3600 // 60:02d} min"
-
-
-@contextmanager
-def interruption() -> Iterator[Callable[[], bool]]:
-    """Tells whether Ctrl-C was pressed since, so that the step under way is finished; a second Ctrl-C ends at once."""
-    pressed = False
-
-    def on_interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        if pressed:
-            raise KeyboardInterrupt
-        pressed = True
-
-    if threading.current_thread() is not threading.main_thread():  # others see no signals
-        yield lambda: False
-        return
-    previous = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield lambda: pressed
-    finally:
-        signal.signal(signal.SIGINT, previous)

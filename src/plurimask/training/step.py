@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -26,15 +27,20 @@ def augmented(
 def learn(
     training: Training, objective: nn.Module, images: Tensor, labels: Tensor, step: TrainingStep
 ) -> tuple[Loss, Tensor]:
-    """One step: the method's own update, or the gradient of its loss and the optimiser. Returns loss and norm."""
-    with fast_precision(images.device):
+    """One step: the method's own update, or the gradient of its loss and the optimiser. Returns loss and norm.
+
+    Raises:
+        InputError: a term of the loss is not finite, or normalisation has a single value to normalise.
+    """
+    with _normalising(images), fast_precision(images.device):
         own = training.method.update(images, labels, step)
     if own is not None:
         if training.fabric.world_size > 1:
             raise InputError("a method with updates of its own learns in one process: leave out devices and nodes")
         _require_finite(own.total, own.terms, step)
         return own, torch.zeros(())
-    loss: Loss = objective(images, labels, step.generator)
+    with _normalising(images):
+        loss: Loss = objective(images, labels, step.generator)
     _require_finite(loss.total, loss.terms, step)
     optimizer = training.optimizer
     optimizer.zero_grad()
@@ -63,6 +69,22 @@ def optimizer_of(method: SegmentationMethod, config: TrainingConfig) -> torch.op
     groups = method.parameter_groups(config.learning_rate)
     groups = [{"lr": config.learning_rate, **group} for group in groups]
     return kind([{**group, "peak_lr": group["lr"]} for group in groups], weight_decay=config.weight_decay)
+
+
+@contextmanager
+def _normalising(images: Tensor) -> Iterator[None]:
+    """Turns the error of a normalisation that has one value into one that says what to change."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("Expected more than 1 "):  # torch's words, for all kinds of normalisation
+            raise
+        size = "x".join(map(str, (len(images), *images.shape[2:])))
+        raise InputError(
+            f"normalisation needs several values of each channel, and a step of {size} (images x height x width) has "
+            "one at the coarsest scale: set a larger --batch-size or --crop (--center-crop, --resize), fewer "
+            "--channels, or --normalisation none"
+        ) from error
 
 
 def _require_finite(total: Tensor, terms: Mapping[str, Tensor], step: TrainingStep) -> None:

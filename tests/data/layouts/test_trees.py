@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from data_trees import HEIGHT, WIDTH, gray, mask, save, write_folder, write_images, write_json
 
+from plurimask.data.example import Patterns
 from plurimask.data.layouts.globs import import_layout, read_globs
 from plurimask.data.source import Place, open_data
 from plurimask.data.unlabelled import open_images
@@ -333,7 +334,7 @@ def test_any_tree_becomes_the_plain_layout(tmp_path: Path) -> None:
     masks = {"anna": "scans/*/t1/*_anna.png", "ben": "scans/*/ben/seg*.tif"}
     write_json(scans(tmp_path / "tree"), labels={"ground": 0, "cell": 1})
     place = Place(tmp_path / "tree", images="scans/*/t1/?.png", masks=masks)
-    layout = read_globs(place.images or "", masks, place.path)
+    layout = read_globs(Patterns(images="scans/*/t1/?.png", masks=masks), place.path)
     assert import_layout(layout, tmp_path / "plain", place.path) == 6
     imported, direct = open_data(tmp_path / "plain"), open_data(place)
     assert imported.description.class_names == ("ground", "cell") == direct.description.class_names

@@ -56,6 +56,8 @@ def as_mask(stored: Stored, where: str) -> StoredMask:
         return StoredMask(whole_numbers(channels[0], where))
     if len(channels) == 3 and (channels[0] == channels[1]).all() and (channels[0] == channels[2]).all():
         return StoredMask(whole_numbers(channels[0], where))
+    if stored.is_colour and channels.dtype == np.uint16 and not (channels % 257).any():  # 8 bits, written as 16
+        channels = (channels // 257).astype(np.uint8)
     if stored.is_colour and channels.dtype == np.uint8:
         return StoredMask(_packed(channels), "colours")
     return _stack(channels, where)

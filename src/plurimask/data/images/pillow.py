@@ -1,7 +1,8 @@
 """PNG, JPEG, BMP and GIF, by Pillow, without changing the stored values.
 
-Whatever Pillow would change without saying so is either undone (gray PNGs of 2 and 4 bits, which it stretches to 8) or
-refused (colour PNGs of 16 bits, of which it drops half).
+What Pillow would change without saying so is undone: gray PNGs of 2 and 4 bits, which it stretches to 8, and colour or
+transparent PNGs of 16 bits, of which it drops half, and which imagecodecs decodes (both are told their size by the same
+bytes of the header).
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
+import imagecodecs
 import numpy as np
 from PIL import Image
 
 from plurimask.data.images.limit import refuse_large
-from plurimask.data.images.stored import Stored, turned, turned_size
+from plurimask.data.images.stored import Array, Stored, turned, turned_size
 from plurimask.errors import InputError
 
 _OPENING = threading.Lock()
@@ -29,18 +32,35 @@ _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _ORIENTING_TEXTS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
 
 
+class _Header(NamedTuple):
+    """What Pillow does not say of a PNG."""
+
+    gray_bits: int | None = None
+    """Of a gray one."""
+    wide_channels: int | None = None
+    """Of one with 16 bits and colours or transparency: its channels, transparency aside."""
+    may_orient: bool = True
+    """Whether the file may hold an orientation."""
+
+
 def pillow_shape(path: Path) -> tuple[int, int, int]:
     """`(K, H, W)` of the image in `path`, from its header."""
-    with _opened(path) as (image, orientation, _):
-        return (1 if image.mode in _GRAY else 3, *turned_size(image.height, image.width, orientation))
+    with _opened(path) as (image, orientation, header):
+        return (
+            header.wide_channels or (1 if image.mode in _GRAY else 3),
+            *turned_size(image.height, image.width, orientation),
+        )
 
 
 def read_pillow(path: Path) -> Stored:
     """The content of `path`; colours as R, G, B."""
-    with _opened(path) as (image, orientation, gray_bits):
-        image.load()
+    with _opened(path) as (image, orientation, header):
         palette = alpha = None
-        if image.mode == "P":
+        if header.wide_channels is None:
+            image.load()
+        if header.wide_channels is not None:
+            values, alpha = _wide(path)
+        elif image.mode == "P":
             image.apply_transparency()  # of palette entries, into the palette
             palette = np.array(image.getpalette("RGBA") or (), dtype=np.uint8).reshape(-1, 4)
             values = np.asarray(image)
@@ -55,8 +75,8 @@ def read_pillow(path: Path) -> Stored:
             values = np.asarray(image.convert("RGB"))
     if values.dtype == bool:
         values = values.astype(np.uint8)
-    if gray_bits in (2, 4):
-        values = values // (255 // (2**gray_bits - 1))  # as stored: Pillow stretches 0..3 and 0..15 to 0..255
+    if header.gray_bits in (2, 4):
+        values = values // (255 // (2**header.gray_bits - 1))  # as stored: Pillow stretches 0..3 and 0..15 to 0..255
     is_colour = values.ndim == 3
     channels = values.transpose(2, 0, 1) if is_colour else values[None]
     return Stored(
@@ -67,15 +87,23 @@ def read_pillow(path: Path) -> Stored:
     )
 
 
+def _wide(path: Path) -> tuple[Array, Array | None]:
+    """Gray `(H, W)` or colours `(H, W, 3)` of a PNG with several channels of 16 bits, and its transparency."""
+    decoded = imagecodecs.png_decode(path.read_bytes())
+    channels = decoded.shape[2]
+    values = decoded[..., 0] if channels == 2 else decoded[..., :3]
+    return values, decoded[..., -1] if channels in (2, 4) else None
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Image.Image, int, int | None]]:
-    """The image, its orientation, and the bits of a gray PNG.
+def _opened(path: Path) -> Iterator[tuple[Image.Image, int, _Header]]:
+    """The image, its orientation, and the rest of its header.
 
     Raises:
-        InputError: the file holds several images, or more bits than Pillow keeps.
+        InputError: the file holds several images.
     """
-    gray_bits, may_orient = _png_header(path)
-    with _header(path) as image:
+    header = _png_header(path)
+    with _undecoded(path) as image:
         bands = 1 if image.mode in _GRAY or image.mode == "P" else len(image.getbands())
         refuse_large((bands, image.height, image.width), str(path))
         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # an MPO is a photograph and its previews
@@ -83,11 +111,11 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, int, int | None]]:
                 f"{path}: an animation of {image.n_frames} pictures, expected one: "  # type: ignore[attr-defined]
                 "save each picture as a file of its own"
             )
-        orientation = image.getexif().get(_ORIENTATION, 1) if may_orient else 1
-        yield image, orientation if orientation in range(1, 9) else 1, gray_bits
+        orientation = image.getexif().get(_ORIENTATION, 1) if header.may_orient else 1
+        yield image, orientation if orientation in range(1, 9) else 1, header
 
 
-def _header(path: Path) -> Image.Image:
+def _undecoded(path: Path) -> Image.Image:
     """The image with nothing decoded yet. Pillow's own limit does not apply, which is for all formats and programs."""
     with _OPENING:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -97,23 +125,16 @@ def _header(path: Path) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _png_header(path: Path) -> tuple[int | None, bool]:
-    """The bits of a gray PNG, and whether the file may hold an orientation: of PNGs those with a chunk that could.
+def _png_header(path: Path) -> _Header:
+    """Of PNGs those may hold an orientation that have a chunk that could.
 
     Pillow looks for the orientation of a PNG in its last chunks, for which it decodes all of it.
-
-    Raises:
-        InputError: a colour or transparent PNG has 16 bits.
     """
     with path.open("rb") as file:
         header = file.read(26)
         if len(header) < 26 or not header.startswith(b"\x89PNG"):
-            return None, True
+            return _Header()
         depth, kind = header[24], header[25]
-        if depth == 16 and kind != 0:
-            raise InputError(
-                f"{path}: a colour or transparent PNG of 16 bits, of which 8 would be lost: save it as TIFF"
-            )
         may_orient = False
         file.seek(8)
         for _ in range(_MAX_CHUNKS):
@@ -126,4 +147,4 @@ def _png_header(path: Path) -> tuple[int | None, bool]:
             file.seek(length - len(text) + 4, 1)
         else:
             may_orient = True
-    return depth if kind == 0 else None, may_orient
+    return _Header(depth if kind == 0 else None, {2: 3, 4: 1, 6: 3}.get(kind) if depth == 16 else None, may_orient)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from plurimask.errors import InputError
-from plurimask.reading import open_file
+from plurimask.files.reading import open_file
 
 Array = npt.NDArray[Any]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError, shown
-from plurimask.reading import is_there, read_json, read_text
+from plurimask.files.reading import is_there, read_json, read_text
 
 FILE_NAME, COLOURS_NAME = "dataset.json", "labelmap.txt"
 MAX_CLASSES = IGNORE

@@ -15,9 +15,10 @@ import numpy.typing as npt
 import torch
 
 from plurimask.data.encoding import MaskEncoding, decide_encoding
-from plurimask.data.example import DataDescription, Example, ExampleSet
-from plurimask.data.forms import MaskForm, MaskSummary, decide_form, most_objects, summarise
+from plurimask.data.example import DataDescription, Example, ExampleSet, Patterns
+from plurimask.data.forms import MaskForm, MaskSummary, decide_form, most_objects, note_own_values, summarise
 from plurimask.data.images import image_numbers, image_shape, read_image, read_stored_mask
+from plurimask.data.images.pixel_size import PixelSize, read_pixel_size
 from plurimask.data.layouts.dataset_json import DatasetFile
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
@@ -123,6 +124,9 @@ class FileSet(ExampleSet):
                 labels[rater] = self.reading.encoding.encode(values, str(path))
         return Example(item.name, torch.from_numpy(image), torch.from_numpy(labels))
 
+    def pixel_size(self, index: int) -> PixelSize | None:
+        return read_pixel_size(self.items[index].images[0])
+
 
 def join_channels(channels: Sequence[Array], paths: Sequence[Path]) -> npt.NDArray[np.float32]:
     """The channels of one image, `(K, H, W)`, as a new array of float32.
@@ -146,6 +150,8 @@ class Layout:
     """None: named by the number of channels."""
     notes: tuple[str, ...] = ()
     """As in `DataSource`."""
+    patterns: Patterns | None = None
+    """As in `DataDescription`."""
 
 
 def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription | None) -> Found:
@@ -158,11 +164,14 @@ def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription
     items = [item for split in layout.items.values() for item in split]
     summaries: dict[MaskSummary, str] = {}
     counts: dict[int, FileItem] = {}
+    marks: list[frozenset[int]] = [frozenset() for _ in layout.rater_names]
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         for item, (count, found) in zip(items, pool.map(lambda each: _scan(each, cache), items), strict=True):
             counts.setdefault(count, item)
-            for together, path in found.items():
-                summaries.setdefault(together, path)
+            for rater, (summary, path) in enumerate(zip(found, item.masks, strict=True)):
+                if summary is not None:
+                    summaries.setdefault(summary, str(path))
+                    marks[rater] |= summary.values - {0, IGNORE}
     as_gray = set(counts) == {1, 3} or (
         set(counts) == {3} and expected is not None and len(expected.channel_names) == 1
     )
@@ -184,10 +193,13 @@ def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription
     )
     encoding = replace(encoding, sentence=form.sentence + encoding.sentence)
     channels = name_channels(1 if as_gray else next(iter(counts)), layout.channel_names)
-    notes = (*layout.notes, "images with R = G = B are read as gray, as the others are") if as_gray else layout.notes
+    notes = (*layout.notes, *["images with R = G = B are read as gray, as the others are"] * as_gray)
+    if form.kind == "values" and declared.labels is None and len(encoding.class_names) > 2:
+        notes += tuple(note_own_values(layout.rater_names, marks))
     reading = Reading(encoding, form, as_gray)
+    description = describe(layout.name, encoding, channels, layout.rater_names)
     return Found(
-        describe(layout.name, encoding, channels, layout.rater_names),
+        description.model_copy(update={"patterns": layout.patterns}),
         {split: FileSet(part, reading, cache) for split, part in layout.items.items()},
         notes,
     )
@@ -260,16 +272,16 @@ def channel_shape(paths: Sequence[Path]) -> tuple[int, int, int]:
     return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
-def _scan(item: FileItem, cache: ArrayCache) -> tuple[int, dict[MaskSummary, str]]:
-    """The number of channels of `item` and what its masks hold."""
+def _scan(item: FileItem, cache: ArrayCache) -> tuple[int, list[MaskSummary | None]]:
+    """The number of channels of `item` and what each of its masks holds."""
     count, *size = channel_shape(item.images)
-    summaries: dict[MaskSummary, str] = {}
-    for path in item.masks:
-        if path is not None:
-            mask = cache.get(path, read_stored_mask)
-            _refuse_sizes(path, mask.shape, item.images[0], size)
-            summaries.setdefault(summarise(mask), str(path))
-    return count, summaries
+    return count, [None if path is None else _summary(path, item.images[0], size, cache) for path in item.masks]
+
+
+def _summary(path: Path, image: Path, size: Sequence[int], cache: ArrayCache) -> MaskSummary:
+    mask = cache.get(path, read_stored_mask)
+    _refuse_sizes(path, mask.shape, image, size)
+    return summarise(mask)
 
 
 def _refuse_sizes(mask: Path, shape: Sequence[int], image: Path, size: Sequence[int]) -> None:

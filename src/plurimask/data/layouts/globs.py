@@ -11,17 +11,18 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from plurimask.data.example import Patterns
 from plurimask.data.images import SUFFIXES
 from plurimask.data.layouts.dataset_json import COLOURS_NAME, FILE_NAME
 from plurimask.data.layouts.files import UNSPLIT, FileItem, Layout
 from plurimask.data.layouts.folder import IMAGES, MASKS, SINGLE_RATER
 from plurimask.data.layouts.listing import Unread, ending, readable, walk_files
 from plurimask.errors import InputError
-from plurimask.files import is_within
-from plurimask.reading import read_json
+from plurimask.files.reading import read_json
+from plurimask.files.writing import is_within
 
 _WILDCARD = re.compile(r"(\*\*/|\*\*|\*|\?)")
 _WILDCARDS = {"**/": "((?:[^/]+/)*)", "**": "(.*)", "*": "([^/]*)", "?": "([^/])"}
@@ -35,33 +36,34 @@ def masks_by_rater(words: Sequence[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for word in words:
-        rater, _, pattern = word.partition("=") if "=" in word else (SINGLE_RATER, "", word)
+        rater, _, pattern = word.partition("=") if "=" in word else (SINGLE_RATER * (len(words) == 1), "", word)
         if rater in found or not rater or not pattern:
-            raise InputError(f"{word}: expected each rater once, with a pattern, as in anna=masks/anna/*.png")
+            raise InputError(
+                f"{word}: expected each rater once, with a pattern, as in anna=masks/anna/*.png (--masks takes all "
+                "words up to the next option)"
+            )
         found[rater] = pattern
     return found
 
 
-def read_globs(
-    images: str, masks: Mapping[str, str], root: Path, channel_names: tuple[str, ...] | None = None
-) -> Layout:
+def read_globs(patterns: Patterns, root: Path, channel_names: tuple[str, ...] | None = None) -> Layout:
     """The files that the patterns match; images without any mask are left out, and said.
 
     Args:
-        images: the pattern of the images, relative to `root` or absolute. `*` stands for a part of one name, `**/` for
-            any folders.
-        masks: rater to the pattern of the rater's masks, with as many wildcards.
+        patterns: relative to `root` or absolute. `*` stands for a part of one name, `**/` for any folders; those of
+            masks have as many wildcards as that of the images.
         root: the folder that the patterns start from.
         channel_names: if they are declared.
 
     Raises:
         InputError: a pattern matches nothing, or two files have the same name, or a mask has no image.
     """
+    images, masks = patterns.images, patterns.masks
     if not masks:
         raise InputError("no pattern for masks: give one for each rater, such as anna=masks/anna/*.png")
     unread = Unread()
-    found = _matching(images, root, unread)
-    by_rater = {rater: _matching(pattern, root, unread) for rater, pattern in masks.items()}
+    found = find_matching(images, root, unread)
+    by_rater = {rater: find_matching(pattern, root, unread) for rater, pattern in masks.items()}
     for rater, files in by_rater.items():
         for key, path in files.items():
             if key not in found:
@@ -80,7 +82,7 @@ def read_globs(
     notes = list(unread.notes())
     if without:
         notes.append(f"{len(without)} of {len(found)} images have no mask and were left out: {', '.join(without[:3])}")
-    return Layout("patterns", {UNSPLIT: items}, tuple(masks), channel_names, tuple(notes))
+    return Layout("patterns", {UNSPLIT: items}, tuple(masks), channel_names, tuple(notes), patterns)
 
 
 def import_layout(layout: Layout, out: Path, root: Path, read_as: str | None = None) -> int:
@@ -119,11 +121,15 @@ def _copy(source: Path, target: Path, out: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _matching(pattern: str, root: Path, unread: Unread) -> dict[tuple[str, ...], Path]:
-    """What the wildcards of `pattern` stand for, to the file."""
+def find_matching(pattern: str, root: Path, unread: Unread) -> dict[tuple[str, ...], Path]:
+    """What the wildcards of `pattern` stand for, to the file.
+
+    Raises:
+        InputError: it has no wildcard, or matches nothing, or two files that it does not tell apart.
+    """
     start = _WILDCARD.search(pattern)
     if start is None:
-        raise InputError(f"the pattern {pattern!r} has no wildcard: write * for what differs between images")
+        raise InputError(f"the pattern {pattern!r} has no wildcard: write * for what differs between images, in quotes")
     base = root / pattern[: start.start()].rpartition("/")[0]
     expression = re.compile("".join(_WILDCARDS.get(part, re.escape(part)) for part in _WILDCARD.split(pattern)))
     found: dict[tuple[str, ...], Path] = {}

@@ -21,7 +21,8 @@ _MASK_NAME = re.compile(r"^(?P<name>.+)_l(?P<rater>\d+)$")
 
 def is_lidc_crops(folder: Path) -> bool:
     """Whether `folder` is one split of this layout."""
-    return (folder / "images").is_dir() and (folder / "gt").is_dir()
+    found = find_images(folder / "gt") if (folder / "images").is_dir() else {}
+    return any(_MASK_NAME.match(name) for name in found)
 
 
 def read_lidc_crops(splits: Mapping[str, Path]) -> Layout:

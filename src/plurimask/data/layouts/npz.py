@@ -27,7 +27,7 @@ from plurimask.data.layouts.files import Found, describe, name_channels
 from plurimask.data.layouts.listing import refuse_odd_names
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError, reason_of, shown
-from plurimask.reading import memory_bytes, require_file
+from plurimask.files.reading import memory_bytes, require_file
 
 Array = npt.NDArray[Any]
 

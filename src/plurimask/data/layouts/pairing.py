@@ -1,8 +1,9 @@
 """Which mask belongs to which image, by their names.
 
-Equal names pair. Where no mask has the name of an image, what all images or all masks have in common is left out
-(`image_001` and `mask_001`, `21_training` and `21_manual1`), and what a mask's name has more than its image's is the
-rater, if it differs (`x_anna`, `x_ben`; `x_seg0`, `x_seg1`).
+Equal names pair. Where no mask has the name of an image, what a mask's name has more is the rater, if it differs
+(`x_anna`, `x_ben`; `x_seg0`, `x_seg1`; `expert1_x`; a folder per image, `x/anna`); and where no mask's name holds that
+of an image, what all images or all masks have in common is left out (`image_001` and `mask_001`, `21_training` and
+`21_manual1`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,30 @@ def pair(masks: Mapping[str, _T], images: Collection[str]) -> dict[str, dict[str
     if exact:
         return {"": dict(masks)} if exact == len(masks) else None
     plain = {image: image for image in images}
-    return _by_beginning(masks, plain) or _without_common(masks, images)
+    backwards = {name[::-1]: mask for name, mask in masks.items()}
+    return (
+        _in_folders(masks, images)
+        or _by_beginning(masks, plain)
+        or _turned(_by_beginning(backwards, {image[::-1]: image for image in images}))
+        or _without_common(masks, images)
+    )
+
+
+def _in_folders(masks: Mapping[str, _T], images: Collection[str]) -> dict[str, dict[str, _T]] | None:
+    """Pairs the masks in a folder of each image; raters are those whom all folders have, as objects are not."""
+    found: dict[str, dict[str, _T]] = {}
+    for name, mask in masks.items():
+        image, _, rater = name.rpartition("/")
+        if image not in images:
+            return None
+        found.setdefault(rater, {})[image] = mask
+    counts = {len(of_one) for of_one in found.values()}
+    return _named(found) if len(counts) == 1 and len(found) <= MAX_RATERS and len(masks) > len(found) else None
+
+
+def _turned(found: dict[str, dict[str, _T]] | None) -> dict[str, dict[str, _T]] | None:
+    """With the names of raters forwards again."""
+    return found and {rater[::-1]: of_one for rater, of_one in found.items()}
 
 
 def _without_common(masks: Mapping[str, _T], images: Collection[str]) -> dict[str, dict[str, _T]] | None:
@@ -39,11 +63,12 @@ def _without_common(masks: Mapping[str, _T], images: Collection[str]) -> dict[st
     if len(cores) < len(images):
         return None
     start, _ = _common(masks)
-    if start:
-        shortened = {_cut(name, start, ""): mask for name, mask in masks.items()}
-        if len(shortened) == len(masks) and (found := _by_beginning(shortened, cores)):
-            return found
-    return _by_beginning(masks, cores)
+    shortened = {_cut(name, start, ""): mask for name, mask in masks.items()}
+    found = _by_beginning(shortened, cores) if start and len(shortened) == len(masks) else None
+    found = found or _by_beginning(masks, cores)
+    # Numbers in names may count something else than images: then few of these have masks.
+    paired = {image for of_one in (found or {}).values() for image in of_one}
+    return found if 2 * len(paired) >= len(images) else None
 
 
 def _by_beginning(masks: Mapping[str, _T], cores: Mapping[str, str]) -> dict[str, dict[str, _T]] | None:
@@ -57,6 +82,11 @@ def _by_beginning(masks: Mapping[str, _T], cores: Mapping[str, str]) -> dict[str
         of_one[cores[core]] = mask
     if len(found) > 1 and (len(found) > MAX_RATERS or len(found) >= len(masks) > len(cores)):
         return None
+    return _named(found)
+
+
+def _named(found: dict[str, dict[str, _T]]) -> dict[str, dict[str, _T]] | None:
+    """Raters by what their names do not have in common; None if that is the same for two."""
     if len(found) == 1:
         return {"": next(iter(found.values()))}
     shared = _shared(list(found))

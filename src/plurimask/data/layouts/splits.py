@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from plurimask.data.layouts.listing import Unread, subfolders
+from plurimask.data.layouts.dataset_json import COLOURS_NAME, FILE_NAME
+from plurimask.data.layouts.listing import Unread, ending, subfolders
 from plurimask.errors import InputError
 
 SPLITS = ("train", "val", "test")
@@ -17,6 +18,8 @@ SPELLINGS = {
 """In any case."""
 
 _DATA_FOLDERS = ("images", "masks", "gt", "inputs", "instances")
+
+_KNOWN_FILES = (FILE_NAME, COLOURS_NAME)
 
 
 def split_of(name: str) -> str | None:
@@ -50,7 +53,7 @@ def split_folders(path: Path) -> dict[str, Path]:
 
 
 def note_others(path: Path, used: Collection[str], unread: Unread, among_splits: bool = False) -> None:
-    """Notes the folders in `path` that are not among the names `used`.
+    """Notes the folders in `path` that are not among the names `used`, and the files that are no part of a data set.
 
     Raises:
         InputError: one of them, beside split folders, looks like a split itself.
@@ -65,6 +68,9 @@ def note_others(path: Path, used: Collection[str], unread: Unread, among_splits:
                 f"read: rename it, or move it out of {path}"
             )
         unread.folders.append(folder)
+    for file in sorted(path.iterdir()):
+        if file.is_file() and file.name[0] != "." and file.name not in _KNOWN_FILES and file.suffix != ".npz":
+            unread.endings[f"{ending(file.name) or 'without ending'} ({file.name})"] += 1
 
 
 def parts_by_split(names: Iterable[str], where: Path) -> Mapping[str, str] | None:

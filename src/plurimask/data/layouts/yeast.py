@@ -28,7 +28,7 @@ from plurimask.data.images.limit import refuse_large
 from plurimask.data.layouts.files import UNSPLIT, ArrayCache, Found
 from plurimask.data.layouts.listing import contents, natural_key
 from plurimask.errors import InputError, reason_of
-from plurimask.weights import load_tensors
+from plurimask.files.reading import load_tensors
 
 Array = npt.NDArray[Any]
 

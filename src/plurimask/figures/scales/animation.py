@@ -19,7 +19,7 @@ from plurimask.figures.page import MARGIN, Page, draw_together, legend_height
 from plurimask.figures.scales.maps import ScaleSamples, step_names
 from plurimask.figures.scales.view import View
 from plurimask.figures.style import SMALL
-from plurimask.files import replace_file
+from plurimask.files.writing import replace_file
 
 Frame: TypeAlias = NDArray[np.uint8]
 

@@ -1,55 +1,60 @@
-"""The weights of a method on disk, and whether they are numbers."""
+"""The weights of a method on disk: a safetensors file of finite numbers that says which run they are of."""
 
 from __future__ import annotations
 
-import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from plurimask.errors import InputError
-from plurimask.reading import memory_bytes, require_file
+from plurimask.files.reading import require_file
+
+_RUN = "run"
+DIVERGED = "the last checkpoint is unharmed; lower the learning rate"
 
 
-def load_weights(method: nn.Module, path: Path, remedy: str) -> None:
-    """Give `method` the weights in a safetensors file; `remedy` ends the message if it cannot have them.
+def packed(method: nn.Module, identity: str | None) -> bytes:
+    """All weights and buffers as a safetensors file, with the identity of the run that they are of.
 
     Raises:
-        InputError: the file is damaged, or holds other tensors than the method has, or NaN or infinity.
+        InputError: one of them is not finite.
+    """
+    tensors = {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
+    require_finite(tensors, "the trained method", DIVERGED)
+    return save(tensors, None if identity is None else {_RUN: identity})
+
+
+def load_weights(method: nn.Module, path: Path, identity: str | None, remedy: str) -> None:
+    """Give `method` the weights in a file.
+
+    Args:
+        identity: of the run that they must be of; None of runs of older versions, whose weights carry none.
+        remedy: ends the message if it cannot have them.
+
+    Raises:
+        InputError: the file is damaged, of another run, or holds other tensors than the method has, or NaN or infinity.
     """
     require_file(path)
     try:
+        with safe_open(path, framework="pt") as file:
+            found = (file.metadata() or {}).get(_RUN)
         tensors = load_file(path)
     except Exception as error:  # a damaged file can raise anything
         raise InputError(f"{path}: damaged, or not the weights of this run: {remedy}") from error
+    if found != identity:
+        raise InputError(
+            f"{path}: these are the weights of another run than that of the record beside them: restore both files as "
+            f"they were written together, or {remedy}"
+        )
     if differs := _difference(method.state_dict(), tensors):
         raise InputError(f"{path}: not the weights of this run ({differs}): {remedy}")
     require_finite(tensors, str(path), remedy)
     method.load_state_dict(tensors)
-
-
-def load_tensors(path: Path, limit: int | None = None) -> Any:
-    """What `torch.save` wrote: tensors, numbers, text, dictionaries and lists of them, on the processor; no
-    code is run.
-
-    Raises:
-        InputError: there is no such file, or it unpacks to more than `limit` bytes (the memory of the machine).
-        Exception: whatever a damaged file makes torch raise.
-    """
-    size, limit = require_file(path), memory_bytes() if limit is None else limit
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as file:
-            size = max(size, sum(member.file_size for member in file.infolist()))
-    if size > limit:
-        raise InputError(f"{path}: unpacks to {size:,} bytes, expected at most {limit:,}: restore or remove the file")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they are for programmers
-        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def flattened(state: Any, at: str = "") -> dict[str, Tensor]:

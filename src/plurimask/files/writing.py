@@ -5,16 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from plurimask.errors import InputError
 
+_TEMPORARY = re.compile(r"\..+\.\d+\.[0-9a-f]{8}")
+"""Names of files that are not written to their end."""
 MAX_NAME_BYTES = 200
 """Of a file's name: file systems allow 255, of which some are for temporary names."""
 
@@ -107,11 +111,19 @@ def refuse_existing(path: Path, what: str, overwrite: bool) -> None:
     raise InputError(f"{path} holds {what} already: give another --out, or --overwrite to replace it")
 
 
-def clear(folder: Path, names: Iterable[str]) -> None:
-    """Remove these files and folders in `folder`; anything else stays."""
-    for name in names:
-        path = folder / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it is there; of a link the link."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_temporaries(folder: Path, names: Iterable[str]) -> None:
+    """Remove what `replacing` had begun in processes that were killed, in a folder and anywhere in these folders of it.
+
+    No other process may be writing there.
+    """
+    for path in chain(folder.iterdir(), *((folder / name).rglob("*") for name in names)):
+        if _TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)

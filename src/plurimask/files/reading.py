@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -205,3 +207,24 @@ def _refuse_odd_value(value: Any) -> None:
             raise _Odd(f"a number of more than {MAX_DIGITS} digits")
     elif value is not None and not isinstance(value, float):
         raise _Odd(f"a value of type {type(value).__name__}, expected numbers, text, lists and tables")
+
+
+def load_tensors(path: Path, limit: int | None = None) -> Any:
+    """What `torch.save` wrote: tensors, numbers, text, dictionaries and lists of them, on the processor; no
+    code is run.
+
+    Raises:
+        InputError: there is no such file, or it unpacks to more than `limit` bytes (the memory of the machine).
+        Exception: whatever a damaged file makes torch raise.
+    """
+    size, limit = require_file(path), memory_bytes() if limit is None else limit
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            size = max(size, sum(member.file_size for member in file.infolist()))
+    if size > limit:
+        raise InputError(f"{path}: unpacks to {size:,} bytes, expected at most {limit:,}: restore or remove the file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are for programmers
+        import torch  # only where it is needed
+
+        return torch.load(path, map_location="cpu", weights_only=True)

@@ -1,0 +1,1 @@
+"""Files: read without trust in who wrote them, written whole or not at all."""
