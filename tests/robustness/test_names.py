@@ -18,6 +18,7 @@ from stock import FEW, TINY, plain
 
 from plurimask.compare.measure import restore
 from plurimask.errors import InputError, one_line
+from plurimask.runs.lock import LOCK_FILE
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +129,14 @@ def test_a_terminal_that_cannot_show_a_name(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "plurimask", "check", str(data)]
     ended = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, check=False)
     assert ended.returncode == 0 and b"\\u65e5" in ended.stdout
+
+
+def test_a_lock_that_is_a_link_is_not_written_to(tmp_path: Path) -> None:
+    """It would empty whatever it leads to."""
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK_FILE).symlink_to("../precious")
+    words = ["train", str(plain(tmp_path / "data")), "--method", "unet", "--out", str(tmp_path / "run"), *TINY, *FEW]
+    code, printed = run(words)
+    assert code == 2 and LOCK_FILE in printed
+    assert (tmp_path / "precious").read_text() == "kept"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ _PLANES = {
     "Q": "pages",
     "R": "tiles or regions",
 }
+_PIXELS, _PLANE_SIZES = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>"), re.compile(r"""\bSize[ZCT]\s*=\s*["'](\d{1,20})""")
+_MAX_PLANES = 10**6
 _MAX_TRAILING = 4
 """An undeclared last axis of at most so many values holds channels: a picture of this width is none."""
 
@@ -101,6 +105,10 @@ def _plan(file: Any, path: Path) -> _Plan:
     Raises:
         InputError: it holds more than one image, or a tag gives its numbers a meaning that is not read.
     """
+    for pixels in _PIXELS.findall(file.ome_metadata or ""):
+        planes = math.prod(int(size) for size in _PLANE_SIZES.findall(pixels))
+        if planes > _MAX_PLANES:
+            raise InputError(f"{path}: its OME metadata declare {planes:,} planes, expected one image: export it again")
     series = file.series[0]
     for each in file.series:  # before its pages are made, of which it may declare a thousand million
         refuse_large(each.shape, str(path))
