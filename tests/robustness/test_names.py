@@ -71,7 +71,7 @@ def test_a_comparison_of_runs_with_odd_names(trained: Path, tmp_path: Path) -> N
     shutil.copytree(trained, tmp_path / "[red]")
     words = ["compare", str(trained.parent / "data"), "--runs", str(tmp_path / "[red]"), str(trained), "--samples", "2"]
     code, printed = run([*words, "--out", str(tmp_path / "out")])
-    assert code == 0 and "evaluating [red]" in printed and "| [red] |" in printed
+    assert code == 0 and "evaluating [red]" in printed and "\n[red] " in printed
     with (tmp_path / "out" / "evaluations" / "[red].npz").open("r+b") as stream:
         stream.truncate(300)
     code, printed = run([*words, "--out", str(tmp_path / "out")])

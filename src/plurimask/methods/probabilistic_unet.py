@@ -39,11 +39,9 @@ from plurimask.noise import Noise, NoisePart
 class ImageLatentSegmentation(LatentSegmentation):
     """The features of B images, the prior over their latents, and the head that joins the two."""
 
-    prior: Gaussian
-
     def __init__(self, method: ProbabilisticUNet, images: Tensor) -> None:
         self.method, self.images = method, images
-        self.prior = method.prior_net(images)  # (B, L)
+        self.prior: Gaussian = method.prior_net(images)  # (B, L)
         # the features' share in the head's first layer
         self.projected = pixel_features(method.unet, images, method.head.project)
         shape = (len(images), method.config.num_classes, *images.shape[2:])
