@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from plurimask.distribution import IGNORE, SegmentationStatistics
 from plurimask.errors import InputError
 from plurimask.method import SegmentationMethod
-from plurimask.prediction.device import fast_precision
+from plurimask.prediction.device import fast_precision, images_in_layout
 from plurimask.prediction.seeds import generators_of
 
 MAX_BATCH_PIXELS = 2**20
@@ -118,5 +118,4 @@ def reconstruct_images(
 
 def _stacked(images: Sequence[Tensor], device: torch.device) -> Tensor:
     """Images `(K, *spatial)` of one size as a batch, in the memory layout that is fast."""
-    batch = torch.stack(list(images)).to(device)
-    return batch.contiguous(memory_format=torch.channels_last) if batch.ndim == 4 else batch
+    return images_in_layout(torch.stack(list(images)).to(device), "channels_last")

@@ -50,16 +50,19 @@ def prepare(
     tell("timing")
     sizes = {"image_channels": len(about.channel_names), "num_classes": about.num_classes}
     parts = build_method(plan.method, **{**own, **sizes}).parts()
+    timed = None
     if machine is None:
         from plurimask.data.preprocessing import Preprocessing
         from plurimask.training.batches import TrainingData
         from plurimask.training.timing import TimedMachine
 
         data = TrainingData(train, val, Preprocessing(mean=(0.0,), std=(1.0,)), about.counted_classes)
-        machine = TimedMachine(parts[0], data, hardware)
+        machine = timed = TimedMachine(parts[0], data, hardware)
     num_val = 0 if val is None else len(val)
     config, made = make_plan(look, given, plan.settings.keys(), num_val, len(parts), machine)
     planned = {name: getattr(config, name) for name in made.planned}
+    if timed is not None:
+        planned["memory_layout"] = timed.layout(config)
     return replace(plan, settings={**plan.settings, **planned}, made=made)
 
 

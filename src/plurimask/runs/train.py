@@ -54,6 +54,7 @@ def train_run(
     from plurimask.training.checkpoint import TrainingJob
     from plurimask.training.devices import is_first_process, open_fabric
     from plurimask.training.fit import fit
+    from plurimask.training.timing import TimedMachine
 
     folder = Path(out)
     if "train" not in source.splits:
@@ -63,13 +64,17 @@ def train_run(
     open_fabric(hardware)  # a machine without such devices is refused before anything is written
     torch.manual_seed(record.seed)
     method = build_method(record.method, **record.config)
+    counted = record.data.counted_classes
+    data = TrainingData(source.splits["train"], source.splits.get("val"), record.preprocessing, counted)
+    if not resume and hardware.devices * hardware.nodes == 1:  # a run that is resumed keeps what it was begun with
+        layout = TimedMachine(method.parts()[0], data, hardware).layout(record.training)
+        training = record.training.model_copy(update={"memory_layout": layout})
+        record = record.model_copy(update={"training": training})
     if is_first_process():
         if not resume:
             refuse_existing(folder, "something", overwrite)
             clear(folder, RUN_FILES)
         replace_file(folder / RECORD_FILE, record.model_dump_json(indent=2).encode())
-    counted = record.data.counted_classes
-    data = TrainingData(source.splits["train"], source.splits.get("val"), record.preprocessing, counted)
     outcome = fit(method, data, record.training, TrainingJob(folder, record.seed, resume), hardware)
     if is_first_process():
         made = {"steps": outcome["steps"], "undertrained": outcome["steps"] < NEEDED_STEPS * len(method.parts())}

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from plurimask.data.augmentation import AugmentationConfig
 from plurimask.data.preprocessing import ImageScaling
+from plurimask.prediction.device import Layout
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,9 @@ class TrainingConfig(BaseModel):
     )
     early_stopping: int | None = Field(None, ge=1, description="stop after so many validations without a better GED")
     num_workers: int = Field(0, ge=0, description="processes that read data; 0 reads in the main process")
+    memory_layout: Layout | None = Field(
+        None, description="of images and weights while training; by default the one in which a timed step is faster"
+    )
 
     @model_validator(mode="after")
     def _is_consistent(self) -> TrainingConfig:
@@ -84,6 +88,11 @@ class TrainingConfig(BaseModel):
         if any(not 0 < share < 1 or factor <= 0 for share, factor in self.drops):
             raise ValueError("drops are pairs of a share of the budget, between 0 and 1, and a positive factor")
         return self
+
+    @property
+    def layout(self) -> Layout:
+        """The memory layout that was given or timed; the usual one where it was not."""
+        return self.memory_layout or "channels_last"
 
     def learning_rate_factor(self, progress: float, step: int) -> float:
         """The learning rate over its peak, for `progress` from 0 to 1 through the budget."""
