@@ -17,12 +17,16 @@ def is_chained(block: nn.Module, x: Tensor) -> bool:
     the plain layout, `(B, F, H, W)` one plane after the other."""
     if not (torch.is_grad_enabled() and torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return False
-    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu") or not x.is_contiguous():
+    if not isinstance(x, Tensor):  # but what stands for one while the network is traced
+        return False
+    if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or not x.numel():
         return False
     layers = list(block.children())
     weights = [layer.weight for layer in layers if isinstance(layer, nn.Conv2d)]
-    return all(type(layer) in _CHAINED for layer in layers) and all(
-        weight.requires_grad and weight.dtype == torch.float32 and weight.is_contiguous() for weight in weights
+    return (
+        all(type(layer) in _CHAINED for layer in layers)
+        and all(part.dtype == torch.float32 and part.is_contiguous() for part in (x, *weights))
+        and all(weight.requires_grad for weight in weights)
     )
 
 

@@ -94,16 +94,21 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         features = []
-        x = images.to_mkldnn() if all(is_chained(block, images) for block in self.blocks) else images
+        if all(is_chained(block, images) for block in self.blocks):
+            x = images.to_mkldnn()
+            for scale, block in enumerate(self.blocks):
+                x = block(self._pooled(x) if scale else x)
+                features.append(x)
+            return [one.to_dense() for one in features]
         for scale, block in enumerate(self.blocks):
-            x = block(self._pooled(x) if scale else x)
-            features.append(x)
-        return [one.to_dense() for one in features]
+            images = block(self.pool(images) if scale else images)
+            features.append(images)
+        return features
 
-    def _pooled(self, x: Tensor) -> Tensor:
+    def _pooled(self, chained: Tensor) -> Tensor:
         # oneDNN divides by 4 at an odd edge too, where there are 2 pixels.
-        is_odd = x.is_mkldnn and any(size % 2 for size in x.shape[2:])
-        pooled: Tensor = self.pool(x.to_dense()).to_mkldnn() if is_odd else self.pool(x)
+        is_odd = any(size % 2 for size in chained.shape[2:])
+        pooled: Tensor = self.pool(chained.to_dense()).to_mkldnn() if is_odd else self.pool(chained)
         return pooled
 
 
