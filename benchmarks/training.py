@@ -39,7 +39,7 @@ def step_of(method: SegmentationMethod, images: Tensor, labels: Tensor, precisio
         with torch.autocast("cpu", precision, enabled=precision == torch.bfloat16):
             loss = method.loss(images, labels, torch.Generator().manual_seed(0))
         optimizer.zero_grad()
-        loss.total.backward()
+        loss.total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(method.parameters(), CONFIG.gradient_clip)
         optimizer.step()
 

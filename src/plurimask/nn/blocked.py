@@ -15,9 +15,10 @@ _CHAINED = (nn.Conv2d, nn.ReLU)
 def is_chained(block: nn.Module, x: Tensor) -> bool:
     """Whether a block may see `x` as `x.to_mkldnn()`: it is only such layers, their gradient is wanted, and both are in
     the plain layout, `(B, F, H, W)` one plane after the other."""
-    if not (torch.is_grad_enabled() and torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
-        return False
     if not isinstance(x, Tensor):  # but what stands for one while the network is traced
+        return False
+    has_kernels: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not (has_kernels and torch.backends.mkldnn.enabled and torch.is_grad_enabled()):
         return False
     if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or not x.numel():
         return False
