@@ -63,6 +63,14 @@ def lesion_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def nothing_chooses_by_time() -> Iterator[None]:
+    """Two trainings are the same only in one memory layout: in tests none is timed, unless one asks for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("plurimask.training.timing.training_layouts", lambda device: ("channels_last",))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def nothing_compiles() -> Iterator[None]:
     """Moments are compiled where gradients are needed, half a minute once: not in tests, unless one asks for it."""
     with pytest.MonkeyPatch.context() as patch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ from plurimask.method import SegmentationMethod
 from plurimask.methods import METHODS, build_method
 from plurimask.methods.presets import PRESETS
 from plurimask.noise import Generators
-from plurimask.prediction.device import fast_precision
+from plurimask.prediction.device import Layout, fast_precision, images_in_layout, in_layout
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -64,6 +64,25 @@ def test_logits_are_a_pure_function_of_the_noise(method: SegmentationMethod, ima
         first = prediction.logits(noise)
         predict(method, images.flip(0)).sample(2)
         assert torch.equal(first, prediction.logits(noise))
+
+
+def test_loss_and_gradient_in_any_memory_layout(
+    method: SegmentationMethod, images: Tensor, labels: Tensor, rounding: float
+) -> None:
+    if len(method.parts()) > 1:
+        return  # each is trained on its own
+    found = []
+    for layout in get_args(Layout):
+        method = in_layout(method, layout).train()
+        method.zero_grad()
+        torch.manual_seed(0)  # of dropout
+        loss = loss_of(method, images_in_layout(images, layout), labels)
+        loss.total.backward()
+        gradients = [p.grad.flatten() for p in method.parameters() if p.grad is not None]
+        found.append((loss.total.detach(), torch.cat(gradients)))
+    (loss_last, gradient_last), (loss_plain, gradient_plain) = found
+    torch.testing.assert_close(loss_last, loss_plain, rtol=10 * rounding, atol=0)
+    assert float((gradient_last - gradient_plain).norm()) <= 100 * rounding * float(gradient_last.norm())
 
 
 @pytest.mark.parametrize("samples_per_chunk", [1, 4])

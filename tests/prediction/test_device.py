@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import plurimask
-from plurimask.prediction.device import fast_precision, has_fast_bf16
+from plurimask.methods import build_method
+from plurimask.prediction.device import fast_precision, has_fast_bf16, images_in_layout, in_layout, training_layouts
 
 CPU = torch.device("cpu")
 
@@ -41,3 +42,20 @@ def test_autocast_follows(precision: str) -> None:
 def test_nobody_else_decides() -> None:
     source = Path(plurimask.__file__).parent
     assert [path.name for path in source.rglob("*.py") if "has_fast_bf16" in path.read_text()] == ["device.py"]
+
+
+def test_which_layouts_are_worth_a_timed_step(precision: str) -> None:
+    assert training_layouts(CPU) == (("channels_last",) if precision == "bf16" else ("channels_last", "contiguous"))
+    assert training_layouts(torch.device("cuda"))[0] == "channels_last"
+
+
+def test_images_and_weights_in_a_layout() -> None:
+    images = torch.randn(2, 3, 5, 4)
+    for layout, memory_format in (("channels_last", torch.channels_last), ("contiguous", torch.contiguous_format)):
+        method = in_layout(build_method("unet", image_channels=3, channels=(5, 7)), layout)  # type: ignore[arg-type]
+        moved = images_in_layout(images, layout)  # type: ignore[arg-type]
+        assert torch.equal(moved, images)
+        for maps in (moved, next(method.parameters())):
+            assert maps.is_contiguous(memory_format=memory_format)
+    volumes = torch.randn(2, 3, 5, 4, 6)
+    assert images_in_layout(volumes, "channels_last") is volumes

@@ -69,7 +69,7 @@ def test_a_plan_is_stored_and_the_stored_settings_are_those_in_use(source: DataS
     train_run(plan, source, tmp_path / "run")
     record = read_record(tmp_path / "run")
     assert record.plan == plan.made
-    assert record.training == resolve(plan)[1]
+    assert record.training == resolve(plan)[1].model_copy(update={"memory_layout": "channels_last"})
     assert {name: getattr(record.training, name) for name in plan.made.planned} == plan.made.planned
     assert (record.steps, record.undertrained) == (6, True)
     train_run(Plan("unet", settings={"max_steps": 8}), source, tmp_path / "run", resume=True)

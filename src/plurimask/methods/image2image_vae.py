@@ -83,8 +83,6 @@ class Image2ImageVAE(SegmentationMethod):
         """Class scores `(P, C, *spatial)` of images `(P, K, *spatial)`, each with a latent vector `(P, L)`."""
         tiled = latents.view(*latents.shape, *[1] * (images.ndim - 2)).expand(-1, -1, *images.shape[2:])
         joined = torch.cat([images, tiled.to(images)], dim=1)
-        if images.ndim == 4:
-            joined = joined.contiguous(memory_format=torch.channels_last)
         scores: Tensor = pixel_features(self.unet, joined, self.scores)
         return scores
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 TILE_BYTES = 2**21
 """Activations per tile on a processor: small enough to stay in its cache from layer to layer."""
@@ -46,11 +45,11 @@ class LatentHead(nn.Module):
 
     def _differentiable(self, pixels: Tensor, shifts: Tensor, image: Tensor) -> Tensor:
         """All samples at once: the gradient needs every activation anyway."""
-        x = pixels.mT[image] + shifts.to(pixels.dtype)[:, None]
+        x = pixels[image] + shifts.to(pixels.dtype)[..., None]
         for layer in (*self.hidden, self.scores):
-            weight, bias = _parameters(layer)
-            x = functional.linear(x.relu(), weight.to(x.dtype), bias.to(x.dtype))
-        return x.float().mT
+            weight, bias = (part.to(x.dtype) for part in _parameters(layer))
+            x = torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), x.relu_())
+        return x.float()
 
     def _tiled(self, pixels: Tensor, shifts: Tensor, image: Tensor) -> Tensor:
         """Matrix products over tiles of pixels: a tile goes through all layers of all samples of an image while it is

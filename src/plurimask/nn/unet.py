@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from plurimask.nn.blocked import chained, is_chained
 from plurimask.nn.convolution import CONVOLUTION
 from plurimask.nn.residual import residual_blocks
 
@@ -93,10 +94,22 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         features = []
+        if all(is_chained(block, images) for block in self.blocks):
+            x = images.to_mkldnn()
+            for scale, block in enumerate(self.blocks):
+                x = block(self._pooled(x) if scale else x)
+                features.append(x)
+            return [one.to_dense() for one in features]
         for scale, block in enumerate(self.blocks):
             images = block(self.pool(images) if scale else images)
             features.append(images)
         return features
+
+    def _pooled(self, chained: Tensor) -> Tensor:
+        # oneDNN divides by 4 at an odd edge too, where there are 2 pixels.
+        is_odd = any(size % 2 for size in chained.shape[2:])
+        pooled: Tensor = self.pool(chained.to_dense()).to_mkldnn() if is_odd else self.pool(chained)
+        return pooled
 
 
 class Decoder(nn.Module):
@@ -122,7 +135,7 @@ class Decoder(nn.Module):
     def forward(self, features: list[Tensor]) -> Tensor:
         x = features[-1]
         for block, skip in zip(self.blocks, features[-2::-1], strict=True):
-            x = block(torch.cat([self.upsample(x, skip.shape[2:]), skip], dim=1))
+            x = chained(block, torch.cat([self.upsample(x, skip.shape[2:]), skip], dim=1))
         return x
 
 

@@ -15,7 +15,7 @@ from plurimask.distribution import IGNORE, SegmentationStatistics
 from plurimask.errors import InputError
 from plurimask.files.reading import memory_bytes
 from plurimask.method import SegmentationMethod
-from plurimask.prediction.device import fast_precision
+from plurimask.prediction.device import fast_precision, images_in_layout
 from plurimask.prediction.seeds import generators_of
 
 MAX_BATCH_PIXELS = 2**20
@@ -151,5 +151,4 @@ def reconstruct_images(
 
 def _stacked(images: Sequence[Tensor], device: torch.device) -> Tensor:
     """Images `(K, *spatial)` of one size as a batch, in the memory layout that is fast."""
-    batch = torch.stack(list(images)).to(device)
-    return batch.contiguous(memory_format=torch.channels_last) if batch.ndim == 4 else batch
+    return images_in_layout(torch.stack(list(images)).to(device), "channels_last")

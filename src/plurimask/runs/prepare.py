@@ -56,17 +56,20 @@ def prepare(
     tell("timing")
     sizes = {"image_channels": len(about.channel_names), "num_classes": about.num_classes}
     parts = build_method(plan.method, **{**own, **of_method, **sizes}).parts()
+    timed = None
     if machine is None:
         from plurimask.data.preprocessing import Preprocessing
         from plurimask.training.batches import TrainingData
         from plurimask.training.timing import TimedMachine
 
         data = TrainingData(train, val, Preprocessing(mean=(0.0,), std=(1.0,)), about.counted_classes)
-        machine = TimedMachine(parts[0], data, hardware)
+        machine = timed = TimedMachine(parts[0], data, hardware)
     num_val = 0 if val is None else len(val)
     task = Task(look, given, fixed, num_val, len(parts), machine, of_method, lambda: clock() - start)
     config, made = make_plan(task)
     planned = {name: getattr(config, name) for name in made.planned.keys() - of_method.keys()} | of_method
+    if timed is not None:
+        planned["memory_layout"] = timed.layout(config)
     return replace(plan, settings={**plan.settings, **planned}, made=made)
 
 

@@ -56,6 +56,7 @@ def train_run(
     from plurimask.training.checkpoint import TrainingJob
     from plurimask.training.devices import is_first_process
     from plurimask.training.fit import check_budget, fit
+    from plurimask.training.timing import TimedMachine
 
     folder = Path(out)
     if "train" not in source.splits:
@@ -67,10 +68,14 @@ def train_run(
         torch.manual_seed(record.seed)
         method = build_method(record.method, **record.config)
         check_budget(method, record.training)
-        if writer is not None:
-            writer.begin(record.model_dump_json(indent=2).encode())
         counted = record.data.counted_classes
         data = TrainingData(source.splits["train"], source.splits.get("val"), record.preprocessing, counted)
+        if not resume and hardware.devices * hardware.nodes == 1:  # a run that is resumed keeps what it was begun with
+            layout = TimedMachine(method.parts()[0], data, hardware).layout(record.training)
+            training = record.training.model_copy(update={"memory_layout": layout})
+            record = record.model_copy(update={"training": training})
+        if writer is not None:
+            writer.begin(record.model_dump_json(indent=2).encode())
         spent = record.plan.preparation_seconds if record.plan else 0.0
         job = TrainingJob(folder, record.seed, resume, spent=spent, identity=record.identity, writer=writer)
         outcome = fit(method, data, record.training, job, hardware)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from plurimask.data.augmentation import AugmentationConfig
 from plurimask.data.preprocessing import MAX_SIDE, ImageScaling
+from plurimask.prediction.device import Layout
 from plurimask.prediction.predict import MAX_BATCH_SIZE, MAX_SAMPLES
 
 MAX_LEARNING_RATE = 10.0
@@ -81,6 +82,9 @@ class TrainingConfig(BaseModel):
         None, ge=1, le=10_000, description="stop after so many validations without a better GED"
     )
     num_workers: int = Field(0, ge=0, le=256, description="processes that read data; 0 reads in the main process")
+    memory_layout: Layout | None = Field(
+        None, description="of images and weights while training; by default the one in which a timed step is faster"
+    )
 
     @model_validator(mode="after")
     def _is_consistent(self) -> TrainingConfig:
@@ -101,6 +105,11 @@ class TrainingConfig(BaseModel):
                 "drops are pairs of a share of the budget, between 0 and 1, and a factor above 0, at most 1000"
             )
         return self
+
+    @property
+    def layout(self) -> Layout:
+        """The memory layout that was given or timed; the usual one where it was not."""
+        return self.memory_layout or "channels_last"
 
     def learning_rate_factor(self, progress: float, step: int) -> float:
         """The learning rate over its peak, for `progress` from 0 to 1 through the budget."""

@@ -21,7 +21,7 @@ from plurimask.data.augmentation import Augmentation
 from plurimask.errors import InputError
 from plurimask.files.writing import replace_file
 from plurimask.method import SegmentationMethod, TrainingStep
-from plurimask.prediction.device import channels_last, fast_precision
+from plurimask.prediction.device import fast_precision, in_layout
 from plurimask.prediction.seeds import generator_of
 from plurimask.training.batches import TrainingData
 from plurimask.training.checkpoint import Training, TrainingJob
@@ -80,7 +80,7 @@ def check_budget(method: SegmentationMethod, config: TrainingConfig) -> None:
 def _fit(
     method: SegmentationMethod, data: TrainingData, config: TrainingConfig, job: TrainingJob, fabric: Fabric
 ) -> dict[str, Any]:
-    method = channels_last(method).to(fabric.device).train()
+    method = in_layout(method, config.layout).to(fabric.device).train()
     average = copy.deepcopy(method).requires_grad_(False) if config.ema_decay else None
     training = Training(data, config, job, fabric, method, optimizer_of(method, config), average, elapsed=job.spent)
     training.restore()

@@ -1,0 +1,37 @@
+"""Chains of convolutions and ReLUs in the layout of oneDNN's own kernels, for training in float32 on a processor.
+
+Between two dense tensors each convolution brings its input into blocks of 8 or 16 channels and its output back, in the
+forward pass and in both of its gradients. In a chain that is needed at its ends alone. The numbers are the same.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+_CHAINED = (nn.Conv2d, nn.ReLU)
+
+
+def is_chained(block: nn.Module, x: Tensor) -> bool:
+    """Whether a block may see `x` as `x.to_mkldnn()`: it is only such layers, their gradient is wanted, and both are in
+    the plain layout, `(B, F, H, W)` one plane after the other."""
+    if not isinstance(x, Tensor):  # but what stands for one while the network is traced
+        return False
+    has_kernels: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not (has_kernels and torch.backends.mkldnn.enabled and torch.is_grad_enabled()):
+        return False
+    if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or not x.numel():
+        return False
+    layers = list(block.children())
+    weights = [layer.weight for layer in layers if isinstance(layer, nn.Conv2d)]
+    return (
+        all(type(layer) in _CHAINED for layer in layers)
+        and all(part.dtype == torch.float32 and part.is_contiguous() for part in (x, *weights))
+        and all(weight.requires_grad for weight in weights)
+    )
+
+
+def chained(block: nn.Module, x: Tensor) -> Tensor:
+    """`block(x)`, both dense."""
+    out: Tensor = block(x.to_mkldnn()).to_dense() if is_chained(block, x) else block(x)
+    return out
