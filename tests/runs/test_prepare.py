@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from one_rater import OneRater
 
 from plurimask.commands.main import main
 from plurimask.commands.train import next_commands
 from plurimask.data import DataSource
-from plurimask.data.example import Example, ExampleSet
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.data.worlds.lesions import lesion_source
 from plurimask.errors import InputError
@@ -33,17 +33,6 @@ from plurimask.training.members import fit_parts
 from plurimask.training.timing import TimedMachine
 
 TINY: dict[str, Any] = {"channels": (5, 7), "max_steps": 6}
-
-
-class OneRater(ExampleSet):
-    """The first rater of each image alone."""
-
-    def __init__(self, examples: ExampleSet) -> None:
-        self.examples, self.names, self.groups = examples, examples.names, examples.groups
-
-    def __getitem__(self, index: int) -> Example:
-        example = self.examples[index]
-        return replace(example, labels=example.labels[:1])
 
 
 class Numbers:

@@ -6,8 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from one_rater import OneRater
 
+from plurimask.data.preprocessing import Preprocessing
+from plurimask.data.worlds.lesions import lesion_source
+from plurimask.methods import build_method
+from plurimask.training.batches import TrainingData
+from plurimask.training.config import TrainingConfig
 from plurimask.training.keeping import Keeping
+from plurimask.training.validation import validate
 
 NUM_IMAGES, NUM_VALIDATIONS, TRIALS = 14, 10, 200
 
@@ -89,3 +96,14 @@ def test_it_is_the_same_after_a_checkpoint() -> None:
 @pytest.mark.parametrize("progress", [0.2, 0.7])
 def test_the_first_is_kept(progress: float) -> None:
     assert Keeping().decide([2.0, 3.0], progress)
+
+
+def test_single_raters_are_judged_by_dice() -> None:
+    source = lesion_source(num_train=1, num_val=3, seed=2, size=36)
+    method, config = build_method("m-heads", channels=(4, 5), num_heads=3), TrainingConfig(validation_samples=4)
+    several, alone = source.splits["val"], OneRater(source.splits["val"])
+    preprocessing = Preprocessing(mean=(0.0,), std=(1.0,))
+    for examples, column in ((several, "val_ged"), (alone, "val_dice")):
+        validation = validate(method, TrainingData(examples, examples, preprocessing, (1,)), config)
+        mean = validation.figures[column]
+        assert sum(validation.judged) / 3 == pytest.approx(mean if column == "val_ged" else 1 - mean)

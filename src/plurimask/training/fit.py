@@ -176,7 +176,7 @@ def _validate(training: Training, start: float, display: Display, has_signal: Ca
     judged = validate(training.evaluated, training.data, training.config, share, on_image)
     before, training.elapsed = training.elapsed, fabric.broadcast(time.monotonic() - start)
     took = round(training.elapsed - before, 3)
-    is_kept = training.is_kept(judged.figures["val_ged"], judged.geds)
+    is_kept = training.is_kept(judged.figures["val_ged"], judged.judged)
     training.log.add_row(training.where, {**judged.figures, "val_kept": int(is_kept), "val_seconds": took})
     return is_kept
 

@@ -19,8 +19,9 @@ class Validation(NamedTuple):
 
     figures: dict[str, Any]
     """The `val_` columns of `metrics.csv`."""
-    geds: list[float]
-    """GED of each image that this process looked at; NaN where it does not exist."""
+    judged: list[float]
+    """What weights are kept by, of each image that this process looked at: GED; where no image has a second rater
+    1 - Dice of the most likely map, since nobody there shows how samples should differ. NaN where it does not exist."""
 
 
 def validate(
@@ -54,4 +55,6 @@ def validate(
     evaluation = evaluate(method.eval(), view, Sampling(config.validation_samples), count_image)
     method.train(was_training)
     figures = {f"val_{name}": evaluation.totals[name] for name in VALIDATED}
-    return Validation(figures, [float(row["ged"]) for row in evaluation.rows])
+    has_several = any(row["num_raters"] > 1 for row in evaluation.rows)
+    judged = [float(row["ged"]) if has_several else 1 - float(row["dice"]) for row in evaluation.rows]
+    return Validation(figures, judged)
