@@ -161,10 +161,8 @@ class Training:
             "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "log": self.log.pending,
-            "lowest_ged": self.lowest_ged,
             "keeping": self.keeping.state(),
             "run": self.job.identity,
-            "put_off": self.put_off,
             **{name: getattr(self, name) for name in _COUNTED},
         }
         require_finite(self.method.state_dict(), "the training", DIVERGED)
@@ -192,12 +190,14 @@ class Training:
                 consume_prefix_in_state_dict_if_present(state["average"], "module.")
                 self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
+            for parameter, kept in self.optimizer.state.items():
+                if any(value.numel() != 1 and value.shape != parameter.shape for value in flattened(kept).values()):
+                    raise ValueError("what the optimiser kept is of other weights")
+            counted = {"put_off": False, "lowest_ged": state["best_ged"], **state}  # version 0.1 kept the lowest
             for name, kinds in _COUNTED.items():
-                if not isinstance(state[name], kinds) or not 0 <= (state[name] or 0) < math.inf:
-                    raise ValueError(f"{name} is {shown(state[name])}")
-                setattr(self, name, state[name])
-            self.put_off = state.get("put_off", False)
-            self.lowest_ged = state.get("lowest_ged", self.best_ged)  # version 0.1 kept the lowest
+                if not isinstance(counted[name], kinds) or not 0 <= (counted[name] or 0) < math.inf:
+                    raise ValueError(f"{name} is {shown(counted[name])}")
+                setattr(self, name, counted[name])
             if "keeping" in state:
                 self.keeping.restore(state["keeping"])
             self.log.restore(self.job.metrics, self.step, state["log"])
@@ -228,5 +228,7 @@ _COUNTED: dict[str, tuple[type, ...]] = {
     "validations": (int,),
     "worse": (int,),
     "best_ged": (float, NoneType),
+    "lowest_ged": (float, NoneType),
+    "put_off": (bool,),
 }
 _AGAIN = "start again with --overwrite"

@@ -56,4 +56,4 @@ class Keeping:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up what `state` gave."""
-        self.geds, self.progress = list(state["geds"]), float(state["progress"])
+        self.geds, self.progress = [float(ged) for ged in state["geds"]], float(state["progress"])

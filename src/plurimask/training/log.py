@@ -60,7 +60,10 @@ class MetricsLog:
 
     def restore(self, path: Path, last_step: int, pending: Mapping[str, Any]) -> None:
         """Take up the rows that were written up to a step, and the row that was not yet full then."""
-        self._sums, self._num_summed = dict(pending["sums"]), int(pending["num_summed"])
+        self._sums = {name: total.reshape(()) for name, total in pending["sums"].items()}
+        self._num_summed = int(pending["num_summed"])
+        if self._num_summed < 0:
+            raise ValueError(f"{self._num_summed} steps were summed")
         self.rows = [{**row, "step": int(row["step"])} for row in read_metrics(path) if row["step"] <= last_step]
 
 
