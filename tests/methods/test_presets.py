@@ -46,5 +46,5 @@ def test_drops_belong_to_the_piecewise_schedule_alone() -> None:
         TrainingConfig(drops=((0.5, 0.1),))
     with pytest.raises(ValueError, match="between 0 and 1"):
         TrainingConfig(schedule="piecewise", drops=((1.5, 0.1),))
-    with pytest.raises(ValueError, match="at least 8"):
+    with pytest.raises(ValueError, match="of 8 to"):
         TrainingConfig(resize=(4, 100))

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from plurimask import files as files_module
 from plurimask.commands.main import main
+from plurimask.files import writing as files_module
 from plurimask.method import TrainingStep
 from plurimask.methods.unet import UNet
 from plurimask.training import signals
