@@ -55,7 +55,7 @@ def train_run(
     from plurimask.training.batches import TrainingData
     from plurimask.training.checkpoint import TrainingJob
     from plurimask.training.devices import is_first_process
-    from plurimask.training.fit import check_budget, fit
+    from plurimask.training.fit import check_config, fit
 
     folder = Path(out)
     if "train" not in source.splits:
@@ -66,7 +66,7 @@ def train_run(
         record = _continued(folder, plan, source) if resume else _new_record(plan, source)
         torch.manual_seed(record.seed)
         method = build_method(record.method, **record.config)
-        check_budget(method, record.training)
+        check_config(method, record.training)
         if writer is not None:
             writer.begin(record.model_dump_json(indent=2).encode())
         counted = record.data.counted_classes
