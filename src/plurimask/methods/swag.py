@@ -6,7 +6,7 @@
     D = [w_i - m_i]             the last K deviations, each from the mean m_i of the weights up to it
     q(w) = N(m, diag(v) / 2 + D D^T / (2 (K - 1)))
     w    = m + v^(1/2) z_1 / sqrt(2) + D z_2 / sqrt(2 (K - 1))         z_1, z_2 standard normal
-    p(y | x) ~ 1/S sum_s p(y | x, w_s)                                 S draws, each with batch-norm statistics of its own
+    p(y | x) ~ 1/S sum_s p(y | x, w_s)                                 S draws, with their own batch-norm statistics
 
 The loss is that of the method underneath, divided by the pixels of an image so that a learning rate means the same for
 all sizes. The diagonal form is N(m, diag(v)). The draws are made once, when training ends: each is a network, as the
@@ -35,7 +35,7 @@ from plurimask.method import Loss, MethodConfig, SegmentationMethod, TrainingSte
 from plurimask.methods.ensemble import EnsembleSegmentation
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-RATE = "sgd_learning_rate"
+SGD_RATE = "sgd_learning_rate"
 """The term of a loss that tells SGD's learning rate: the training's own moves nothing then."""
 NEEDED_WEIGHTS = 3
 """With fewer there is no covariance: the first weights deviate from nothing, and one column has no spread."""
@@ -77,7 +77,8 @@ class Trajectory:
             return self.mean + own
         shares = torch.randn(len(self.deviations), generator=generator).tolist()
         common = sum(share * column.to(own.device) for share, column in zip(shares, self.deviations, strict=True))
-        return self.mean + own / math.sqrt(2) + common / math.sqrt(2 * (len(self.deviations) - 1))
+        drawn: Tensor = self.mean + own / math.sqrt(2) + common / math.sqrt(2 * (len(self.deviations) - 1))
+        return drawn
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -100,7 +101,9 @@ class SWAGConfig(MethodConfig):
     sgd_schedule: Literal["constant", "cyclic"] = Field(
         "constant", description="cyclic: falls linearly from each collected weights to the next"
     )
-    cycle_end: float = Field(0.1, gt=0, le=1, description="cyclic: the share of the learning rate at the end of a cycle")
+    cycle_end: float = Field(
+        0.1, gt=0, le=1, description="cyclic: the share of the learning rate at the end of a cycle"
+    )
     burn_in: int = Field(100, ge=0, le=10**9, description="steps of SGD before weights are collected")
     collect_every: int = Field(10, ge=1, le=10**9, description="steps of SGD from collected weights to the next")
     covariance: Literal["low-rank", "diagonal", "none"] = Field(
@@ -164,10 +167,10 @@ class SWAG(SegmentationMethod):
         self.descent.zero_grad()
         loss = self.base.loss(images, labels, step.generator)
         with torch.autocast(images.device.type, enabled=False):
-            (loss.total / images[0, 0].numel()).backward()
+            torch.autograd.backward(loss.total / images[0, 0].numel())
         self.descent.step()
         self.trajectory.steps += 1
-        return Loss(loss.total.detach(), {**loss.terms, RATE: torch.tensor(rate)})
+        return Loss(loss.total.detach(), {**loss.terms, SGD_RATE: torch.tensor(rate)})
 
     def rate(self, step: int) -> float:
         """The learning rate of a step of SGD, from 0."""
@@ -195,7 +198,10 @@ class SWAG(SegmentationMethod):
                 "--collect-every or --burn-in"
             )
         generator = torch.Generator().manual_seed(self.trajectory.seed)
-        members, low_rank = [cast(SegmentationMethod, one) for one in self.members], self.config.covariance == "low-rank"
+        members, low_rank = (
+            [cast(SegmentationMethod, one) for one in self.members],
+            self.config.covariance == "low-rank",
+        )
         _give_weights(self.base, self.base, self.trajectory.mean)
         for member in members:
             _give_weights(member, self.base, self.trajectory.draw(low_rank, generator))
@@ -225,7 +231,7 @@ def _without_parameters(method: SegmentationMethod) -> SegmentationMethod:
 def _give_weights(network: nn.Module, base: nn.Module, weights: Tensor) -> None:
     """Give a network of the kind of `base` the base's buffers, and `weights` `(P,)` in the base's order."""
     state, parameters = base.state_dict(), dict(base.named_parameters())
-    shares = weights.split([parameter.numel() for parameter in parameters.values()])
+    shares: tuple[Tensor, ...] = torch.split(weights, [parameter.numel() for parameter in parameters.values()])
     own = {name: share.view_as(parameters[name]) for name, share in zip(parameters, shares, strict=True)}
     network.load_state_dict({**state, **own})
 

@@ -66,7 +66,9 @@ def fit(
     fabric = open_fabric(hardware)
     fabric.launch()  # with several devices, the other processes start here and run the same command up to here
     if fabric.world_size > 1 and any(part.made_at_end for part in method.parts()):
-        raise InputError("a method that makes its weights at the end learns in one process: leave out devices and nodes")
+        raise InputError(
+            "a method that makes its weights at the end learns in one process: leave out devices and nodes"
+        )
     if len(method.parts()) > 1:
         return fit_parts(method, data, config, job, partial(_fit, fabric=fabric), fabric.is_global_zero)
     return _fit(method, data, config, job, fabric)
