@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from plurimask.errors import InputError
 from plurimask.method import Loss, MethodConfig, SegmentationMethod, TrainingStep
-from plurimask.methods.ensemble import EnsembleSegmentation
+from plurimask.nn.ensemble import EnsembleSegmentation
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 SGD_RATE = "sgd_learning_rate"
