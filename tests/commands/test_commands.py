@@ -334,7 +334,7 @@ def test_wrong_data_gets_one_line(
         (["train", "nowhere", "--method", "unet", "--out", "x"], ["nowhere"]),
         (["evaluate", "RUN", "DATA", "--split", "vall"], ["did you mean val"]),
         (["evaluate", "DATA", "DATA"], ["run.json"]),
-        (["evaluate", "RUN", "DATA", "--samples", "0"], ["at least 1"]),
+        (["evaluate", "RUN", "DATA", "--samples", "0"], ["--samples 0"]),
         (["predict", "RUN", "DATA/val/images", "--out", "RUN"], ["--overwrite"]),
         (["predict", "RUN", "EMPTY", "--out", "x"], ["no images"]),
         (["report", "RUN", "DATA", "--out", "RUN/run.json"], ["--overwrite"]),

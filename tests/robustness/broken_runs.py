@@ -113,7 +113,9 @@ def crossed(run: Path, others: list[Path], rng: Any) -> bool:
     """A file of the run in place of another of its files."""
     names = ["run.json", "weights.safetensors", "metrics.csv", "checkpoints/last.ckpt"]
     target = pick(rng, names[:2])
-    shutil.copyfile(run / pick(rng, [name for name in names if name != target]), run / target)
+    shutil.copyfile(
+        run / pick(rng, [name for name in names if name != target and (run / name).is_file()]), run / target
+    )
     return True
 
 

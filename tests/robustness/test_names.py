@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from stock import FEW, TINY, plain
 
 from plurimask.compare.measure import restore
 from plurimask.errors import InputError, one_line
+from plurimask.runs.lock import LOCK_FILE
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +71,7 @@ def test_a_comparison_of_runs_with_odd_names(trained: Path, tmp_path: Path) -> N
     shutil.copytree(trained, tmp_path / "[red]")
     words = ["compare", str(trained.parent / "data"), "--runs", str(tmp_path / "[red]"), str(trained), "--samples", "2"]
     code, printed = run([*words, "--out", str(tmp_path / "out")])
-    assert code == 0 and "evaluating [red]" in printed and "| [red] |" in printed
+    assert code == 0 and "evaluating [red]" in printed and "\n[red] " in printed
     with (tmp_path / "out" / "evaluations" / "[red].npz").open("r+b") as stream:
         stream.truncate(300)
     code, printed = run([*words, "--out", str(tmp_path / "out")])
@@ -85,3 +89,54 @@ def test_a_damaged_evaluation_is_measured_again(tmp_path: Path, content: bytes) 
 def test_what_no_terminal_should_be_sent_is_escaped() -> None:
     assert one_line("a\x1b[31mb\nc\u202ed\udce4") == "a\\x1b[31mb c\\u202ed\\udce4"
     assert str(InputError("é ü 中 [x]")) == "é ü 中 [x]"
+
+
+@pytest.mark.parametrize("name", ["", ".x", "os.path:", ":x", "a b:c", "antigravity!:x", "x" * 5000 + ":y"])
+def test_names_of_methods_that_are_no_import_paths(name: str) -> None:
+    code, printed = run(["train", "data", "--method", name, "--out", "out"])
+    assert code == 2 and len(printed) < 2100
+
+
+def test_a_module_that_ends_the_process_when_it_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ends_at_once.py").write_text("raise SystemExit(0)")
+    monkeypatch.syspath_prepend(tmp_path)
+    code, printed = run(["train", "data", "--method", "ends_at_once:Method", "--out", "out"])
+    assert code == 2 and "cannot be imported (SystemExit" in printed
+
+
+@pytest.mark.parametrize("pattern", ["*" * 40 + ".png", "**/" * 20 + "*.png", "a*" * 30])
+def test_patterns_that_match_in_too_many_ways(tmp_path: Path, pattern: str) -> None:
+    save(tmp_path / ("a" * 60 + ".tif"), gray(0))
+    code, printed = run(
+        ["import", str(tmp_path), "--images", pattern, "--masks", "x=*", "--out", str(tmp_path / "out")]
+    )
+    assert code == 2 and "too many wildcards" in printed
+
+
+@pytest.mark.parametrize("option", ["DATA", "--out", "--config"])
+def test_an_empty_word_is_no_path(option: str) -> None:
+    """Such as a variable of the shell that is not set: not the folder where one is."""
+    words = {"DATA": "data", "--out": "out", option: ""}
+    line = ["train", words.pop("DATA"), "--method", "unet", *[word for pair in words.items() for word in pair]]
+    code, printed = run(line)
+    assert code == 2 and "an empty word" in printed
+
+
+def test_a_terminal_that_cannot_show_a_name(tmp_path: Path) -> None:
+    """The names of classes are printed; a terminal without such letters has them as escapes."""
+    data = plain(tmp_path / "data")
+    (data / "dataset.json").write_text('{"labels": {"background": 0, "\\u65e5\\u672c": 1}}')
+    command = [sys.executable, "-m", "plurimask", "check", str(data)]
+    ended = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, check=False)
+    assert ended.returncode == 0 and b"\\u65e5" in ended.stdout
+
+
+def test_a_lock_that_is_a_link_is_not_written_to(tmp_path: Path) -> None:
+    """It would empty whatever it leads to."""
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK_FILE).symlink_to("../precious")
+    words = ["train", str(plain(tmp_path / "data")), "--method", "unet", "--out", str(tmp_path / "run"), *TINY, *FEW]
+    code, printed = run(words)
+    assert code == 2 and LOCK_FILE in printed
+    assert (tmp_path / "precious").read_text() == "kept"

@@ -19,7 +19,8 @@ from plurimask.data.preprocessing import Preprocessing
 from plurimask.errors import InputError
 from plurimask.methods import build_method
 from plurimask.prediction.predict import MAX_SAMPLES, Sampling, predict_images
-from plurimask.training.checkpoint import packed
+from plurimask.runs.record import read_record
+from plurimask.training.weights import packed
 
 
 @pytest.fixture(scope="module")
@@ -114,16 +115,17 @@ def test_learning_rates_have_bounds(data: Path, tmp_path: Path, option: str, val
 
 def test_a_training_that_diverges_in_its_last_step_keeps_nothing(data: Path, tmp_path: Path) -> None:
     method = build_method("unet", channels=(4, 4))
-    packed(method)
+    packed(method, None)
     with torch.no_grad():
         next(method.parameters()).view(-1)[0] = float("inf")
     with pytest.raises(InputError, match=r"trained method: .* holds NaN or infinity"):
-        packed(method)
+        packed(method, None)
 
 
 def test_weights_so_large_that_probabilities_are_none(copy: Path, data: Path, tmp_path: Path) -> None:
     tensors = load_file(copy / "weights.safetensors")
-    save_file({name: torch.full_like(value, 1e37) for name, value in tensors.items()}, copy / "weights.safetensors")
+    large = {name: torch.full_like(value, 1e37) for name, value in tensors.items()}
+    save_file(large, copy / "weights.safetensors", {"run": read_record(copy).identity or ""})
     assert "NaN in place of probabilities" in refused("evaluate", copy, data)
     assert "NaN in place" in refused("predict", copy, data / "val" / "images", "--out", tmp_path / "out")
 

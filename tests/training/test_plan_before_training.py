@@ -136,6 +136,17 @@ def test_a_small_view_is_taken_only_for_want_of_steps() -> None:
     assert views[14.0] == (96, 4, 1)
 
 
+def test_a_scene_is_seen_as_large_as_can_be() -> None:
+    scene = CELLS.model_copy(update={"foreground": None, "object_side": None, "object_width": None})
+    cells = CELLS.model_copy(update={"object_side": 90})
+    views = {
+        name: planned(look.model_copy(update={"height": 180, "width": 240}), Numbers(4.0, 1.0, 180, 240))[0]
+        for name, look in (("scene", scene), ("cells", cells))
+    }
+    assert (views["scene"].crop, views["scene"].batch_size, views["scene"].raters_per_step) == (None, 4, 1)
+    assert views["cells"].crop in (128, 160)
+
+
 def test_small_images_are_whole_where_there_is_time() -> None:
     small = CELLS.model_copy(update={"height": 128, "width": 120})
     config, plan = planned(small, Numbers(0.5, 0.05, 128, 120))

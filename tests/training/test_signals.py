@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from plurimask import files as files_module
 from plurimask.commands.main import main
 from plurimask.method import TrainingStep
 from plurimask.methods.unet import UNet
@@ -230,7 +231,13 @@ def test_other_commands_end_at_once_and_leave_no_file(
     def fsync(descriptor: int) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
 
+    def discard(temporary: Path) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)  # twice, as `timeout` sends it
+        original(temporary)
+
+    original = files_module._discard
     monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(files_module, "_discard", discard)
     data, out = {"predict": (lesion_folder / "val/images", "p")}.get(command, (lesion_folder, f"{command}.json"))
     out = {"report": "report.html"}.get(command, out)
     assert main([command, str(whole), str(data), "--out", str(tmp_path / out), "--samples", "2"]) == 143

@@ -29,7 +29,7 @@ from plurimask.commands.parsing import (
     read,
 )
 from plurimask.commands.settings import read_settings
-from plurimask.errors import InputError, unknown_name
+from plurimask.errors import InputError, shown, unknown_name
 from plurimask.files.writing import remove_temporaries
 from plurimask.methods.presets import DEFAULT_PRESET
 from plurimask.training.config import TrainingConfig
@@ -145,7 +145,13 @@ def _contenders(options: CompareOptions, settings: dict[str, Any]) -> list[Conte
     methods = {names[key]: value for key, value in file.items() if key in names}
     common = {key: value for key, value in file.items() if key not in names}
     known = set(TrainingConfig.model_fields)
-    for name in (*METHODS, *options.methods, *common.get("members", ())):
+    for name, own in methods.items():
+        if not isinstance(own, dict):
+            raise InputError(f"{options.config}: {name} is {shown(own)}, expected a table of settings of that method")
+    members = common.get("members", [])
+    if not isinstance(members, list) or not all(isinstance(name, str) for name in members):
+        raise InputError(f"{options.config}: members is {shown(members)}, expected a list of names of methods")
+    for name in (*METHODS, *options.methods, *members):
         known |= set(find_method(name).Config.model_fields)
     for key in sorted(common.keys() - known):
         raise unknown_name(f"setting or method in {options.config}", key, {*known, *names.values()})

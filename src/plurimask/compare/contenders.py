@@ -151,8 +151,8 @@ def _identity(source: DataSource) -> dict[str, Any]:
 def is_comparison(folder: Path) -> bool:
     """Whether a folder holds a comparison, of this version or another."""
     try:
-        state = json.loads((folder / STATE_FILE).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        state = read_json(folder / STATE_FILE, "")
+    except InputError:
         return False
     return isinstance(state, dict) and {"plans", "trained"} <= state.keys()
 

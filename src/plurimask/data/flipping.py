@@ -175,8 +175,10 @@ def _find_class(name: str, class_names: Sequence[str]) -> str | None:
 
 def _probability(word: str, value: str) -> float:
     try:
+        if len(value) > 40 or "e" in value.lower():  # of 1e999999999 a fraction would write all digits
+            raise ValueError(value)
         return float(Fraction(value))
-    except (ValueError, ZeroDivisionError) as error:
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
         raise InputError(f"--flips {word}: {value!r} is no number: write a fraction such as 6/17 or 0.35") from error
 
 

@@ -27,7 +27,7 @@ from plurimask.data.layouts.nnunet import group_channels, is_numbered
 from plurimask.data.layouts.npz import Array, check_numbers, default_names, load_npz
 from plurimask.data.layouts.splits import split_folders
 from plurimask.data.layouts.yeast import CHANNEL_NAMES, find_inputs, has_inputs, read_input
-from plurimask.errors import InputError
+from plurimask.errors import InputError, shown
 from plurimask.files.reading import refuse_special
 
 _OUTPUT_ENDINGS = (".png", ".tif", ".json")
@@ -169,7 +169,9 @@ def _refuse_collisions(names: Sequence[str]) -> None:
     for name in names:
         folder, _, own = name.rpartition("/")
         if (folder in known and own.endswith(_OUTPUT_ENDINGS)) or name.partition("/")[0].endswith((".csv", ".html")):
-            raise InputError(f"the image {name!r} has the name of a file that is written for predictions: rename it")
+            raise InputError(
+                f"the image {shown(name)} has the name of a file that is written for predictions: rename it"
+            )
 
 
 def _open_npz(path: Path, channel_names: Sequence[str]) -> ImageArray:
@@ -192,6 +194,7 @@ def _open_npz(path: Path, channel_names: Sequence[str]) -> ImageArray:
     if len(names) != len(images):
         raise InputError(f"{path}: {len(names)} names for {len(images)} images: give each image one name")
     refuse_odd_names(names, str(path))
+    _refuse_collisions(names)
     return ImageArray(images, names)
 
 

@@ -64,7 +64,7 @@ def package_of(name: str) -> dict[str, str]:
     return {point.dist.name: point.dist.version} if point and point.dist else {}
 
 
-def build_method(name: str, **settings: Any) -> SegmentationMethod:
+def build_method(name: str, /, **settings: Any) -> SegmentationMethod:
     """A new, untrained method: `build_method("probabilistic-unet", num_classes=3, latent_dim=4)`.
 
     Settings are those of the method's `Config`; unknown ones are refused. The members of an ensemble and the method

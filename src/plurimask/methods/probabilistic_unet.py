@@ -9,8 +9,7 @@ The cross entropy is summed over the pixels of a map and averaged over maps: wit
 would be thousands of times too strong and the latent space would collapse. To sample, z ~ p(z | x) is drawn and only
 the last 1x1 convolutions f_comb run again.
 
-With a share s > 0 the loss is that of the hybrid of Sohn, Lee and Yan (NeurIPS 2015), whose second term teaches the
-decoder on what it will get when it predicts; it costs diversity where raters differ:
+The hybrid of Sohn, Lee and Yan (NeurIPS 2015) also decodes z from the prior, with a share s > 0 of the loss:
 
     loss        = (1 - s) (E_q[ ... ] + beta KL) + s E_{z ~ p(z | x)}[ - sum_i log p(y_i | x, z) ]
 
@@ -40,14 +39,11 @@ from plurimask.noise import Noise, NoisePart
 class ImageLatentSegmentation(LatentSegmentation):
     """The features of B images, the prior over their latents, and the head that joins the two."""
 
-    prior: Gaussian
-
     def __init__(self, method: ProbabilisticUNet, images: Tensor) -> None:
         self.method, self.images = method, images
-        self.prior = method.prior_net(images)  # (B, L)
-        self.projected = pixel_features(
-            method.unet, images, method.head.project
-        )  # the features' share in the head's first layer
+        self.prior: Gaussian = method.prior_net(images)  # (B, L)
+        # the features' share in the head's first layer
+        self.projected = pixel_features(method.unet, images, method.head.project)
         shape = (len(images), method.config.num_classes, *images.shape[2:])
         super().__init__(shape, images.device, [NoisePart("image", "normal", (method.config.latent_dim,))])
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
 
 from plurimask.errors import InputError
+from plurimask.files.reading import read_json
 from plurimask.files.writing import remove, remove_temporaries, replace_file
 from plurimask.runs.lock import LOCK_FILE, FolderLock
 from plurimask.runs.staging import HIDDEN, Staging, mend
@@ -21,8 +21,8 @@ RUN_FILES = (RECORD_FILE, WEIGHTS_FILE, METRICS_FILE, "checkpoints", "members")
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run's, of this version or another."""
     try:
-        content = json.loads((folder / RECORD_FILE).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = read_json(folder / RECORD_FILE, "")
+    except InputError:
         return False
     return isinstance(content, dict) and {"format", "method", "config"} <= content.keys()
 

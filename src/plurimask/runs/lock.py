@@ -48,6 +48,8 @@ class FolderLock:
 
     def _acquire(self) -> None:
         until = time.monotonic() + WAIT_SECONDS
+        if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
+            raise InputError(f"{self.path}: no file of a lock, which would be written to: remove it")
         while True:
             self._file = self.path.open("a+b", buffering=0)
             owner = _owner(self._file)
@@ -80,7 +82,7 @@ def _owner(file: FileIO) -> tuple[str, int]:
         file.seek(0)
         content = json.loads(file.read(4096))
         return str(content["host"]), int(content["process"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return "", 0
 
 

@@ -14,7 +14,7 @@ VALIDATION_SHARE = 0.08
 WANTED_STEPS = 1000
 """Steps for which a plan gives up size and number of crops."""
 SMALL_VIEW_STEPS = 600
-"""Steps for which it goes below crops of 96."""
+"""Steps for which it goes below crops of 96, or of a scene without a background to a smaller view at all."""
 NOMINAL_MINUTES = 20.0
 """The time that a plan without `max_minutes` aims at for the steps of its preset."""
 MOST_PREPARATION = 0.5
@@ -110,7 +110,8 @@ def view_and_batch(task: Task) -> tuple[TrainingConfig, float]:
     chosen = candidates[-1]
     seconds = task.machine.step_seconds(chosen)
     unit, timed = seconds / _cost(task, chosen), {len(candidates) - 1}
-    limits = [_limit(task, _wanted(one, then)) for one, then in zip(candidates, [*candidates[1:], None], strict=True)]
+    cheaper = [*candidates[1:], None]
+    limits = [_limit(task, _wanted(task, one, then)) for one, then in zip(candidates, cheaper, strict=True)]
     for _ in range(_MOST_TIMED):
         fitting = (number for number, one in enumerate(candidates) if unit * _cost(task, one) <= limits[number])
         number = next(fitting, len(candidates) - 1)
@@ -124,10 +125,12 @@ def view_and_batch(task: Task) -> tuple[TrainingConfig, float]:
     return chosen, seconds
 
 
-def _wanted(config: TrainingConfig, cheaper: TrainingConfig | None) -> int:
-    """Steps below which the next cheaper candidate is taken: small views last, as they show little around objects."""
+def _wanted(task: Task, config: TrainingConfig, cheaper: TrainingConfig | None) -> int:
+    """Steps below which the next cheaper candidate is taken: small views last, as they show little around objects, and
+    of scenes, which are all around, any smaller view."""
     is_last_of_its_view = cheaper is not None and cheaper.crop != config.crop
-    return SMALL_VIEW_STEPS if config.crop == _SMALLEST and is_last_of_its_view else WANTED_STEPS
+    is_worth_steps = config.crop == _SMALLEST or task.look.object_side is None
+    return SMALL_VIEW_STEPS if is_worth_steps and is_last_of_its_view else WANTED_STEPS
 
 
 def _limit(task: Task, wanted_steps: int) -> float:

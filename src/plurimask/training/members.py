@@ -54,7 +54,7 @@ def fit_parts(
         title = f"member {number + 1} of {len(parts)}"
         share = shared_budget(config, len(parts), number)
         identity = None if job.identity is None else f"{job.identity}/{number}"
-        own = replace(job, folder=folder, seed=seed, title=title, identity=identity)
+        own = replace(job, folder=folder, seed=seed, title=title, spent=0.0, identity=identity)
         outcome = fit(part, data, share, own)
         for row in read_metrics(own.metrics):
             where = {"step": steps + int(row.pop("step")), "minutes": round(minutes + row.pop("minutes"), 4)}

@@ -26,7 +26,8 @@ SAME_SECONDS = 0.25
 """Signals within this time are one: `timeout` and schedulers send it to a process and again to its group."""
 
 _Handler: TypeAlias = Callable[[int, FrameType | None], None]
-_last: list[int] = []
+_came: list[tuple[int, float]] = []
+"""The signals that came to the command that runs, and when."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -35,12 +36,20 @@ class Interrupted(KeyboardInterrupt):
 
 def exit_code() -> int:
     """Of a command that a signal ended."""
-    return 128 + (_last[-1] if _last else signal.SIGINT)
+    return 128 + (_came[-1][0] if _came else signal.SIGINT)
 
 
 def last_signal() -> str | None:
     """The name of the signal that came last to the command that runs, if there was one."""
-    return signal.Signals(_last[-1]).name if _last else None
+    return signal.Signals(_came[-1][0]).name if _came else None
+
+
+def _note(number: int) -> bool:
+    """Note a signal. Returns whether it is one with the signal before it."""
+    now = time.monotonic()
+    is_same = bool(_came) and now - _came[-1][1] <= SAME_SECONDS
+    _came.append((number, now))
+    return is_same
 
 
 @contextmanager
@@ -48,10 +57,10 @@ def ending() -> Iterator[None]:
     """What a command runs in: a signal raises `Interrupted`."""
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        _last.append(number)
-        raise Interrupted
+        if not _note(number):
+            raise Interrupted
 
-    _last.clear()
+    _came.clear()
     with _handling(on_signal):
         yield
 
@@ -60,15 +69,13 @@ def ending() -> Iterator[None]:
 def stopping() -> Iterator[Callable[[], bool]]:
     """Tells whether a signal came since, so that the step under way is finished; a second one raises `Interrupted`, and
     so does the end of the block if a signal came that nobody was told of."""
-    came: list[tuple[int, float]] = []
+    came: list[int] = []
     was_told = False
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        is_second = bool(came) and now - came[-1][1] > SAME_SECONDS and (came[-1][0] != WARNING or number == WARNING)
-        came.append((number, now))
-        _last.append(number)
-        if is_second:
+        is_same, is_warned = _note(number), came[-1:] == [WARNING] and number != WARNING
+        came.append(number)
+        if len(came) > 1 and not is_same and not is_warned:
             raise Interrupted
 
     def has_come() -> bool:

@@ -46,14 +46,14 @@ def load_weights(method: nn.Module, path: Path, identity: str | None, remedy: st
         tensors = load_file(path)
     except Exception as error:  # a damaged file can raise anything
         raise InputError(f"{path}: damaged, or not the weights of this run: {remedy}") from error
+    if differs := _difference(method.state_dict(), tensors):
+        raise InputError(f"{path}: not the weights of this run ({differs}): {remedy}")
+    require_finite(tensors, str(path), remedy)
     if found != identity:
         raise InputError(
             f"{path}: these are the weights of another run than that of the record beside them: restore both files as "
             f"they were written together, or {remedy}"
         )
-    if differs := _difference(method.state_dict(), tensors):
-        raise InputError(f"{path}: not the weights of this run ({differs}): {remedy}")
-    require_finite(tensors, str(path), remedy)
     method.load_state_dict(tensors)
 
 

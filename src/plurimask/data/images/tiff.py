@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ _PLANES = {
     "Q": "pages",
     "R": "tiles or regions",
 }
+_PIXELS, _PLANE_SIZES = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>"), re.compile(r"""\bSize[ZCT]\s*=\s*["'](\d{1,20})""")
+_MAX_PLANES = 10**6
 _MAX_TRAILING = 4
 """An undeclared last axis of at most so many values holds channels: a picture of this width is none."""
 
@@ -67,6 +71,10 @@ def read_tiff(path: Path, is_mask: bool) -> Stored:
 def _content(file: Any, path: Path, is_mask: bool) -> Stored:
     plan = _plan(file, path)
     page, values = plan.page, np.asarray(plan.series.asarray())
+    if values.shape != plan.series.shape:  # the decoder gives up on some damaged tags without a word
+        raise InputError(
+            f"{path}: declares {_size(plan.series.shape)} values and gives {_size(values.shape)}: export it again"
+        )
     _refuse_masked(file, path)
     if plan.refusal is not None and not (is_mask and (np.count_nonzero(values, axis=plan.channel_axis) <= 1).all()):
         raise plan.refusal
@@ -97,7 +105,13 @@ def _plan(file: Any, path: Path) -> _Plan:
     Raises:
         InputError: it holds more than one image, or a tag gives its numbers a meaning that is not read.
     """
+    for pixels in _PIXELS.findall(file.ome_metadata or ""):
+        planes = math.prod(int(size) for size in _PLANE_SIZES.findall(pixels))
+        if planes > _MAX_PLANES:
+            raise InputError(f"{path}: its OME metadata declare {planes:,} planes, expected one image: export it again")
     series = file.series[0]
+    for each in file.series:  # before its pages are made, of which it may declare a thousand million
+        refuse_large(each.shape, str(path))
     pages = [page for page in series.pages if page is not None]
     further = [each for each in file.series[1:] if not _is_aside(each)]
     if further:
@@ -114,7 +128,6 @@ def _plan(file: Any, path: Path) -> _Plan:
         raise InputError(f"{path}: colours of the kind {name} are not read: save it as gray or RGB")
     orientation = page.tags.valueof(_ORIENTATION, 1)
     orientation = int(orientation) if int(orientation) in range(1, 9) else 1
-    refuse_large(series.shape, str(path))
     axis, refusal = _channel_axis(series.shape, series.axes, path)
     return _Plan(series, page, axis, orientation, refusal)
 
@@ -217,7 +230,6 @@ def _refuse_masked(file: Any, path: Path) -> None:
         kinds = [int(page.subfiletype) for page in series.pages if page is not None]
         if not kinds or not kinds[0] & _TRANSPARENCY_MASK or kinds[0] & 1:
             continue
-        refuse_large(series.shape, str(path))
         if not np.asarray(series.asarray()).all():
             raise InputError(
                 f"{path}: the mask inside the file declares pixels to be no data: cut them away, or remove that mask"

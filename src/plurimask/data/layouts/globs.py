@@ -20,11 +20,13 @@ from plurimask.data.layouts.dataset_json import COLOURS_NAME, FILE_NAME
 from plurimask.data.layouts.files import UNSPLIT, FileItem, Layout
 from plurimask.data.layouts.folder import IMAGES, MASKS, SINGLE_RATER
 from plurimask.data.layouts.listing import Unread, ending, readable, walk_files
-from plurimask.errors import InputError
+from plurimask.errors import InputError, shown
 from plurimask.files.reading import read_json
 from plurimask.files.writing import is_within
 
 _WILDCARD = re.compile(r"(\*\*/|\*\*|\*|\?)")
+MAX_DEEP, MAX_STARS = 4, 8
+"""Each more multiplies the ways in which a name may be matched."""
 _WILDCARDS = {"**/": "((?:[^/]+/)*)", "**": "(.*)", "*": "([^/]*)", "?": "([^/])"}
 
 
@@ -130,6 +132,12 @@ def find_matching(pattern: str, root: Path, unread: Unread) -> dict[tuple[str, .
     start = _WILDCARD.search(pattern)
     if start is None:
         raise InputError(f"the pattern {pattern!r} has no wildcard: write * for what differs between images, in quotes")
+    names = pattern.replace("**", "").split("/")
+    if pattern.count("**") > MAX_DEEP or any(name.count("*") > MAX_STARS for name in names):
+        raise InputError(
+            f"the pattern {shown(pattern)} has too many wildcards, expected {MAX_DEEP} of ** and {MAX_STARS} of * in "
+            "one name at most: write more of the names"
+        )
     base = root / pattern[: start.start()].rpartition("/")[0]
     expression = re.compile("".join(_WILDCARDS.get(part, re.escape(part)) for part in _WILDCARD.split(pattern)))
     found: dict[tuple[str, ...], Path] = {}
