@@ -109,8 +109,8 @@ class SWAGConfig(MethodConfig):
     covariance: Literal["low-rank", "diagonal", "none"] = Field(
         "low-rank", description="of the weights; none: the mean alone (SWA), one network"
     )
-    rank: int = Field(20, ge=2, le=1000, description="deviations of weights that are kept for the covariance")
-    draws: int = Field(20, ge=1, le=1000, description="networks that are drawn and kept, where there is a covariance")
+    rank: int = Field(20, ge=2, le=256, description="deviations of weights that are kept for the covariance")
+    draws: int = Field(20, ge=1, le=256, description="networks that are drawn and kept, where there is a covariance")
     batch_norm_batches: int = Field(
         20, ge=1, le=100, description="batches of training images for the batch-norm statistics of each network"
     )
