@@ -55,6 +55,9 @@ class SegmentationMethod(nn.Module, abc.ABC):
     """The publication: authors, title, venue, year."""
     for_single_raters: ClassVar[Mapping[str, Any]] = {}
     """Settings that a plan gives where each image has one rater, of whom no disagreement can be learnt."""
+    made_at_end: ClassVar[bool] = False
+    """Whether `finish` makes the weights to use from the whole training: no validation on the way chooses among them,
+    and they are validated once more when they are made."""
 
     def __init__(self, config: MethodConfig) -> None:
         super().__init__()
@@ -101,8 +104,9 @@ class SegmentationMethod(nn.Module, abc.ABC):
     def after_step(self, step: TrainingStep) -> None:
         """Called after each training step: moving averages, statistics of weights."""
 
-    def finish(self, batches: Iterable[Tensor]) -> None:
-        """Called once after training, in training mode, with batches of training images: batch-norm statistics."""
+    def finish(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Called once after training, in training mode, with batches of training images and labels as `loss` has them,
+        but not augmented: batch-norm statistics."""
 
     def training_state(self) -> dict[str, Any]:
         """What the hooks need to continue a killed training, beside parameters and buffers, which are kept anyway: such

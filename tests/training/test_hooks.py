@@ -67,12 +67,12 @@ class OwnUpdates(SegmentationMethod):
         self.average.lerp_(self.last.bias.detach(), share)
 
     @torch.no_grad()
-    def finish(self, batches: Iterable[Tensor]) -> None:
+    def finish(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
         assert self.training
         self.last.bias.copy_(self.average)
         self.norm.reset_running_stats()
         self.norm.momentum = None  # the plain mean over batches
-        for images in batches:
+        for images, _ in batches:
             self.scores(images)
 
     def training_state(self) -> dict[str, Any]:

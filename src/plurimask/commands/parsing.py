@@ -45,7 +45,8 @@ WORDS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH", 
 
 
 class Options(BaseModel):
-    """The options of a command. The docstring of a subclass is what the help says of the command."""
+    """The options of a command. The docstring of a subclass is what the help says of the command; a name that is a
+    word of Python ends with _ there, as `from_`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -187,9 +188,10 @@ class _Parser(ArgumentParser):
             elif get_origin(kind) is not dict:  # tables of settings come by --config alone
                 by_place = POSITIONAL in field.metadata
                 several = " ..." if get_origin(kind) is tuple else ""
-                written = path.upper() + several if by_place else "--" + path.replace("_", "-")
+                written = path.upper() + several if by_place else "--" + path.rstrip("_").replace("_", "-")
                 self.fields[path] = written, field
-                section.add_argument(path if by_place else written, **_settings(written, field, default))
+                own = _settings(written, field, default) | ({} if by_place else {"dest": path})
+                section.add_argument(path if by_place else written, **own)
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message.removeprefix('argument ')} (see {self.prog} --help)")

@@ -59,6 +59,10 @@ class TrainOptions(Options):
     out: Path = Field(description="the run folder to write")
     preset: str = Field(DEFAULT_PRESET, description="named settings to start from")
     config: Path | None = Field(None, description="YAML file of settings (of the method and its training)")
+    from_: Path | None = Field(
+        None,
+        description="run to go on from, for a method that is built on a trained one (swag): its weights and settings",
+    )
     seed: int = Field(0, ge=0, le=2**63 - 1, description="of initial weights, order, crops and draws")
     group: PatientGroup = None
     flips: Flips = None
@@ -80,11 +84,12 @@ def main(arguments: Sequence[str]) -> int:
     stored = _stored(first["out"], hardware) if first.get("resume") and "out" in first else None
     preset = first.get("preset") or (stored.preset if stored else DEFAULT_PRESET)
     chosen = read_settings(first["config"]) if first.get("config") else {}
-    own, training = resolve(Plan(method, preset, chosen))
+    start = str(first["from_"]) if first.get("from_") else None
+    own, training = resolve(Plan(method, preset, chosen, start=None if stored else start))
     settings = find_method(method).Config.model_fields.items()
     fields = {name: field for name, field in settings if name not in MethodConfig.model_fields}
     shown = dict(training)
-    if find_preset(method, preset).is_planned:
+    if find_preset(method, preset).is_planned and start is None:
         shown |= dict.fromkeys(PLANNED - chosen.keys(), "fits data and machine")
     of_training = Group("settings of its training", TrainingConfig.model_fields, shown)
     given = read(TrainOptions, [Group(f"settings of {method}", fields, own), of_training], arguments, "train")
@@ -95,8 +100,19 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError("--resume and --plan exclude each other: a run that is continued keeps its plan")
     # What is not given stays as it was in a run that is resumed.
     kept = stored.model_dump(include={"seed", "group"} - options.model_fields_set) if stored else {}
+    if start is not None and not stored:
+        kept = {"group": _group_of(options, start)}
     options = options.model_copy(update=kept)
-    return _train(options, Plan(method, preset, merged(chosen, given), options.seed, options.group), stored)
+    plan = Plan(method, preset, merged(chosen, given), options.seed, options.group, start=start)
+    return _train(options, plan, stored)
+
+
+def _group_of(options: TrainOptions, start: str) -> str | None:
+    """How the data of a run that is gone on from were split, which stays."""
+    group = read_record(Path(start)).group
+    if options.group not in (None, group):
+        raise InputError(f"--group {options.group}: {start} was split by {group!r}: leave it out")
+    return group
 
 
 def _stored(out: Path, hardware: Hardware) -> RunRecord:
@@ -122,7 +138,10 @@ def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
         if speaks and not options.plan:
             refuse_occupied(options.out, options.overwrite)
             mend_run(options.out)  # another process that writes there is told before the data are read
-        source = remembered(open_data(place, group=plan.group, seed=plan.seed, flips=options.flips))
+        if plan.start is None:
+            source = remembered(open_data(place, group=plan.group, seed=plan.seed, flips=options.flips))
+        else:  # its split, classes and flips
+            source = remembered(open_run_data(read_record(Path(plan.start)), place, options.flips))
         if speaks:
             for note in source.notes:
                 say.print(f"note: {note}", markup=False)
@@ -150,6 +169,9 @@ def _say_plan(plan: Plan) -> None:
     if plan.made is None:
         _, training = resolve(plan)
         steps, needed = training.max_steps, NEEDED_STEPS
+        if plan.start is not None:
+            say.print(f"note: crops, batches and validations are those of {plan.start}", markup=False)
+            return
         if find_preset(plan.method, plan.preset).is_planned:
             words = "note: on several devices nothing is timed or planned: what is not given is as the preset has it"
             say.print(words, markup=False)

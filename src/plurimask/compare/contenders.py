@@ -127,6 +127,8 @@ def _note_plans(plans: dict[str, Any], contenders: Sequence[Contender], out: Pat
             continue
         plan = json.loads(json.dumps(asdict(contender.plan)))
         del plan["made"]  # what is asked for is the same, whatever the machine
+        if plan["start"] is None:  # as older versions note it
+            del plan["start"]
         known = plans.setdefault(contender.name, plan)
         if known != plan:
             differing = sorted(key for key in {*plan, *known} if plan.get(key) != known.get(key))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
 from pydantic import ValidationError
 
 from plurimask.errors import InputError, first_mistake, unknown_name
-from plurimask.method import SegmentationMethod
+from plurimask.method import MethodConfig, SegmentationMethod
 from plurimask.methods.dropout_unet import DropoutUNet
 from plurimask.methods.ensemble import Ensemble, EnsembleConfig
 from plurimask.methods.hierarchical_probabilistic_unet import HierarchicalProbabilisticUNet
@@ -17,6 +18,7 @@ from plurimask.methods.lightweight_probabilistic import LightweightProbabilistic
 from plurimask.methods.m_heads import MHeads
 from plurimask.methods.outside import GROUP, import_method, offered
 from plurimask.methods.probabilistic_unet import ProbabilisticUNet
+from plurimask.methods.swag import SWAG, SWAGConfig
 from plurimask.methods.unet import UNet
 
 METHODS: dict[str, type[SegmentationMethod]] = {
@@ -28,6 +30,7 @@ METHODS: dict[str, type[SegmentationMethod]] = {
     "probabilistic-unet": ProbabilisticUNet,
     "hierarchical-probabilistic-unet": HierarchicalProbabilisticUNet,
     "lightweight-probabilistic": LightweightProbabilistic,
+    "swag": SWAG,
 }
 
 
@@ -64,24 +67,38 @@ def package_of(name: str) -> dict[str, str]:
 def build_method(name: str, /, **settings: Any) -> SegmentationMethod:
     """A new, untrained method: `build_method("probabilistic-unet", num_classes=3, latent_dim=4)`.
 
-    Settings are those of the method's `Config`; unknown ones are refused. The members of an ensemble are built too.
+    Settings are those of the method's `Config`; unknown ones are refused. The members of an ensemble and the method
+    underneath swag are built too.
     """
     method = find_method(name)
     config = method.Config(**settings)
-    return Ensemble(config, _members(config)) if isinstance(config, EnsembleConfig) else method(config)
+    if isinstance(config, EnsembleConfig):
+        return Ensemble(config, _members(config))
+    return SWAG(config, _base(config)) if isinstance(config, SWAGConfig) else method(config)
 
 
 def _members(config: EnsembleConfig) -> list[SegmentationMethod]:
-    common = {"image_channels": config.image_channels, "num_classes": config.num_classes}
     own = config.member_settings
     known = {*method_names(), *config.members, *map(str, range(len(config.members)))}
     for key in sorted(own.keys() - known):
         raise unknown_name("method or number of a member in member_settings", key, known)
-    members = []
-    for number, member in enumerate(config.members):
-        settings = {**own.get(member, {}), **own.get(str(number), {}), **common}
-        try:
-            members.append(build_method(member, **settings))
-        except ValidationError as error:
-            raise InputError(f"member {number} ({member}): {first_mistake(error)}") from error
-    return members
+    return [
+        _inner(f"member {number}", member, {**own.get(member, {}), **own.get(str(number), {})}, config)
+        for number, member in enumerate(config.members)
+    ]
+
+
+def _base(config: SWAGConfig) -> SegmentationMethod:
+    known = {*method_names(), config.base}
+    for key in sorted(config.base_settings.keys() - known):
+        raise unknown_name("method in base_settings", key, known)
+    return _inner("base", config.base, config.base_settings.get(config.base, {}), config)
+
+
+def _inner(what: str, name: str, settings: Mapping[str, Any], outer: MethodConfig) -> SegmentationMethod:
+    """A method within another, which sees the same data."""
+    common = {"image_channels": outer.image_channels, "num_classes": outer.num_classes}
+    try:
+        return build_method(name, **{**settings, **common})
+    except ValidationError as error:
+        raise InputError(f"{what} ({name}): {first_mistake(error)}") from error

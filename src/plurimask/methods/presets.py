@@ -146,7 +146,7 @@ _HIERARCHICAL = {
     ),
 }
 
-_SINGLE_NETWORKS = {
+_SINGLE_NETWORKS: dict[str, dict[str, Preset]] = {
     "unet": {
         **_OF_THE_PAPER,
         "bbbc010": Preset(
@@ -171,10 +171,24 @@ _SINGLE_NETWORKS = {
 }
 
 
+def _settings(preset: str) -> dict[str, dict[str, Any]]:
+    """The settings of each method that has a preset of that name."""
+    return {name: presets[preset].method for name, presets in _SINGLE_NETWORKS.items() if preset in presets}
+
+
+_SINGLE_NETWORKS["swag"] = {
+    "small": Preset(
+        f"{_LAPTOP}, the last quarter of them of SGD, on a U-Net",
+        {"base_settings": _settings("small")},
+        {"max_steps": _SMALL_STEPS},  # the weights are averaged by the method itself
+        is_planned=True,
+    )
+}
+
+
 def _ensemble(preset: str, num_members: int, summary: str) -> Preset:
     """U-Nets with a preset of theirs; members of other methods have the preset of that name too, where there is one."""
-    settings = {name: presets[preset].method for name, presets in _SINGLE_NETWORKS.items() if preset in presets}
-    method = {"members": ("unet",) * num_members, "member_settings": settings}
+    method = {"members": ("unet",) * num_members, "member_settings": _settings(preset)}
     of_one = _SINGLE_NETWORKS["unet"][preset]
     steps = _SMALL_MEMBER_STEPS if of_one.is_planned else of_one.training["max_steps"]
     training = {**of_one.training, "max_steps": num_members * steps}  # members share the budget

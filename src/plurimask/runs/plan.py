@@ -12,6 +12,7 @@ from plurimask.errors import InputError, first_mistake, unknown_name
 from plurimask.method import MethodConfig
 from plurimask.methods import METHODS, find_method
 from plurimask.methods.presets import DEFAULT_PRESET, find_preset
+from plurimask.runs.start import refuse_other_settings, settings_of_start
 from plurimask.training.config import TrainingConfig
 from plurimask.training.plan import TrainingPlan
 
@@ -29,26 +30,35 @@ class Plan:
     group: str | None = None
     made: TrainingPlan | None = None
     """Why some of the settings are as they are (`plurimask.runs.prepare`)."""
+    start: str | None = None
+    """The folder of the trained run that a method which is built on another (`swag`) goes on from."""
 
 
 def resolve(plan: Plan) -> tuple[dict[str, Any], TrainingConfig]:
-    """The method's settings and the training's: preset, then the plan's own on top.
+    """The method's settings and the training's: preset, those of a run to go on from, then the plan's own on top.
 
     A budget (`max_steps`, `max_minutes`) in the plan takes the place of the preset's whole budget.
 
     Raises:
-        InputError: a setting is unknown (the nearest names are given) or its value is not allowed.
+        InputError: a setting is unknown (the nearest names are given) or its value is not allowed, or it is not that of
+            the run to go on from.
     """
     config, preset = find_method(plan.method).Config, find_preset(plan.method, plan.preset)
     own, training = dict(preset.method), dict(preset.training)
     if any(plan.settings.get(name) is not None for name in BUDGET):
         training |= dict.fromkeys(BUDGET)
+    start: dict[str, Any] = {}
+    if plan.start is not None:
+        of_method, of_training = settings_of_start(plan.method, plan.start)
+        own, training, start = own | of_method, training | of_training, of_method | of_training
     known = _settings_of(plan.method) | set(TrainingConfig.model_fields)
     for name, value in plan.settings.items():
         if name not in known:
             raise unknown_name(f"setting of {plan.method} or its training", name, known)
         target = own if name in config.model_fields else training
         target[name] = merged(target.get(name), value)
+    if plan.start is not None:
+        refuse_other_settings(plan.start, start, own | training)
     try:
         checked = config(**own)
         return {name: getattr(checked, name) for name in own}, TrainingConfig(**training)
@@ -57,15 +67,15 @@ def resolve(plan: Plan) -> tuple[dict[str, Any], TrainingConfig]:
 
 
 def settings_for(method: str, common: Mapping[str, Any]) -> dict[str, Any]:
-    """Of settings that several methods share, those that one of them knows; an ensemble's members get theirs."""
+    """Of settings that several methods share, those that one of them knows; methods within it get theirs."""
     known = _settings_of(method) | set(TrainingConfig.model_fields)
     chosen = {name: value for name, value in common.items() if name in known}
-    if "member_settings" in known:
-        names = dict.fromkeys([*METHODS, *chosen.get("members", ())])
-        members = {name: {key: common[key] for key in common if key in _settings_of(name)} for name in names}
-        members = {name: settings for name, settings in members.items() if settings}
-        if members:
-            chosen["member_settings"] = merged(members, chosen.get("member_settings", {}))
+    for within in {"member_settings", "base_settings"} & known:
+        names = dict.fromkeys([*METHODS, *chosen.get("members", ()), *filter(None, [chosen.get("base")])])
+        theirs = {name: {key: common[key] for key in common if key in _settings_of(name)} for name in names}
+        theirs = {name: settings for name, settings in theirs.items() if settings}
+        if theirs:
+            chosen[within] = merged(theirs, chosen.get(within, {}))
     return chosen
 
 

@@ -11,6 +11,7 @@ from plurimask.data import DataSource
 from plurimask.errors import InputError
 from plurimask.methods import build_method, find_method
 from plurimask.methods.presets import find_preset
+from plurimask.methods.swag import SGD_RATE
 from plurimask.runs.folder import METRICS_FILE
 from plurimask.runs.plan import BUDGET, Plan, resolve
 from plurimask.runs.record import RunRecord
@@ -32,7 +33,7 @@ def prepare(
     """The plan with the settings of training that fit the data and the machine, where its preset leaves them open.
 
     Args:
-        plan: what to train. What it sets stays as it is.
+        plan: what to train. What it sets stays as it is; what goes on from a run is trained as that was.
         source: data with a split "train".
         hardware: where it will be trained. On several devices nothing is timed, and so nothing planned.
         tell: is told what is done, "reading" and "timing".
@@ -46,7 +47,8 @@ def prepare(
     if "train" not in source.splits:
         raise InputError(f"the data have no split 'train', only {', '.join(source.splits)}: add one to train on")
     own, given = resolve(plan)
-    if not find_preset(plan.method, plan.preset).is_planned or hardware.devices * hardware.nodes != 1:
+    is_planned = find_preset(plan.method, plan.preset).is_planned and plan.start is None
+    if not is_planned or hardware.devices * hardware.nodes != 1:
         return plan
     train, val, about = source.splits["train"], source.splits.get("val"), source.description
     tell("reading")
@@ -80,7 +82,7 @@ def rises_again(folder: Path, record: RunRecord, plan: Plan) -> str | None:
     """
     history = [row for row in read_metrics(folder / METRICS_FILE) if "learning_rate" in row]
     budget = {name: plan.settings[name] for name in BUDGET if name in plan.settings}
-    if not history or not budget or any("member" in row for row in history):
+    if not history or not budget or any("member" in row or SGD_RATE in row for row in history):
         return None
     training, last = record.training.model_copy(update=budget), history[-1]
     shares = [last["step"] / training.max_steps if training.max_steps else 0.0]

@@ -23,6 +23,17 @@ FORMAT = 1
 _REMEDY = "restore the file, or train again"
 
 
+class Start(BaseModel):
+    """The run whose weights a training began with. It is not needed once there is a checkpoint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    folder: str
+    identity: str | None
+    steps: int | None
+    """That it had made."""
+
+
 class RunRecord(BaseModel):
     """The content of `run.json`."""
 
@@ -49,6 +60,8 @@ class RunRecord(BaseModel):
     content: dict[str, str] | None = None
     """The digest of each split that was trained on or validated with (`plurimask.data.digest`); None of runs of older
     versions and of joined ones."""
+    start: Start | None = None
+    """None where the training began with weights of its own."""
     identity: str | None = None
     """What weights and checkpoints of the run carry too; None of runs of older versions, which carry nothing."""
 

@@ -19,7 +19,8 @@ from plurimask.errors import InputError, first_mistake
 from plurimask.methods import build_method, find_method, package_of
 from plurimask.runs.folder import RunWriter
 from plurimask.runs.plan import BUDGET, Plan, merged, resolve
-from plurimask.runs.record import RunRecord, identity_of, read_record
+from plurimask.runs.record import RunRecord, Start, identity_of, read_record
+from plurimask.runs.start import give_start, start_of
 from plurimask.training.config import ONE_DEVICE, Hardware, TrainingConfig
 from plurimask.training.plan import NEEDED_STEPS
 from plurimask.version import __version__
@@ -55,7 +56,7 @@ def train_run(
     from plurimask.training.batches import TrainingData
     from plurimask.training.checkpoint import TrainingJob
     from plurimask.training.devices import is_first_process
-    from plurimask.training.fit import check_budget, fit
+    from plurimask.training.fit import check_config, fit
     from plurimask.training.timing import TimedMachine
 
     folder = Path(out)
@@ -67,7 +68,10 @@ def train_run(
         record = _continued(folder, plan, source) if resume else _new_record(plan, source)
         torch.manual_seed(record.seed)
         method = build_method(record.method, **record.config)
-        check_budget(method, record.training)
+        check_config(method, record.training)
+        has_checkpoint = resume and TrainingJob(folder).last.exists()
+        if not has_checkpoint:
+            give_start(method, record.start)
         counted = record.data.counted_classes
         data = TrainingData(source.splits["train"], source.splits.get("val"), record.preprocessing, counted)
         if not resume and hardware.devices * hardware.nodes == 1:  # a run that is resumed keeps what it was begun with
@@ -80,7 +84,9 @@ def train_run(
         job = TrainingJob(folder, record.seed, resume, spent=spent, identity=record.identity, writer=writer)
         outcome = fit(method, data, record.training, job, hardware)
         if writer is not None:
-            made = {"steps": outcome["steps"], "undertrained": outcome["steps"] < NEEDED_STEPS * len(method.parts())}
+            before = record.start.steps or 0 if record.start else 0
+            is_short = before + outcome["steps"] < NEEDED_STEPS * len(method.parts())
+            made = {"steps": outcome["steps"], "undertrained": is_short}
             writer.finish(record.model_copy(update=made).model_dump_json(indent=2).encode())
     return outcome
 
@@ -98,6 +104,8 @@ def _continued(folder: Path, plan: Plan, source: DataSource) -> RunRecord:
     except ValidationError as error:
         raise InputError(first_mistake(error)) from error
     differing = [name for name in ("method", "preset", "seed", "group") if getattr(plan, name) != getattr(record, name)]
+    if plan.start is not None and (record.start is None or str(Path(plan.start).resolve()) != record.start.folder):
+        differing.append("from")
     after = {**training.model_dump(), **own.model_dump(mode="json")}
     differing += [name for name, value in after.items() if value != before.get(name) and name not in BUDGET]
     if differing:
@@ -122,26 +130,33 @@ def _content(source: DataSource) -> dict[str, str]:
 def _new_record(plan: Plan, source: DataSource) -> RunRecord:
     own, training = resolve(plan)
     about, examples = source.description, source.splits["train"]
-    mean, std = channel_statistics(examples, training.image_scaling)
-    seen = training.model_dump(include={"center_crop", "resize", "image_scaling"})
+    split = {name: list(part.names) for name, part in source.splits.items()} if source.drawn else None
+    start: Start | None = None
+    if plan.start is None:
+        mean, std = channel_statistics(examples, training.image_scaling)
+        seen = training.model_dump(include={"center_crop", "resize", "image_scaling"})
+        preprocessing = Preprocessing(mean=tuple(mean), std=tuple(std), **seen)
+    else:
+        of_start, start = start_of(plan.start, about, split)
+        preprocessing = of_start.preprocessing
     settings = {**own, "image_channels": len(about.channel_names), "num_classes": about.num_classes}
     packages = {"python": platform.python_version(), "plurimask": __version__}
     packages |= {name: version(name) for name in ("torch", "lightning")}
-    for method in (plan.method, *own.get("members", ())):
+    for method in (plan.method, *own.get("members", ()), *filter(None, [own.get("base")])):
         packages |= package_of(method)
-    split = {name: list(part.names) for name, part in source.splits.items()} if source.drawn else None
     record = RunRecord(
         method=plan.method,
         preset=plan.preset,
         config=find_method(plan.method).Config(**settings).model_dump(mode="json"),
         training=training,
         data=about,
-        preprocessing=Preprocessing(mean=tuple(mean), std=tuple(std), **seen),
+        preprocessing=preprocessing,
         split=split,
         group=plan.group,
         seed=plan.seed,
         packages=packages,
         plan=plan.made,
         content=_content(source),
+        start=start,
     )
     return record.model_copy(update={"identity": identity_of(record)})

@@ -136,12 +136,14 @@ class Training:
 
     def is_kept(self, ged: float | None, geds: Sequence[float]) -> bool:
         """Whether the weights of a validation just made, with these GEDs of its images, are kept; counts those since
-        the lowest GED. All processes answer alike."""
+        the lowest GED. All processes answer alike. Where the method makes its weights at the end none are."""
         if ged is None or not math.isfinite(ged):
             self.worse += 1
             return False
         is_lowest = self.lowest_ged is None or ged < self.lowest_ged
         self.lowest_ged, self.worse = (ged, 0) if is_lowest else (self.lowest_ged, self.worse + 1)
+        if self.method.made_at_end:
+            return False
         if self.best_ged is not None and not self.keeping.geds:  # continued from a checkpoint that has only a number
             is_kept = ged < self.best_ged
             if is_kept:

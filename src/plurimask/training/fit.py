@@ -62,19 +62,26 @@ def fit(
     Raises:
         InputError: if there is no budget, a term of the loss is not finite, or a file cannot be written.
     """
-    check_budget(method, config)
+    check_config(method, config)
     fabric = open_fabric(hardware)
     fabric.launch()  # with several devices, the other processes start here and run the same command up to here
+    if fabric.world_size > 1 and any(part.made_at_end for part in method.parts()):
+        raise InputError(
+            "a method that makes its weights at the end learns in one process: leave out devices and nodes"
+        )
     if len(method.parts()) > 1:
         return fit_parts(method, data, config, job, partial(_fit, fabric=fabric), fabric.is_global_zero)
     return _fit(method, data, config, job, fabric)
 
 
-def check_budget(method: SegmentationMethod, config: TrainingConfig) -> None:
-    """Raise `InputError` if a training has no end, or fewer steps than parts to train."""
+def check_config(method: SegmentationMethod, config: TrainingConfig) -> None:
+    """Raise `InputError` if a training has no end, fewer steps than parts to train, or an average of weights that the
+    method would not use."""
     if config.max_steps is None and config.max_minutes is None:
         raise InputError("training needs an end: give max_steps or max_minutes")
     shared_budget(config, len(method.parts()), 0)
+    if config.ema_decay is not None and any(part.made_at_end for part in method.parts()):
+        raise InputError("the method makes its weights at the end, of its own averages: give --ema-decay None")
 
 
 def _fit(
@@ -89,16 +96,28 @@ def _fit(
         stopped = _run(training)
     evaluated = training.evaluated
     if not stopped:
-        training.take_best()
-        images = (fabric.to_device(images) for images, _ in training.batches())
-        with fast_precision(fabric.device):
-            evaluated.finish(islice(images, NUM_FINISH_BATCHES))
-        if fabric.is_global_zero:
-            replace_file(job.weights, packed(evaluated, job.identity))
+        _finish(training, evaluated)
     method.load_state_dict(evaluated.state_dict())
     method.eval()
     minutes = round(training.elapsed / 60, 2)
     return {"steps": training.step, "minutes": minutes, "best_ged": training.best_ged, "stopped": stopped}
+
+
+def _finish(training: Training, evaluated: SegmentationMethod) -> None:
+    """Write the weights to use."""
+    training.take_best()
+    batches = (training.fabric.to_device(batch) for batch in training.batches())
+    with fast_precision(training.fabric.device):
+        evaluated.finish(islice(batches, NUM_FINISH_BATCHES))
+    if not training.fabric.is_global_zero:
+        return
+    replace_file(training.job.weights, packed(evaluated, training.job.identity))
+    if evaluated.made_at_end and training.data.val is not None:
+        judged = validate(evaluated, training.data, training.config)
+        training.best_ged = judged.figures["val_ged"]
+        training.log.rows = [row for row in training.log.rows if not row.get("val_kept")]  # of weights made earlier
+        training.log.add_row(training.where, {**judged.figures, "val_kept": 1})
+        training.log.write(training.job.metrics)
 
 
 def _run(training: Training) -> bool:
