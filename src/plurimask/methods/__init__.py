@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from plurimask.errors import InputError, first_mistake, unknown_name
 from plurimask.method import SegmentationMethod
+from plurimask.methods.bayes_by_backprop import BayesByBackprop
 from plurimask.methods.dropout_unet import DropoutUNet
 from plurimask.methods.ensemble import Ensemble, EnsembleConfig
 from plurimask.methods.hierarchical_probabilistic_unet import HierarchicalProbabilisticUNet
@@ -28,6 +29,7 @@ METHODS: dict[str, type[SegmentationMethod]] = {
     "probabilistic-unet": ProbabilisticUNet,
     "hierarchical-probabilistic-unet": HierarchicalProbabilisticUNet,
     "lightweight-probabilistic": LightweightProbabilistic,
+    "bayes-by-backprop": BayesByBackprop,
 }
 
 
