@@ -34,8 +34,9 @@ class BayesianNetwork(nn.Module):
         self.network = network
         # softplus of this is sigma; written so that it does not overflow.
         rho = initial_sigma + math.log(-math.expm1(-initial_sigma))
-        found = gaussian_parameters(network)
-        self.rho = nn.ParameterDict({key: torch.full_like(mean, rho) for key, mean in found.items()})
+        self.rho = nn.ParameterDict()
+        for key, mean in gaussian_parameters(network).items():
+            self.rho[key] = nn.Parameter(torch.full_like(mean, rho))
 
     def forward(self, x: Tensor, estimator: Estimator = "local", generator: torch.Generator | None = None) -> Tensor:
         """One pass with random weights, to learn by: `estimators.py` says how they are random.
@@ -46,8 +47,7 @@ class BayesianNetwork(nn.Module):
             generator: on the CPU; None for torch's own.
         """
         if estimator == "plain":
-            drawn = Gaussian(*self.posterior()).draw(generator)
-            return self.run(x, drawn)
+            return self.run(x, self.posterior().draw(generator))
         means = gaussian_parameters(self.network)
         sigmas = {id(mean): softplus(self.rho[key]) for key, mean in means.items()}
         with GaussianLayers(sigmas, _RULES[estimator], generator):
@@ -60,19 +60,16 @@ class BayesianNetwork(nn.Module):
         return sum(rho.numel() for rho in self.rho.values())
 
     def posterior(self) -> Gaussian:
-        """All Gaussians side by side, `(P,)`, in the order of `rho`."""
+        """All Gaussians side by side, `(P,)`, in the order of `gaussian_parameters` and `in_a_row`."""
         means = gaussian_parameters(self.network)
-        return Gaussian(
-            torch.cat([means[key].flatten() for key in self.rho]),
-            softplus(torch.cat([rho.flatten() for rho in self.rho.values()])),
-        )
+        rho = torch.cat([in_a_row(self.rho[key]) for key in means])
+        return Gaussian(torch.cat([in_a_row(mean) for mean in means.values()]), softplus(rho))
 
     def run(self, x: Tensor, weights: Tensor) -> Tensor:
         """The output of the ordinary network with weights `(P,)` in place of its own."""
         means = gaussian_parameters(self.network)
-        shares: Sequence[Tensor] = weights.split([mean.numel() for mean in means.values()])
-        drawn = {id(mean): own.view_as(mean) for mean, own in zip(means.values(), shares, strict=True)}
-        with DrawnWeights(drawn):
+        drawn = of_parameters(weights, list(means.values()))
+        with DrawnWeights({id(mean): own for mean, own in zip(means.values(), drawn, strict=True)}):
             y: Tensor = self.network(x)
         return y
 
@@ -115,3 +112,20 @@ def gaussian_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
             for name, parameter in module.named_parameters(path, recurse=False):
                 found.setdefault(id(parameter), (name.replace(".", "/"), parameter))
     return dict(found.values())
+
+
+def in_a_row(parameter: Tensor) -> Tensor:
+    """A parameter `(O, I, ...)` as `(O * ... * I,)`: its second dimension innermost, as fast convolutions have it.
+
+    So the weights of a draw are views, and the order is the same for networks in any memory layout.
+    """
+    return parameter.movedim(1, -1).flatten() if parameter.ndim > 2 else parameter.flatten()
+
+
+def of_parameters(row: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """What is `(P,)`, side by side, in the shapes of parameters: views."""
+    shares: Sequence[Tensor] = row.split([one.numel() for one in like])
+    return [
+        own.view(one.movedim(1, -1).shape).movedim(-1, 1) if one.ndim > 2 else own.view(one.shape)
+        for own, one in zip(shares, like, strict=True)
+    ]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from plurimask.errors import InputError
-from plurimask.nn.bayesian.network import BayesianNetwork, gaussian_parameters
+from plurimask.nn.bayesian.network import BayesianNetwork, gaussian_parameters, of_parameters
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -48,11 +48,11 @@ def pruned(module: Module, share: float) -> Module:
     with torch.no_grad():
         remaining = iter(gone.split([network.num_weights for network in _networks(module)]))
         for network in _networks(module):
-            of_network = next(remaining).split([rho.numel() for rho in network.rho.values()])
             means = gaussian_parameters(network.network)
-            for (key, rho), removed in zip(network.rho.items(), of_network, strict=True):
-                means[key].masked_fill_(removed.view(rho.shape), 0)
-                rho.masked_fill_(removed.view(rho.shape), _REMOVED)
+            of_network = of_parameters(next(remaining), list(means.values()))
+            for (key, mean), removed in zip(means.items(), of_network, strict=True):
+                mean.masked_fill_(removed, 0)
+                network.rho[key].masked_fill_(removed, _REMOVED)
     return module
 
 
