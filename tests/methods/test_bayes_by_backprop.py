@@ -83,7 +83,7 @@ def test_the_loss_is_the_likelihood_and_the_divergence_s_share() -> None:
 
 
 def test_the_wider_gaussian_of_the_prior_comes_first() -> None:
-    with pytest.raises(ValueError, match="the larger first, not 0.1 and 0.2"):
+    with pytest.raises(ValueError, match=r"the larger first, not 0\.1 and 0\.2"):
         BayesByBackpropConfig(mixture_sigmas=(0.1, 0.2))
 
 

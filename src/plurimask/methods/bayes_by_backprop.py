@@ -5,7 +5,7 @@
     p(y | x, w) = prod_i Cat(y_i | softmax f(x; w)_i)
     p(y | x)    ~ 1/T sum_t p(y | x, w_t)                      w_t ~ q, for each of T samples
     loss        = E_q[- sum_i log p(y_i | x, w)]               summed over pixels, averaged over raters and images
-                  + beta pi_i M / N KL(q || p)                 N training images in M batches; pi_i: `nn/bayesian/weighting.py`
+                  + beta pi_i M / N KL(q || p)                 N images, M batches; pi_i: `nn/bayesian/weighting.py`
 
 The expectation is estimated by one pass, whose randomness is that of weights, or of the values that they lead to
 (`nn/bayesian/estimators.py`). With beta = 1 the sum over an epoch is the variational free energy, a bound on the
@@ -59,9 +59,14 @@ class WeightDraws(SegmentationDistribution):
     def scores(self, noise: Noise) -> Tensor:
         (given,) = noise
         numbers = iter(given) if given.is_floating_point() else map(self._normal, given.tolist())
+        return torch.stack([self.network.run(self.images, self._weights(one)) for one in numbers])
+
+    def _weights(self, numbers: Tensor) -> Tensor:
+        """`(P,)`, rounded once to what the layers compute in."""
         mean, sigma = self.posterior
-        passes = [self.network.run(self.images, torch.addcmul(mean, sigma, one.to(mean.device))) for one in numbers]
-        return torch.stack(passes)
+        kind = mean.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else mean.dtype
+        return torch.addcmul(mean, sigma, numbers.to(mean.device)).to(dtype)
 
     def _normal(self, seed: int) -> Tensor:
         return torch.randn(len(self.posterior.mean), generator=torch.Generator().manual_seed(seed))

@@ -102,7 +102,7 @@ class Odd(nn.Module):
 def test_weights_without_a_rule_are_refused_or_drawn_plainly() -> None:
     network, x = bayesian_network(Odd()), torch.randn(B, K)
     for estimator in ("local", "flipout"):
-        with pytest.raises(InputError, match="matmul is given Gaussian weights.*'plain'"):
+        with pytest.raises(InputError, match=r"matmul is given Gaussian weights.*'plain'"):
             network(x, estimator)
     assert network(x, "plain").shape == (B, K)
     weights = torch.randn(network.num_weights)

@@ -8,9 +8,9 @@ Gaussian, what torch is asked to compute with their means M and standard deviati
     local             y = f(x; M) + e sqrt(f(x^2; S^2))    the draw is of the values, not of the weights
 
 Each gives a value of y the mean and the variance that random weights give it. Of flipout an image has weights of its
-own, as Gaussian as the layer's; those of two images are uncorrelated. Of local reparameterisation each value is drawn on
-its own: of a linear layer this is exact; of a convolution it leaves out that the places of a map share their weights,
-and go up and down together.
+own, as Gaussian as the layer's; those of two images are uncorrelated. Of local reparameterisation each value is drawn
+on its own: of a linear layer this is exact; of a convolution it leaves out that the places of a map share their
+weights, and go up and down together.
 
 Plain draws: Blundell et al., "Weight Uncertainty in Neural Networks", ICML 2015. Kingma, Salimans and Welling,
 "Variational Dropout and the Local Reparameterization Trick", NIPS 2015. Wen, Vicol, Ba, Tran and Grosse, "Flipout",
@@ -57,16 +57,13 @@ class DrawnWeights(TorchFunctionMode):
         self.drawn = drawn
 
     def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
-        return func(*self._replaced(tuple(args)), **self._replaced(kwargs or {}))
+        given = kwargs or {}
+        return func(*map(self._replaced, args), **{name: self._replaced(value) for name, value in given.items()})
 
     def _replaced(self, value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return self.drawn.get(id(value), value)
-        if isinstance(value, dict):
-            return {key: self._replaced(inner) for key, inner in value.items()}
         if type(value) in (list, tuple):
             return type(value)(map(self._replaced, value))
-        return value
+        return self.drawn.get(id(value), value)
 
 
 class Layer(NamedTuple):
@@ -141,4 +138,6 @@ class GaussianLayers(TorchFunctionMode):
             return y
 
         sigmas = self.sigmas[id(weight)], self.sigmas.get(id(bias))
-        return self.rule(Layer(apply, x, (weight, bias), sigmas, -1 if func is functional.linear else 1), self.generator)
+        return self.rule(
+            Layer(apply, x, (weight, bias), sigmas, -1 if func is functional.linear else 1), self.generator
+        )

@@ -81,9 +81,9 @@ class BayesianNetwork(nn.Module):
 def bayesian_network(network: nn.Module, initial_sigma: float = 0.01) -> BayesianNetwork:
     """The Bayesian network of an ordinary one: a Gaussian over each weight and bias of its layers.
 
-    It shares the network's modules: their weights are the means, trained or not. Layers are linear ones, convolutions and
-    transposed convolutions; what else has parameters, such as batch norm, keeps them as they are. Any `forward` will do:
-    nothing is traced.
+    It shares the network's modules: their weights are the means, trained or not. Layers are linear ones, convolutions
+    and transposed convolutions; what else has parameters, such as batch norm, keeps them as they are. Any `forward`
+    will do: nothing is traced.
 
     Args:
         network: one tensor in, one out.
@@ -98,8 +98,8 @@ def bayesian_network(network: nn.Module, initial_sigma: float = 0.01) -> Bayesia
         raise InputError(f"initial_sigma must be above 0, not {initial_sigma}")
     if not gaussian_parameters(network):
         raise InputError(
-            f"{type(network).__name__} has no linear layer or convolution, whose weights could be Gaussian; layers with "
-            "weight norm or other parametrisations are not taken: remove those first"
+            f"{type(network).__name__} has no linear layer or convolution, whose weights could be Gaussian; layers "
+            "with weight norm or other parametrisations are not taken: remove those first"
         )
     return BayesianNetwork(network, initial_sigma)
 
@@ -124,7 +124,7 @@ def in_a_row(parameter: Tensor) -> Tensor:
 
 def of_parameters(row: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """What is `(P,)`, side by side, in the shapes of parameters: views."""
-    shares: Sequence[Tensor] = row.split([one.numel() for one in like])
+    shares: tuple[Tensor, ...] = torch.split(row, [one.numel() for one in like])
     return [
         own.view(one.movedim(1, -1).shape).movedim(-1, 1) if one.ndim > 2 else own.view(one.shape)
         for own, one in zip(shares, like, strict=True)

@@ -28,7 +28,7 @@ class Prior(abc.ABC):
 
     @abc.abstractmethod
     def kl(self, posterior: Gaussian, generator: torch.Generator | None = None) -> Tensor:
-        """KL(posterior || prior) in nats, `()`, summed over the weights, or an unbiased estimate by one draw of each."""
+        """KL(posterior || prior) in nats, `()`, summed over weights, or an unbiased estimate by one draw of each."""
 
 
 class GaussianPrior(Prior):

@@ -46,7 +46,7 @@ def pruned(module: Module, share: float) -> Module:
     gone = torch.zeros_like(ratios, dtype=torch.bool)
     gone[ratios.argsort()[: round(share * len(ratios))]] = True
     with torch.no_grad():
-        remaining = iter(gone.split([network.num_weights for network in _networks(module)]))
+        remaining = iter(torch.split(gone, [network.num_weights for network in _networks(module)]))
         for network in _networks(module):
             means = gaussian_parameters(network.network)
             of_network = of_parameters(next(remaining), list(means.values()))
