@@ -55,6 +55,7 @@ def dice(method: SegmentationMethod, images: Tensor, labels: Tensor) -> float:
 
 def print_gradients(method: BayesByBackprop, images: Tensor, labels: Tensor) -> None:
     """The variance of the gradient of the likelihood by each estimator, over draws, summed over weights."""
+    method.requires_grad_(True)  # which a run that was loaded does not want
     parameters = [*method.network.network.parameters(), *method.network.rho.parameters()]
     half = len(parameters) // 2
     for estimator in ("local", "flipout", "plain"):
