@@ -97,6 +97,10 @@ class SegmentationMethod(nn.Module, abc.ABC):
         others = [p for p in parameters if p.ndim <= 1]
         return [{"params": weights, "lr": learning_rate}, {"params": others, "lr": learning_rate, "weight_decay": 0.0}]
 
+    def begin(self, num_images: int, num_batches: int) -> None:
+        """Called once before training, and again before a killed one is continued, with the number of training images
+        and of batches that they make: for an objective that has a term for all the data."""
+
     def update(self, images: Tensor, labels: Tensor, step: TrainingStep) -> Loss | None:
         """One step without an optimiser, its loss returned; None (the default) asks for `loss` and the optimiser."""
         return None

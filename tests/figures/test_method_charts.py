@@ -10,6 +10,7 @@ import torch
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from plurimask.figures.charts import pruning_curve
 from plurimask.figures.methods import (
     COLUMN,
     ged_against_samples,
@@ -131,3 +132,13 @@ def test_sparsification_has_each_method_s_own_oracle() -> None:
     assert is_drawn(figure) and figure.get_figwidth() == COLUMN
     assert is_drawn(sparsification_of_methods(dict.fromkeys(TEN, errors["good"])))
     assert words(sparsification_of_methods({"flawless": errors["flawless"]})) == ["no label is wrong"]
+
+
+def test_pruning_is_drawn_for_each_run() -> None:
+    points = [(0.0, 0.8), (0.5, 0.79), (0.95, 0.3)]
+    figure = pruning_curve({"one": points, "two": points[:2]}, "IoU")
+    one, two = figure.axes[0].lines
+    assert np.asarray(one.get_xydata()).tolist() == [[*point] for point in points]
+    assert len(np.asarray(two.get_xydata())) == 2 and one.get_color() != two.get_color()
+    assert legend(figure) == ["one", "two"] and figure.axes[0].get_ylabel() == "IoU" and is_drawn(figure)
+    assert legend(pruning_curve({"one": points})) == []

@@ -38,6 +38,7 @@ class OwnUpdates(SegmentationMethod):
         self.descent = torch.optim.SGD(self.parameters(), lr=RATE, momentum=MOMENTUM)
         self.register_buffer("average", torch.zeros(config.num_classes))
         self.steps: list[TrainingStep] = []
+        self.told: list[tuple[int, int]] = []
 
     def scores(self, images: Tensor) -> Tensor:
         return self.last(F.relu(self.norm(self.first(images))))
@@ -60,6 +61,9 @@ class OwnUpdates(SegmentationMethod):
             group["lr"] = RATE * (1 - step.progress)
         self.descent.step()
         return loss
+
+    def begin(self, num_images: int, num_batches: int) -> None:
+        self.told.append((num_images, num_batches))
 
     def after_step(self, step: TrainingStep) -> None:
         self.steps.append(step)
@@ -105,6 +109,7 @@ def precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 def test_an_own_update_takes_the_place_of_the_optimiser(data: TrainingData, tmp_path: Path, precision: bool) -> None:
     method, first = built(), built()
     fit.fit(method, data, CONFIG, TrainingJob(tmp_path, seed=4))
+    assert method.told == [(7, 3)]  # 7 images are two batches of 3, and one more
     assert [step.index for step in method.steps] == list(range(12))
     assert [step.progress for step in method.steps] == pytest.approx([step / 12 for step in range(12)])
     assert not torch.equal(method.first.weight, first.first.weight)
@@ -165,6 +170,7 @@ def test_a_killed_training_with_own_state_continues_to_the_digit(
     monkeypatch.setattr(OwnUpdates, "after_step", original)
     fit.fit(resumed, data, CONFIG, TrainingJob(tmp_path / "cut", seed=4, resume=True))
     assert [step.index for step in resumed.steps] == list(range(7, 12))
+    assert resumed.told == whole.told
     states = [load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "cut")]
     for key, value in states[0].items():
         assert torch.equal(states[1][key], value), key

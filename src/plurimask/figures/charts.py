@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -216,6 +216,24 @@ def agreement(rater_diversity: Sequence[float], diversity: Sequence[float]) -> F
         box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5}
         correlation = float(np.corrcoef(raters, samples).item(1))
         axes.text(0.04, 0.92, f"correlation {correlation:.2f}", fontsize=SMALL, color=INK, bbox=box)
+    return figure
+
+
+def pruning_curve(curves: Mapping[str, Sequence[tuple[float, float]]], score: str = "Dice") -> Figure:
+    """A score against the share of a network's weights that was taken away (`plurimask.nn.bayesian.pruned`).
+
+    Args:
+        curves: name of a run -> (share from 0 to 1, score), in the order of the shares.
+        score: its name, for the axis.
+    """
+    figure, axes = chart((4.7, 2.9), f"{score} without the weakest weights", "weights taken away", score)
+    for number, (name, points) in enumerate(curves.items()):
+        shares, values = zip(*points, strict=True)
+        axes.plot(shares, values, "o-", color=PALETTE[(4 + number) % len(PALETTE)], markersize=4, label=name)
+    axes.set_ylim(bottom=0)
+    in_percent(axes.xaxis)
+    if len(curves) > 1:
+        legend_below(figure)
     return figure
 
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from plurimask.errors import InputError, first_mistake, unknown_name
 from plurimask.method import MethodConfig, SegmentationMethod
+from plurimask.methods.bayes_by_backprop import BayesByBackprop
 from plurimask.methods.dropout_unet import DropoutUNet
 from plurimask.methods.ensemble import Ensemble, EnsembleConfig
 from plurimask.methods.hierarchical_probabilistic_unet import HierarchicalProbabilisticUNet
@@ -31,6 +32,7 @@ METHODS: dict[str, type[SegmentationMethod]] = {
     "hierarchical-probabilistic-unet": HierarchicalProbabilisticUNet,
     "lightweight-probabilistic": LightweightProbabilistic,
     "swag": SWAG,
+    "bayes-by-backprop": BayesByBackprop,
 }
 
 

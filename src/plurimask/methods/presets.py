@@ -168,6 +168,7 @@ _SINGLE_NETWORKS: dict[str, dict[str, Preset]] = {
     "lightweight-probabilistic": {
         "small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING, is_planned=True)
     },
+    "bayes-by-backprop": {"small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING, is_planned=True)},
 }
 
 

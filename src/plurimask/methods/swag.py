@@ -157,6 +157,9 @@ class SWAG(SegmentationMethod):
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         return self.base.parameter_groups(learning_rate)
 
+    def begin(self, num_images: int, num_batches: int) -> None:
+        self.base.begin(num_images, num_batches)
+
     def update(self, images: Tensor, labels: Tensor, step: TrainingStep) -> Loss | None:
         """A step of SGD once the ordinary training is over; it stays over if the budget grows."""
         if self.trajectory.steps == 0 and step.progress < self.config.warm_up:

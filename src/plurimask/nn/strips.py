@@ -8,14 +8,14 @@ the image is what a function of each pixel's features makes of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plurimask.nn.unet import Decoder, Encoder, UNetFeatures
+from plurimask.nn.unet import Decoder, Encoder, Style, UNetFeatures, class_scores
 
 MAX_PIXELS = 2**21
 """Images of up to so many pixels together are computed whole."""
@@ -52,6 +52,20 @@ def pixel_features(unet: UNetFeatures, images: Tensor, of_pixels: Callable[[Tens
 
     joined = _joined(decoder, x, skip_rows, images.shape[2:])
     return _over_rows(decoder.blocks[-1], joined, images, of_pixels)
+
+
+class PixelScores(nn.Module):
+    """A whole U-Net as one module: images `(B, in_channels, *spatial)` -> class scores `(B, num_classes, *spatial)`."""
+
+    def __init__(
+        self, in_channels: int, channels: Sequence[int], num_convs: int, style: Style, num_classes: int
+    ) -> None:
+        super().__init__()
+        self.features = UNetFeatures(in_channels, channels, num_convs, style)
+        self.scores = class_scores(channels[0], num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return pixel_features(self.features, images, self.scores)
 
 
 def coarsest_features(encoder: Encoder, images: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ the step's number, so a run that was killed continues as if nothing had happened
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -88,6 +89,8 @@ def _fit(
     method: SegmentationMethod, data: TrainingData, config: TrainingConfig, job: TrainingJob, fabric: Fabric
 ) -> dict[str, Any]:
     method = in_layout(method, config.layout).to(fabric.device).train()
+    num_images, in_step = len(data.train), config.batch_size * fabric.world_size
+    method.begin(num_images, math.ceil(num_images / in_step))
     average = copy.deepcopy(method).requires_grad_(False) if config.ema_decay else None
     training = Training(data, config, job, fabric, method, optimizer_of(method, config), average, elapsed=job.spent)
     training.restore()
