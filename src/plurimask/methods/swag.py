@@ -104,7 +104,7 @@ class SWAGConfig(MethodConfig):
     cycle_end: float = Field(
         0.1, gt=0, le=1, description="cyclic: the share of the learning rate at the end of a cycle"
     )
-    burn_in: int = Field(100, ge=0, le=10**9, description="steps of SGD before weights are collected")
+    burn_in: int = Field(50, ge=0, le=10**9, description="steps of SGD before weights are collected")
     collect_every: int = Field(10, ge=1, le=10**9, description="steps of SGD from collected weights to the next")
     covariance: Literal["low-rank", "diagonal", "none"] = Field(
         "low-rank", description="of the weights; none: the mean alone (SWA), one network"
