@@ -17,6 +17,8 @@ def is_chained(block: nn.Module, x: Tensor) -> bool:
     the plain layout, `(B, F, H, W)` one plane after the other."""
     if not isinstance(x, Tensor):  # but what stands for one while the network is traced
         return False
+    if torch._C._len_torch_function_stack():  # somebody computes in the layers' place, as `nn/bayesian` does
+        return False
     has_kernels: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     if not (has_kernels and torch.backends.mkldnn.enabled and torch.is_grad_enabled()):
         return False

@@ -16,6 +16,7 @@ from plurimask.data.digest import content_digest
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.data.remembered import remembered
 from plurimask.errors import InputError, first_mistake
+from plurimask.method import SegmentationMethod
 from plurimask.methods import build_method, find_method, package_of
 from plurimask.runs.folder import RunWriter
 from plurimask.runs.plan import BUDGET, Plan, merged, resolve
@@ -69,8 +70,7 @@ def train_run(
         torch.manual_seed(record.seed)
         method = build_method(record.method, **record.config)
         check_config(method, record.training)
-        has_checkpoint = resume and TrainingJob(folder).last.exists()
-        if not has_checkpoint:
+        if not (resume and TrainingJob(folder).last.exists()):
             give_start(method, record.start)
         counted = record.data.counted_classes
         data = TrainingData(source.splits["train"], source.splits.get("val"), record.preprocessing, counted)
@@ -84,11 +84,15 @@ def train_run(
         job = TrainingJob(folder, record.seed, resume, spent=spent, identity=record.identity, writer=writer)
         outcome = fit(method, data, record.training, job, hardware)
         if writer is not None:
-            before = record.start.steps or 0 if record.start else 0
-            is_short = before + outcome["steps"] < NEEDED_STEPS * len(method.parts())
-            made = {"steps": outcome["steps"], "undertrained": is_short}
+            made = {"steps": outcome["steps"], "undertrained": _is_short(record, method, outcome["steps"])}
             writer.finish(record.model_copy(update=made).model_dump_json(indent=2).encode())
     return outcome
+
+
+def _is_short(record: RunRecord, method: SegmentationMethod, steps: int) -> bool:
+    """Whether steps, with those of the run that it goes on from, are fewer than a method needs."""
+    before = record.start.steps or 0 if record.start else 0
+    return before + steps < NEEDED_STEPS * len(method.parts())
 
 
 def _continued(folder: Path, plan: Plan, source: DataSource) -> RunRecord:

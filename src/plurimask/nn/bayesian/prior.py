@@ -72,7 +72,7 @@ def standard_normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
     """
     # In a row, as torch draws in other layouts, and in other types, many times slower.
     numbers = torch.empty(like.numel(), device=like.device).normal_(generator=generator_on(like.device, generator))
-    return numbers.to(like.dtype).as_strided(like.shape, torch.empty_like(like).stride())
+    return torch.empty_like(like).copy_(numbers.view(like.shape))
 
 
 def generator_on(device: torch.device, generator: torch.Generator | None) -> torch.Generator | None:
