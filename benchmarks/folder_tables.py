@@ -23,7 +23,7 @@ def folders() -> list[str]:
         f"## Folders of images, {minutes:g} minutes, no settings",
         f"`python benchmarks/folders.py --minutes {minutes:g} --work folders --out benchmarks/results/folders.json`",
         f"{machine['cpu']}, {machine['threads']} of {machine['cores']} cores each, torch {machine['torch']}, "
-        f"{record['date'][:10]}.",
+        f"{record['date'][:10]}; other work ran on the same cores.",
         "\n".join(lines),
         prose("""Each line is `plurimask train DATA --method METHOD --max-minutes ...` and `plurimask evaluate`, 16
             samples, on the validation images. Minutes are those on the clock, from the command to its end; the share of

@@ -11,6 +11,7 @@ import torch
 
 import plurimask.commands.demo_world as demo_module
 from plurimask.commands.demo_world import TruthComparison, compare_with_truth, demo
+from plurimask.commands.main import main
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.data.worlds.lesions import lesion_source
 from plurimask.methods import build_method
@@ -32,6 +33,7 @@ def test_demo_leaves_run_data_truth_and_report(tmp_path: Path, monkeypatch: pyte
     assert "known truth" in (tmp_path / "demo" / "report.html").read_text()
     assert len(list((tmp_path / "demo" / "data" / "test" / "images").iterdir())) == 2
     assert (tmp_path / "demo" / "run" / "weights.safetensors").exists()
+    assert main(["evaluate", str(tmp_path / "demo" / "run"), str(tmp_path / "demo" / "data"), "--split", "test"]) == 0
 
 
 def test_a_method_that_never_sees_anything_errs_by_what_is_known() -> None:

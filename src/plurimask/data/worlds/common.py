@@ -66,7 +66,7 @@ def binary_description(world: str, name: str) -> DataDescription:
         ignore_value=None,
         has_background=True,
         encoding=f"binary masks, 0 background and 255 {name}, as the built-in world defines them",
-        channel_names=("image",),
+        channel_names=("intensity",),
         rater_names=READERS,
     )
 
