@@ -161,7 +161,7 @@ def test_files_that_are_not_read_are_counted(tmp_path: Path) -> None:
     for name in ("f.webp", "g.npy", "h.npy", "i.nii.gz", "notes"):
         (tmp_path / "images" / name).write_bytes(b"content")
     note = open_data(tmp_path).notes[0]
-    assert note.startswith("5 files were not read, of the kinds 2 .npy, ") and "1 .nii.gz" in note
+    assert note.startswith("5 files were not read: 2 .npy, ") and "1 .nii.gz" in note
     assert "1 without ending" in note and "volumes are not read yet" in note
     images = open_images(tmp_path / "images", ["intensity"])
     assert len(images) == 5 and images.notes == (note,)

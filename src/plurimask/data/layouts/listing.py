@@ -34,10 +34,7 @@ class Unread:
         if self.endings:
             count = sum(self.endings.values())
             listed = ", ".join(f"{number} {ending}" for ending, number in self.endings.most_common(8))
-            notes.append(
-                f"{count} file{'s were' if count > 1 else ' was'} not read, of the kind{'s'[: len(self.endings) > 1]} "
-                f"{listed}{self._advice()}"
-            )
+            notes.append(f"{count} file{'s were' if count > 1 else ' was'} not read: {listed}{self._advice()}")
         if self.folders:
             listed = ", ".join(f"{folder.name}/" for folder in self.folders[:6])
             notes.append(f"not read: {listed}" + (f" and {len(self.folders) - 6} more" * (len(self.folders) > 6)))
