@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from plurimask.commands import main as command_line
 from plurimask.commands.main import main
 from plurimask.files import writing as files_module
 from plurimask.method import TrainingStep
@@ -261,3 +263,16 @@ def test_a_signal_to_the_whole_job_is_one_to_the_training(lesion_folder: Path, t
     assert "Stopped by SIGTERM" in errors
     assert 0 < torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["step"] < 900
     assert not list((tmp_path / "run").rglob(".*"))
+
+
+@pytest.mark.parametrize("kind", [RecursionError, ImportError, OSError, MemoryError])
+def test_what_a_signal_broke_off_says_so_in_its_own_way(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Importing:
+        @staticmethod
+        def main(arguments: list[str]) -> int:
+            with suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGTERM)
+            raise kind
+
+    monkeypatch.setattr(command_line, "import_module", lambda name: Importing)
+    assert main(["check"]) == 143

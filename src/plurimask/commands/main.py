@@ -91,6 +91,8 @@ def _command(arguments: list[str]) -> int:
     except BrokenPipeError:
         return 0
     except (MemoryError, RuntimeError, OSError) as error:
+        if last_signal() is not None:  # what a signal breaks off, as an import, may say so in its own way
+            return _ended()
         if is_out_of_memory(error):
             advice = LESS_MEMORY.get(arguments[0], "smaller images")
             print(f"plurimask: the memory does not suffice: take {advice}, or a larger machine", file=sys.stderr)
@@ -104,7 +106,7 @@ def _command(arguments: list[str]) -> int:
     except Exception:
         if last_signal() is None:
             raise
-        return _ended()  # what a signal breaks off, as an import, may say so in its own way
+        return _ended()
 
 
 def _ended() -> int:
