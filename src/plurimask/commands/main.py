@@ -90,7 +90,9 @@ def _command(arguments: list[str]) -> int:
         return 2
     except BrokenPipeError:
         return 0
-    except (MemoryError, RuntimeError, OSError) as error:
+    except KeyboardInterrupt:
+        return _ended()
+    except Exception as error:
         if last_signal() is not None:  # what a signal breaks off, as an import, may say so in its own way
             return _ended()
         if is_out_of_memory(error):
@@ -101,12 +103,6 @@ def _command(arguments: list[str]) -> int:
             raise
         print(one_line(f"plurimask: {error.filename or 'a file'}: {error.strerror or error}"), file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return _ended()
-    except Exception:
-        if last_signal() is None:
-            raise
-        return _ended()
 
 
 def _ended() -> int:
