@@ -10,7 +10,7 @@ def folders() -> list[str]:
     if record is None:
         return []
     machine, minutes = record["hardware"], record["config"]["minutes"]
-    columns = ("data", "method", "plan", "steps", "Dice", "GED", "raters' GED", "minutes", "share of steps", "GB")
+    columns = ("data", "method", "plan", "steps", "Dice", "GED", "raters' GED", "minutes", "share of steps", "GB", "MB")
     lines = ["| " + " | ".join(columns) + " |", "|---|---|---|" + "---:|" * (len(columns) - 3)]
     for folder, pair in record["results"].items():
         for method, run in pair.items():
@@ -18,15 +18,17 @@ def folders() -> list[str]:
             cells = [folder, method, run["plan"][0], f"{run['steps']:,}", number(run["dice"])]
             cells += [number(run[name]) if several else "-" for name in ("ged", "ged_oracle")]
             cells += [f"{run['wall_seconds'] / 60:.1f}", f"{run['share_of_steps']:.0%}", f"{run['memory_gb']:.1f}"]
+            cells.append(f"{run['run_mb']:.0f}")
             lines.append("| " + " | ".join(cells) + " |")
     return [
         f"## Folders of images, {minutes:g} minutes, no settings",
         f"`python benchmarks/folders.py --minutes {minutes:g} --work folders --out benchmarks/results/folders.json`",
         f"{machine['cpu']}, {machine['threads']} of {machine['cores']} cores each, torch {machine['torch']}, "
-        f"{record['date'][:10]}; other work ran on the same cores.",
+        f"{record['date'][:10]}." + (f" {record['config']['note']}" if record["config"]["note"] else ""),
         "\n".join(lines),
         prose("""Each line is `plurimask train DATA --method METHOD --max-minutes ...` and `plurimask evaluate`, 16
             samples, on the validation images. Minutes are those on the clock, from the command to its end; the share of
             steps is what is left of them without start, reading, timing and validations; GB is the most memory that the
-            training held. The raters' GED is the oracle's: what a model has whose samples are the raters' masks."""),
+            training held, MB what the run takes on disk. The raters' GED is the oracle's: what a model has whose
+            samples are the raters' masks."""),
     ]

@@ -33,13 +33,15 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--folders", nargs="+", default=FOLDERS)
     parser.add_argument("--work", type=Path, required=True, help="folder for the runs")
+    parser.add_argument("--note", help="what a reader must know of how it was measured")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
     results = {
         folder: {method: measured(folder, method, options.minutes, options.work) for method in METHODS}
         for folder in options.folders
     }
-    write(options.out, record("folders", {"minutes": options.minutes, "samples": 16, "seed": 0}, results))
+    config = {"minutes": options.minutes, "samples": 16, "seed": 0, "note": options.note}
+    write(options.out, record("folders", config, results))
     missed = [f"{folder}: {words}" for folder, pair in results.items() for words in misses(pair, options.minutes)]
     print("\n".join(["not reached:", *missed]) if missed else "reached")
     sys.exit(int(bool(missed)))
@@ -64,6 +66,7 @@ def measured(folder: str, method: str, minutes: float, work: Path) -> dict[str, 
     return {
         "plan": [about["plan"]["summary"], *about["plan"]["reasons"]],
         "steps": about["steps"],
+        "run_mb": sum(path.stat().st_size for path in run.rglob("*") if path.is_file()) / 1e6,
         "num_raters": len(about["data"]["rater_names"]),
         **spent,
         "share_of_steps": trained / spent["wall_seconds"],
