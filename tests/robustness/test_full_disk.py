@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from attack import run, state
-from stock import FEW, TINY, plain
 
 SMALL = 4096
 """Bytes that a file may have: fewer than the weights take."""
@@ -20,18 +19,6 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that writing fails, as on a 
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
 sys.exit(main(sys.argv[2:]))
 """
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return plain(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    assert run(["train", str(data), "--method", "unet", "--out", str(folder), *TINY, *FEW])[0] == 0
-    return folder
 
 
 def limited(size: int, *words: Path | str) -> str:

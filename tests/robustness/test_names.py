@@ -21,15 +21,6 @@ from plurimask.errors import InputError, one_line
 from plurimask.runs.lock import LOCK_FILE
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run, and beside it the `data` that it was trained on."""
-    folder = tmp_path_factory.mktemp("names")
-    words = ["train", str(plain(folder / "data")), "--method", "unet", "--out", str(folder / "run"), *TINY, *FEW]
-    assert run(words)[0] == 0
-    return folder / "run"
-
-
 @pytest.mark.parametrize("names", [("../secret", "../secret2"), ("..", "."), ("", "a"), ("SECRET/a", "SECRET/b")])
 def test_channel_names_stay_within_the_data(tmp_path: Path, names: tuple[str, str]) -> None:
     for name in ("secret", "secret2", "SECRET/a", "SECRET/b"):
@@ -67,9 +58,9 @@ def test_names_with_square_brackets_and_formulas(trained: Path, tmp_path: Path) 
     assert code == 2 and "[no run]" in printed
 
 
-def test_a_comparison_of_runs_with_odd_names(trained: Path, tmp_path: Path) -> None:
+def test_a_comparison_of_runs_with_odd_names(data: Path, trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "[red]")
-    words = ["compare", str(trained.parent / "data"), "--runs", str(tmp_path / "[red]"), str(trained), "--samples", "2"]
+    words = ["compare", str(data), "--runs", str(tmp_path / "[red]"), str(trained), "--samples", "2"]
     code, printed = run([*words, "--out", str(tmp_path / "out")])
     assert code == 0 and "evaluating [red]" in printed and "\n[red] " in printed
     with (tmp_path / "out" / "evaluations" / "[red].npz").open("r+b") as stream:

@@ -23,18 +23,6 @@ from plurimask.runs.record import read_record
 from plurimask.training.weights import packed
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return plain(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    assert run(["train", str(data), "--method", "unet", "--out", str(folder), *TINY, *FEW])[0] == 0
-    return folder
-
-
 @pytest.fixture
 def copy(trained: Path, tmp_path: Path) -> Path:
     shutil.copytree(trained, tmp_path / "run")
