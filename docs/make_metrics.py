@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from plurimask.metrics.table import AVERAGED, TABLE, Table
+from plurimask.metrics.row import AVERAGED
+from plurimask.metrics.table import TABLE, Table
 
 PAGE = Path(__file__).parent / "metrics.md"
 START, END = "<!-- figures: made by docs/make_metrics.py -->", "<!-- end of figures -->"

@@ -53,8 +53,12 @@ def test_evaluate_writes_json_and_a_row_per_image(
     assert f"{content['class_iou']['foreground']:.4f}" in row
     assert f"{content['mean_class_iou']:.4f}" in printed
     assert "error_auroc_spread" in printed
-    names = "num_images num_samples ged ged_unbiased ged_oracle hungarian_iou diversity rater_diversity dice "
-    names += "median_dice iou mean_class_iou ece nll error_auroc ause conventions subset_b"
+    names = (
+        "num_images num_samples ged ged_unbiased ged_oracle ged_ratio hungarian_iou_balanced diversity rater_diversity "
+    )
+    names += (
+        "hungarian_iou_best_draws dice median_dice iou mean_class_iou ece nll error_auroc ause conventions subset_b"
+    )
     assert set(names.split()) <= set(content)
     assert content["num_images"] == 5
     assert content["num_samples"] == 5

@@ -92,8 +92,8 @@ def weighted_energy_distance(distances: ModeDistances) -> EnergyDistance[float]:
 def weighted_hungarian_iou(distances: ModeDistances) -> float:
     """The mean IoU of the best matching of samples and modes, from 0 to 1: optimal transport.
 
-    Samples have equal weights and modes their probabilities; with equal weights on both sides this is `hungarian_iou`.
-    NaN if there are no samples or no distances.
+    Samples have equal weights and modes their probabilities; with equal weights on both sides it is
+    `hungarian_iou_balanced`. NaN if there are no samples or no distances.
     """
     cost = distances.crossed.numpy()
     num_samples, num_modes = cost.shape
