@@ -80,25 +80,35 @@ class SegmentationDistribution(abc.ABC):
         with self.precision():
             return self.scores(noise).float().view(-1, *self.logits_shape)
 
-    def draw_noise(self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = ()) -> Noise:
+    def draw_noise(
+        self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = (), spread: bool = False
+    ) -> Noise:
         """Base noise for N samples, a CPU tensor for each part; normal parts `at_mean` are 0 (`noise.draw_noise`)."""
-        return draw_noise(self.noise, num_samples, self.logits_shape[0], generator, at_mean)
+        return draw_noise(self.noise, num_samples, self.logits_shape[0], generator, at_mean, spread)
 
     def expand(self, noise: Noise) -> Noise:
         """The same noise with the random numbers themselves in place of seeds: for programs that cannot draw them."""
         return noise
 
-    def sample(self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = ()) -> Tensor:
-        """N label maps `(N, B, *spatial)`, uint8: the most likely map of each draw."""
-        noise = self.draw_noise(num_samples, generator, at_mean)
+    def sample(
+        self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = (), spread: bool = False
+    ) -> Tensor:
+        """N label maps `(N, B, *spatial)`, uint8: the most likely map of each draw.
+
+        Together spread draws stand for the distribution more evenly than independent ones: fewer of them show as much.
+        They differ from each other a little more than independent draws do. InputError where there are no latents.
+        """
+        noise = self.draw_noise(num_samples, generator, at_mean, spread)
         return torch.cat([most_likely(chunk) for chunk in self.logit_chunks(noise)])
 
-    def freeze(self, num_samples: int, generator: RandomSource = None) -> MixtureSegmentation:
+    def freeze(self, num_samples: int, generator: RandomSource = None, spread: bool = False) -> MixtureSegmentation:
         """N fixed draws as an equally weighted mixture, on which every statistic is exact and mutually consistent.
 
-        Where there is a finite number of components it is those, whatever N is.
+        Where there is a finite number of components it is those, whatever N is. `spread` as for `sample`.
         """
-        return self.components() or MixtureSegmentation(self, self.draw_noise(num_samples, generator))
+        if spread or (finite := self.components()) is None:
+            return MixtureSegmentation(self, self.draw_noise(num_samples, generator, spread=spread))
+        return finite
 
     def components(self) -> MixtureSegmentation | None:
         """All that can be drawn, with exact weights, where that is a finite number of maps; None where it is not."""
@@ -159,8 +169,10 @@ class MixtureSegmentation(SegmentationDistribution):
     def closed_form(self) -> SegmentationStatistics:
         return self
 
-    def sample(self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = ()) -> Tensor:
-        (index,) = self.draw_noise(num_samples, generator, at_mean)
+    def sample(
+        self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = (), spread: bool = False
+    ) -> Tensor:
+        (index,) = self.draw_noise(num_samples, generator, at_mean, spread)
         return self.maps[index.to(self.maps.device)]
 
     @property

@@ -19,6 +19,7 @@ from plurimask.metrics import (
 CLASSES = [1, 2]
 MEANS = (
     "ged",
+    "ged_spread",
     "ged_unbiased",
     "ged_oracle",
     "hungarian_iou_balanced",

@@ -23,14 +23,22 @@ from plurimask.metrics import (
     SegmentationMetrics,
     Totals,
     class_spread,
+    energy_distance,
+    image_distances,
 )
 from plurimask.metrics.conventions import conventions
 from plurimask.metrics.image import ComparedImage, image_with_raters
 from plurimask.metrics.image_with_modes import image_with_modes
-from plurimask.metrics.modes import flip_counts
+from plurimask.metrics.modes import flip_counts, mode_distances, weighted_energy_distance
 from plurimask.metrics.scores import evaluated
 from plurimask.metrics.table import TABLE, Table
-from plurimask.prediction.predict import Sampling, predict_images, reconstruct_images, require_probabilities
+from plurimask.prediction.predict import (
+    Sampling,
+    predict_images,
+    reconstruct_images,
+    require_probabilities,
+    spread_samples,
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,8 @@ def evaluate(
 ) -> Evaluation:
     """Draw samples for every example of the view and compare them with its raters.
 
-    Where the method has a posterior, each rater's map is reconstructed too, and compared with that rater.
+    Where the method has a posterior, each rater's map is reconstructed too, and compared with that rater. Where it
+    draws latents of an image and the table has `ged_spread`, as many spread draws are made beside the independent ones.
 
     Args:
         method: trained; used as it is, on the device where its weights are.
@@ -110,6 +119,7 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     examples: dict[str, Example] = {}
     flip_totals: Tensor | None = None
+    has_spread = any(row.key == "ged_spread" for row in table)
 
     def images() -> Iterator[tuple[str, Tensor]]:
         for index in view.indices:
@@ -123,13 +133,17 @@ def evaluate(
             maps.cpu() for maps in (drawn.mean(), drawn.entropy(), drawn.mutual_information(), drawn.variance())
         )
         require_probabilities(mean, predicted.names)
+        spread = spread_samples(predicted, sampling) if has_spread else None
         seen = [examples.pop(name) for name in predicted.names]
         made = reconstruct_images(method, [one.image for one in seen], [one.labels for one in seen])
         for number, example in enumerate(seen):
             row: dict[str, Any] = {"name": example.name}
             maps = (entropy[number], information[number], variance[number])
             image = EvaluatedImage(example, samples[:, number], mean[number], *maps, row)
-            scored = evaluated(_compared(image, None if made is None else made[number], view.counted_classes), table)
+            compared = _compared(image, None if made is None else made[number], view.counted_classes)
+            if spread is not None:
+                compared = replace(compared, ged_spread=_ged(spread[:, number], example, view.counted_classes))
+            scored = evaluated(compared, table)
             metrics.update([scored])
             row |= scored.scores
             rows.append(row)
@@ -148,6 +162,13 @@ def _compared(image: EvaluatedImage, made: Tensor | None, counted_classes: Seque
         of_annotator = None if made is None else made[0]
         return image_with_modes(samples, mean, example.labels[0], example.flips, of_annotator, uncertainty)
     return image_with_raters(samples, mean, example.labels, counted_classes, made, uncertainty)
+
+
+def _ged(samples: Tensor, example: Example, counted_classes: Sequence[int]) -> float:
+    """Of other samples of an image, `(N, *spatial)`."""
+    if example.flips:
+        return weighted_energy_distance(mode_distances(samples.cpu(), example.labels[0], example.flips)).ged
+    return energy_distance(image_distances(samples.cpu(), example.labels, counted_classes)).ged
 
 
 def named_classes(totals: Totals, class_names: Sequence[str]) -> Totals:

@@ -65,6 +65,8 @@ class ComparedImage:
     """Of each rater's map with what the method made of it."""
     uncertainty: PixelUncertainty | None = None
     """How far the draws disagree, maps `(*spatial)`; None: errors are counted by the entropy alone."""
+    ged_spread: float = math.nan
+    """The GED of as many spread draws; NaN of a method that has none."""
     num_raters: int = 1
     """How many are present."""
     all_marked: bool = False

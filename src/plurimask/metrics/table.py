@@ -59,6 +59,13 @@ TABLE: Table = (
         needs="two raters who are not all of one opinion",
     ),
     MetricRow(
+        "ged_spread", "GED of spread draws",
+        "the GED of as many draws whose latents are spread evenly, apart from all other figures, which are of "
+        "independent draws; it may be below ged_oracle, which is of independent draws too",
+        better="lower", needs="a method that draws latents of an image", raters="ged_oracle", empty="empty_ged",
+        of_image=lambda image: image.ged_spread,
+    ),
+    MetricRow(
         "empty_ged", "GED of empty masks",
         "the GED of samples that all mark nothing: the background everywhere, or, where all classes count, the one "
         "that the raters chose most",
@@ -227,7 +234,7 @@ TABLE: Table = (
 # fmt: on
 """In the order in which figures are written and shown."""
 
-VALIDATED = tuple(row.key for row in TABLE if row.is_validated)
+VALIDATED: Table = tuple(row for row in TABLE if row.is_validated)
 """What a training's log has of the validation images."""
 
 

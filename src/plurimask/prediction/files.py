@@ -19,6 +19,7 @@ from plurimask.files.writing import is_within, replace_file, replacing, table_by
 from plurimask.metrics import ImageUncertainty, image_uncertainty, object_scores
 from plurimask.metrics.maps import label_map_of
 from plurimask.metrics.uncertainty import count_specks
+from plurimask.prediction.predict import Sampling
 from plurimask.prediction.predicted import Predicted
 from plurimask.prediction.rasters import write_png, write_stack, write_tiff
 from plurimask.prediction.readings import RULE, Reading, class_areas, find_readings, same_maps
@@ -96,7 +97,7 @@ def write_predictions(
         rows.append({"name": predicted.name, **{name: uncertainty[name] for name in COLUMNS[1:]}})
         for name, content in (
             ("readings", readings_content(readings, files, predicted, description)),
-            ("samples", samples_content(predicted.samples, files, description)),
+            ("samples", _drawn(predicted.sampling) | samples_content(predicted.samples, files, description)),
             ("uncertainty", _with_null(uncertainty)),
         ):
             replace_file(folder / f"{name}.json", json.dumps(content, indent=2, ensure_ascii=False).encode())
@@ -191,6 +192,13 @@ def readings_content(
         rows.append(row)
     content: dict[str, Any] = {"num_samples": len(files), "num_readings": len(readings), "readings": rows, "rule": RULE}
     return {**content, **({"pixel_size": size._asdict(), "area_unit": f"{size.unit}²"} if size else {})}
+
+
+def _drawn(sampling: Sampling | None) -> dict[str, Any]:
+    """How samples were drawn, where that is known."""
+    if sampling is None:
+        return {}
+    return {"seed": sampling.seed, "draws": "spread" if sampling.spread else "independent"}
 
 
 def samples_content(samples: NDArray[np.uint8], files: Sequence[str], description: DataDescription) -> dict[str, Any]:
