@@ -150,7 +150,7 @@ def test_each_equally_likely_interval_of_each_latent_holds_its_share(power: int)
 
 @pytest.mark.parametrize("rows", [1, 2, 8, 32, 64])
 def test_each_box_of_one_size_in_the_plane_of_the_first_two_latents_holds_one_draw(rows: int) -> None:
-    """Of 64 draws, in any grid of 64 equally likely boxes: the defining property of the sequence, kept by scrambling."""
+    """Of 64 draws, in any grid of 64 equally likely boxes: what defines the sequence, and scrambling keeps."""
     uniform = torch.special.ndtr(spread(VECTOR, 64, B, seeded())[0][..., :2].double())
     boxes = (uniform * torch.tensor([rows, 64 // rows])).long()
     numbers = boxes[..., 0] * (64 // rows) + boxes[..., 1]
