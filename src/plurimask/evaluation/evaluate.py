@@ -112,10 +112,7 @@ def evaluate(
 
     In a distributed training each process gives its own share of the indices, and the totals are of all shares.
     """
-    metrics = SegmentationMetrics(view.counted_classes, table)
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        metrics = metrics.to(next(method.parameters()).device)  # where processes can exchange tensors
-        metrics.set_dtype(torch.float64)  # which .to forgets
+    metrics = _totals(method, view, table)
     rows: list[dict[str, Any]] = []
     examples: dict[str, Example] = {}
     flip_totals: Tensor | None = None
@@ -153,6 +150,14 @@ def evaluate(
             if on_image is not None:
                 on_image(image)
     return Evaluation(metrics.compute(), rows, metrics.calibration_bins(), metrics.error_histograms(), flip_totals)
+
+
+def _totals(method: SegmentationMethod, view: ExampleView, table: Table) -> SegmentationMetrics:
+    metrics = SegmentationMetrics(view.counted_classes, table)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        metrics = metrics.to(next(method.parameters()).device)  # where processes can exchange tensors
+        metrics.set_dtype(torch.float64)  # which .to forgets
+    return metrics
 
 
 def _compared(image: EvaluatedImage, made: Tensor | None, counted_classes: Sequence[int]) -> ComparedImage:
