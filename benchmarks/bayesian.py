@@ -1,4 +1,4 @@
-"""The Bayesian ways to be unsure about weights beside the deterministic U-Net: one network, one protocol, two data sets.
+"""The Bayesian ways to be unsure beside the deterministic U-Net: one network, one protocol, two data sets.
 
     python benchmarks/bayesian.py --work bayesian --out benchmarks/results/bayesian.json
 
@@ -15,7 +15,6 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from compared import Protocol, arguments, compare
@@ -63,8 +62,13 @@ DATA = {
         "BBBC010, two channels, 400 x 400, 59 training and 19 validation wells, one annotator",
         lambda: open_data(data_folder() / "bbbc010"),
         {
-            **{"max_steps": 500, "batch_size": 4, "crop": 96, "crop_on_objects": 0.5, "validation_crop": 96},
-            **{"resize": (400, 400), "image_scaling": "maximum"},
+            "max_steps": 500,
+            "batch_size": 4,
+            "crop": 96,
+            "crop_on_objects": 0.5,
+            "validation_crop": 96,
+            "resize": (400, 400),
+            "image_scaling": "maximum",
         },
     ),
 }
