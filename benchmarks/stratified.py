@@ -26,6 +26,7 @@ from plurimask.metrics import energy_distances
 from plurimask.noise import Generators, Noise
 from plurimask.prediction.device import fast_precision
 from plurimask.prediction.seeds import generator_of, generators_of
+from plurimask.report.content import evenly_spread
 from plurimask.runs.load import Run
 
 NUM_SAMPLES, BATCH = 16, 16
@@ -58,12 +59,13 @@ def coarsest(levels: int) -> Draw:
     return draw
 
 
-def mean_geds(run: Run, draws: dict[str, Draw]) -> Iterator[tuple[str, float]]:
-    """Over the validation images, and what draws from the raters themselves score."""
+def mean_geds(run: Run, draws: dict[str, Draw], num_images: int) -> Iterator[tuple[str, float]]:
+    """Over validation images, evenly spread over all, and what draws from the raters themselves score."""
     examples = open_data(data_folder() / "lidc").splits["val"]
+    chosen = evenly_spread(range(len(examples)), num_images)
     geds: dict[str, list[float]] = {name: [] for name in (*draws, "ged_oracle")}
-    for start in range(0, len(examples), BATCH):
-        batch = [examples[index] for index in range(start, min(start + BATCH, len(examples)))]
+    for start in range(0, len(chosen), BATCH):
+        batch = [examples[index] for index in chosen[start : start + BATCH]]
         seen = [run.record.preprocessing.example(example) for example in batch]
         labels, names = torch.stack([one.labels for one in seen]), [example.name for example in batch]
         with torch.inference_mode(), fast_precision(torch.device("cpu")):
@@ -107,20 +109,21 @@ def main() -> None:
     parser.add_argument("--heads", type=Path, help="a run of m-heads with 16 heads")
     parser.add_argument("--latents", type=Path, help="a run of a method with a latent vector")
     parser.add_argument("--maps", type=Path, help="a run of the hierarchical-probabilistic-unet")
+    parser.add_argument("--images", type=int, default=565, help="of the validation images")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     plurimask.noise.MAX_SPREAD = 10**4  # how many can be spread is what is asked here
     results: dict[str, float] = {}
     runs: dict[str, str] = {}
     for run, draws in draws_of(options):
-        found = dict(mean_geds(run, draws))
+        found = dict(mean_geds(run, draws, options.images))
         crop, steps = run.record.preprocessing.center_crop, run.record.steps
         runs[run.record.method] = f"centre crops of {crop}, {steps} steps"
         results |= {name: value for name, value in found.items() if name != "ged_oracle"}
         results[f"{run.record.method}, draws from the raters"] = found["ged_oracle"]
     for name, value in results.items():
         print(f"{name}: {value:.4f}")
-    config = {"samples": NUM_SAMPLES, "runs": runs, "data": "LIDC-IDRI, validation images"}
+    config = {"samples": NUM_SAMPLES, "runs": runs, "data": f"LIDC-IDRI, {options.images} validation images"}
     write(options.out, record("stratified", config, results))
 
 

@@ -27,18 +27,28 @@ from plurimask.metrics import (
     image_distances,
 )
 from plurimask.metrics.conventions import conventions
+from plurimask.metrics.energy_distance import ged_of_weighted
 from plurimask.metrics.image import ComparedImage, image_with_raters
 from plurimask.metrics.image_with_modes import image_with_modes
-from plurimask.metrics.modes import flip_counts, mode_distances, weighted_energy_distance
+from plurimask.metrics.modes import (
+    flip_counts,
+    ged_of_weighted_with_modes,
+    mode_distances,
+    weighted_energy_distance,
+)
+from plurimask.metrics.representatives import DRAWS, NUMBERS
 from plurimask.metrics.scores import evaluated
 from plurimask.metrics.table import TABLE, Table
 from plurimask.prediction.predict import (
+    PredictedBatch,
     Sampling,
     predict_images,
     reconstruct_images,
     require_probabilities,
     spread_samples,
 )
+from plurimask.prediction.seeds import generators_of
+from plurimask.sets.representatives import Representatives
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,7 @@ def evaluate(
 
     Where the method has a posterior, each rater's map is reconstructed too, and compared with that rater. Where it
     draws latents of an image and the table has `ged_spread`, as many spread draws are made beside the independent ones.
+    Where the table has `ged_representatives`, `DRAWS` draws more are made for them.
 
     Args:
         method: trained; used as it is, on the device where its weights are.
@@ -116,7 +127,8 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     examples: dict[str, Example] = {}
     flip_totals: Tensor | None = None
-    has_spread = any(row.key == "ged_spread" for row in table)
+    keys = {row.key for row in table}
+    has_spread, has_representatives = "ged_spread" in keys, "ged_representatives" in keys
 
     def images() -> Iterator[tuple[str, Tensor]]:
         for index in view.indices:
@@ -131,6 +143,7 @@ def evaluate(
         )
         require_probabilities(mean, predicted.names)
         spread = spread_samples(predicted, sampling) if has_spread else None
+        chosen = _representatives(predicted, sampling.seed, view.counted_classes) if has_representatives else {}
         seen = [examples.pop(name) for name in predicted.names]
         made = reconstruct_images(method, [one.image for one in seen], [one.labels for one in seen])
         for number, example in enumerate(seen):
@@ -140,7 +153,8 @@ def evaluate(
             compared = _compared(image, None if made is None else made[number], view.counted_classes)
             if spread is not None:
                 compared = replace(compared, ged_spread=_ged(spread[:, number], example, view.counted_classes))
-            scored = evaluated(compared, table)
+            of_few = {count: _ged_of_weighted(few, number, example, view) for count, few in chosen.items()}
+            scored = evaluated(replace(compared, ged_representatives=of_few), table)
             metrics.update([scored])
             row |= scored.scores
             rows.append(row)
@@ -174,6 +188,21 @@ def _ged(samples: Tensor, example: Example, counted_classes: Sequence[int]) -> f
     if example.flips:
         return weighted_energy_distance(mode_distances(samples.cpu(), example.labels[0], example.flips)).ged
     return energy_distance(image_distances(samples.cpu(), example.labels, counted_classes)).ged
+
+
+def _representatives(batch: PredictedBatch, seed: int, counted_classes: Sequence[int]) -> dict[int, Representatives]:
+    """By their number, of the images of a batch."""
+    with torch.inference_mode():
+        drawn = batch.prediction.freeze(DRAWS, generators_of(seed, batch.names))
+        return {number: drawn.representatives(number, classes=counted_classes) for number in NUMBERS}
+
+
+def _ged_of_weighted(few: Representatives, number: int, example: Example, view: ExampleView) -> float:
+    """Of the representatives of one image of a batch."""
+    maps, weights = few.maps[:, number].cpu(), few.weights[:, number]
+    if example.flips:
+        return ged_of_weighted_with_modes(mode_distances(maps, example.labels[0], example.flips), weights)
+    return ged_of_weighted(image_distances(maps, example.labels, view.counted_classes), weights)
 
 
 def named_classes(totals: Totals, class_names: Sequence[str]) -> Totals:
