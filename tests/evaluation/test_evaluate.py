@@ -18,11 +18,20 @@ from plurimask.errors import InputError
 from plurimask.evaluation.evaluate import ExampleView, evaluate, named_classes
 from plurimask.flips import Flip
 from plurimask.methods import build_method
-from plurimask.metrics import TABLE, class_overlap, energy_distances, rater_votes, reconstruction_iou
+from plurimask.metrics import (
+    TABLE,
+    class_overlap,
+    energy_distances,
+    pairwise_distance,
+    rater_votes,
+    reconstruction_iou,
+)
 from plurimask.metrics.error_detection import bin_errors
 from plurimask.metrics.modes import mode_distances, weighted_energy_distance
+from plurimask.metrics.representatives import TABLE_WITH_REPRESENTATIVES
 from plurimask.prediction.predict import Sampling, predict_images, reconstruct_images
 from plurimask.prediction.seeds import generators_of
+from plurimask.sets.representatives import representative_maps
 
 pytestmark = pytest.mark.usefixtures("precision")
 
@@ -294,3 +303,29 @@ def test_raters_are_drawn_without_repeats_among_those_present() -> None:
     assert seen == {0, 1, 2, 3}
     padded = draw_raters(labels, 5, torch.Generator())[:, 0, 0].tolist()
     assert sorted(padded) == [0, 1, 2, 3, IGNORE]
+
+
+def test_representatives_are_scored_apart_from_independent_draws(view: ExampleView) -> None:
+    """The weighted GED of what 100 draws of the image's name give, by its definition; all else is as without."""
+    network, view = method("probabilistic-unet"), replace(view, indices=range(3))
+    plain = evaluate(network, view, Sampling(5, seed=4))
+    found = evaluate(network, view, Sampling(5, seed=4), table=TABLE_WITH_REPRESENTATIVES)
+    own = {"ged_representatives", "ged_representatives_4"}
+    assert {key: value for key, value in found.totals.items() if key not in own | {"subset_b"}} == {
+        key: value for key, value in plain.totals.items() if key != "subset_b"
+    }
+    assert not own & plain.rows[0].keys() and own < found.rows[0].keys()
+    for index, row in enumerate(found.rows):
+        example = view.preprocessing.example(view.examples[index])
+        (batch,) = predict_images(network, [(example.name, example.image)], Sampling(100, seed=4))
+        for number, key in ((16, "ged_representatives"), (4, "ged_representatives_4")):
+            few = representative_maps(batch.samples[:, 0], [1], number)
+            maps, weights = batch.samples[list(few.members), 0].cpu(), torch.tensor(few.weights).double()
+            crossed = pairwise_distance(maps, example.labels, [1])
+            within, between = pairwise_distance(maps, maps, [1]), pairwise_distance(example.labels, example.labels, [1])
+            ged = (
+                2 * (weights[:, None] * crossed).sum() / 4
+                - (weights[:, None] * weights * within).sum()
+                - between.mean()
+            )
+            assert row[key] == pytest.approx(float(ged), abs=1e-6)

@@ -51,6 +51,9 @@ class PredictOptions(Options):
     batch_size: int = Field(
         16, ge=1, le=4096, description="images of one size at once; the result does not depend on it"
     )
+    readings: int | None = Field(
+        None, ge=1, le=16, description="how many readings to show for each image at most; by default one to five"
+    )
     stack: bool = Field(False, description="write the samples of an image as one TIFF of several pages too")
     least_object: int = Field(
         9, ge=1, le=10**12, description="pixels of an object that gets a score of its own; less is a speck"
@@ -106,7 +109,8 @@ def main(arguments: Sequence[str]) -> int:
 
         notice = MemoryNotice(say, run.method, options.samples)
         rows = predict(run.method, images, run.record.preprocessing, sampling, watched.phase, notice)
-        write_predictions(rows, about, options.out, show, Outputs(options.stack, options.least_object))
+        outputs = Outputs(options.stack, options.least_object, options.readings)
+        write_predictions(rows, about, options.out, show, outputs)
     page = IndexPage(run.folder.name, run.record.method, options.samples, classes, options.spread)
     replace_file(options.out / INDEX, build_index(entries, page).encode())
     for note in images.notes:

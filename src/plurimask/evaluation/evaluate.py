@@ -27,18 +27,28 @@ from plurimask.metrics import (
     image_distances,
 )
 from plurimask.metrics.conventions import conventions
+from plurimask.metrics.energy_distance import ged_of_weighted
 from plurimask.metrics.image import ComparedImage, image_with_raters
 from plurimask.metrics.image_with_modes import image_with_modes
-from plurimask.metrics.modes import flip_counts, mode_distances, weighted_energy_distance
+from plurimask.metrics.modes import (
+    flip_counts,
+    ged_of_weighted_with_modes,
+    mode_distances,
+    weighted_energy_distance,
+)
+from plurimask.metrics.representatives import DRAWS, NUMBERS
 from plurimask.metrics.scores import evaluated
 from plurimask.metrics.table import TABLE, Table
 from plurimask.prediction.predict import (
+    PredictedBatch,
     Sampling,
     predict_images,
     reconstruct_images,
     require_probabilities,
     spread_samples,
 )
+from plurimask.prediction.seeds import generators_of
+from plurimask.sets.representatives import Representatives
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,7 @@ def evaluate(
 
     Where the method has a posterior, each rater's map is reconstructed too, and compared with that rater. Where it
     draws latents of an image and the table has `ged_spread`, as many spread draws are made beside the independent ones.
+    Where the table has `ged_representatives`, `DRAWS` draws more are made for them.
 
     Args:
         method: trained; used as it is, on the device where its weights are.
@@ -112,14 +123,10 @@ def evaluate(
 
     In a distributed training each process gives its own share of the indices, and the totals are of all shares.
     """
-    metrics = SegmentationMetrics(view.counted_classes, table)
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        metrics = metrics.to(next(method.parameters()).device)  # where processes can exchange tensors
-        metrics.set_dtype(torch.float64)  # which .to forgets
+    metrics = _totals(method, view, table)
     rows: list[dict[str, Any]] = []
     examples: dict[str, Example] = {}
     flip_totals: Tensor | None = None
-    has_spread = any(row.key == "ged_spread" for row in table)
 
     def images() -> Iterator[tuple[str, Tensor]]:
         for index in view.indices:
@@ -133,7 +140,7 @@ def evaluate(
             maps.cpu() for maps in (drawn.mean(), drawn.entropy(), drawn.mutual_information(), drawn.variance())
         )
         require_probabilities(mean, predicted.names)
-        spread = spread_samples(predicted, sampling) if has_spread else None
+        others = _other_draws(predicted, sampling, view, table)
         seen = [examples.pop(name) for name in predicted.names]
         made = reconstruct_images(method, [one.image for one in seen], [one.labels for one in seen])
         for number, example in enumerate(seen):
@@ -141,9 +148,7 @@ def evaluate(
             maps = (entropy[number], information[number], variance[number])
             image = EvaluatedImage(example, samples[:, number], mean[number], *maps, row)
             compared = _compared(image, None if made is None else made[number], view.counted_classes)
-            if spread is not None:
-                compared = replace(compared, ged_spread=_ged(spread[:, number], example, view.counted_classes))
-            scored = evaluated(compared, table)
+            scored = evaluated(others.beside(compared, number, example, view), table)
             metrics.update([scored])
             row |= scored.scores
             rows.append(row)
@@ -153,6 +158,14 @@ def evaluate(
             if on_image is not None:
                 on_image(image)
     return Evaluation(metrics.compute(), rows, metrics.calibration_bins(), metrics.error_histograms(), flip_totals)
+
+
+def _totals(method: SegmentationMethod, view: ExampleView, table: Table) -> SegmentationMetrics:
+    metrics = SegmentationMetrics(view.counted_classes, table)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        metrics = metrics.to(next(method.parameters()).device)  # where processes can exchange tensors
+        metrics.set_dtype(torch.float64)  # which .to forgets
+    return metrics
 
 
 def _compared(image: EvaluatedImage, made: Tensor | None, counted_classes: Sequence[int]) -> ComparedImage:
@@ -169,6 +182,40 @@ def _ged(samples: Tensor, example: Example, counted_classes: Sequence[int]) -> f
     if example.flips:
         return weighted_energy_distance(mode_distances(samples.cpu(), example.labels[0], example.flips)).ged
     return energy_distance(image_distances(samples.cpu(), example.labels, counted_classes)).ged
+
+
+class _OtherDraws(NamedTuple):
+    """What else is drawn of the images of a batch, to be judged apart from the independent samples."""
+
+    spread: Tensor | None
+    few: dict[int, Representatives]
+    """By their number."""
+
+    def beside(self, image: ComparedImage, number: int, example: Example, view: ExampleView) -> ComparedImage:
+        """The image, with the GED of the other draws of image `number` of the batch."""
+        if self.spread is not None:
+            image = replace(image, ged_spread=_ged(self.spread[:, number], example, view.counted_classes))
+        of_few = {count: _ged_of_weighted(few, number, example, view) for count, few in self.few.items()}
+        return replace(image, ged_representatives=of_few)
+
+
+def _other_draws(batch: PredictedBatch, sampling: Sampling, view: ExampleView, table: Table) -> _OtherDraws:
+    keys = {row.key for row in table}
+    spread = spread_samples(batch, sampling) if "ged_spread" in keys else None
+    if "ged_representatives" not in keys:
+        return _OtherDraws(spread, {})
+    with torch.inference_mode():
+        drawn = batch.prediction.freeze(DRAWS, generators_of(sampling.seed, batch.names))
+        few = {number: drawn.representatives(number, classes=view.counted_classes) for number in NUMBERS}
+    return _OtherDraws(spread, few)
+
+
+def _ged_of_weighted(few: Representatives, number: int, example: Example, view: ExampleView) -> float:
+    """Of the representatives of one image of a batch."""
+    maps, weights = few.maps[:, number].cpu(), few.weights[:, number]
+    if example.flips:
+        return ged_of_weighted_with_modes(mode_distances(maps, example.labels[0], example.flips), weights)
+    return ged_of_weighted(image_distances(maps, example.labels, view.counted_classes), weights)
 
 
 def named_classes(totals: Totals, class_names: Sequence[str]) -> Totals:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -67,6 +67,8 @@ class ComparedImage:
     """How far the draws disagree, maps `(*spatial)`; None: errors are counted by the entropy alone."""
     ged_spread: float = math.nan
     """The GED of as many spread draws; NaN of a method that has none."""
+    ged_representatives: Mapping[int, float] = field(default_factory=dict)
+    """The GED of weighted representatives, by their number; empty where none were computed."""
     num_raters: int = 1
     """How many are present."""
     all_marked: bool = False
