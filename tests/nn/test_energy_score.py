@@ -49,7 +49,7 @@ def test_min_max_is_the_ruzicka_distance_with_a_shared_pixel_more() -> None:
 
 
 def test_min_max_is_a_metric_of_negative_type() -> None:
-    """No positive eigenvalue on the complement of ones, and no detour is shorter: of soft masks, empty ones included."""
+    """No positive eigenvalue on the complement of ones, and no detour is shorter: of soft masks, some of them empty."""
     size = 24
     for seed in range(20):
         full = square(distances_between(soft(1, size, 1, seed=seed)), size)[0]
