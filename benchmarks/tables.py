@@ -1,7 +1,7 @@
-"""Write docs/benchmarks.md from the records in benchmarks/results.
+"""Write docs/benchmarks.md, and the tables of docs/bayesian.md, from the records in benchmarks/results.
 
-python benchmarks/tables.py              (writes the page)
-python benchmarks/tables.py --check      (exits with 1 if the page is not what the records give)
+python benchmarks/tables.py              (writes the pages)
+python benchmarks/tables.py --check      (exits with 1 if a page is not what the records give)
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from adf_tables import adf
+from bayesian_tables import PAGE as BAYESIAN
+from bayesian_tables import bayesian, with_tables
 from folder_tables import folders
 from hierarchy_tables import hierarchy
 from page_parts import load, method_table, number, over, prose, provenance
@@ -182,7 +184,9 @@ def page() -> str:
             the ratio still grows with n. What differs from a published protocol is said below each table."""),
     ]
     return (
-        "\n\n".join([*head, *folders(), *lidc(), *street_flips(), *bbbc010(), *mc_dropout(), *hierarchy(), *adf()])
+        "\n\n".join(
+            [*head, *folders(), *lidc(), *street_flips(), *bbbc010(), *mc_dropout(), *hierarchy(), *adf(), *bayesian()]
+        )
         + "\n"
     )
 
@@ -190,9 +194,11 @@ def page() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
+    pages = {PAGE: page(), BAYESIAN: with_tables(BAYESIAN.read_text())}
     if parser.parse_args().check:
-        sys.exit(int(not PAGE.exists() or PAGE.read_text() != page()))
-    PAGE.write_text(page())
+        sys.exit(int(any(not path.exists() or path.read_text() != text for path, text in pages.items())))
+    for path, text in pages.items():
+        path.write_text(text)
 
 
 if __name__ == "__main__":

@@ -107,6 +107,19 @@ def test_predict_writes_the_files_of_each_image(run: Path, lesion_folder: Path, 
     assert all(f'href="{folder.name}/"' in index for folder in folders)
 
 
+def test_predict_says_how_it_drew(run: Path, lesion_folder: Path, tmp_path: Path) -> None:
+    image = sorted((lesion_folder / "val" / "images").iterdir())[0]
+    drawn = {}
+    for name, more in {"independent": [], "spread": ["--spread"]}.items():
+        out = tmp_path / name
+        assert main(["predict", str(run), str(image), "--out", str(out), "--samples", "8", "--seed", "3", *more]) == 0
+        content = json.loads((out / image.stem / "samples.json").read_text())
+        assert (content["draws"], content["seed"], content["num_samples"]) == (name, 3, 8)
+        assert ("spread evenly" in (out / "index.html").read_text()) == (name == "spread")
+        drawn[name] = tifffile.imread(out / image.stem / "mean.tif")
+    assert not np.allclose(drawn["independent"], drawn["spread"], atol=1e-4)
+
+
 def centred(folder: Path, out: Path) -> Path:
     arguments = ["--method", "probabilistic-unet", *TINY, "--center-crop", "16"]
     assert main(["train", str(folder), *arguments, "--out", str(out)]) == 0
