@@ -18,14 +18,7 @@ from plurimask.errors import InputError
 from plurimask.evaluation.evaluate import ExampleView, evaluate, named_classes
 from plurimask.flips import Flip
 from plurimask.methods import build_method
-from plurimask.metrics import (
-    TABLE,
-    class_overlap,
-    energy_distances,
-    pairwise_distance,
-    rater_votes,
-    reconstruction_iou,
-)
+from plurimask.metrics import TABLE, class_overlap, energy_distances, pairwise_distance, rater_votes, reconstruction_iou
 from plurimask.metrics.error_detection import bin_errors
 from plurimask.metrics.modes import mode_distances, weighted_energy_distance
 from plurimask.metrics.representatives import TABLE_WITH_REPRESENTATIVES

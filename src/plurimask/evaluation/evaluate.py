@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,6 @@ from plurimask.metrics import (
     SegmentationMetrics,
     Totals,
     class_spread,
-    energy_distance,
     image_distances,
 )
 from plurimask.metrics.conventions import conventions
@@ -34,7 +33,6 @@ from plurimask.metrics.modes import (
     flip_counts,
     ged_of_weighted_with_modes,
     mode_distances,
-    weighted_energy_distance,
 )
 from plurimask.metrics.representatives import DRAWS, NUMBERS
 from plurimask.metrics.scores import evaluated
@@ -140,7 +138,7 @@ def evaluate(
             maps.cpu() for maps in (drawn.mean(), drawn.entropy(), drawn.mutual_information(), drawn.variance())
         )
         require_probabilities(mean, predicted.names)
-        others = _other_draws(predicted, sampling, view, table)
+        others = _other_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
         seen = [examples.pop(name) for name in predicted.names]
         made = reconstruct_images(method, [one.image for one in seen], [one.labels for one in seen])
         for number, example in enumerate(seen):
@@ -148,7 +146,7 @@ def evaluate(
             maps = (entropy[number], information[number], variance[number])
             image = EvaluatedImage(example, samples[:, number], mean[number], *maps, row)
             compared = _compared(image, None if made is None else made[number], view.counted_classes)
-            scored = evaluated(others.beside(compared, number, example, view), table)
+            scored = evaluated(replace(compared, **others.figures(number, example, view.counted_classes)), table)
             metrics.update([scored])
             row |= scored.scores
             rows.append(row)
@@ -177,45 +175,44 @@ def _compared(image: EvaluatedImage, made: Tensor | None, counted_classes: Seque
     return image_with_raters(samples, mean, example.labels, counted_classes, made, uncertainty)
 
 
-def _ged(samples: Tensor, example: Example, counted_classes: Sequence[int]) -> float:
-    """Of other samples of an image, `(N, *spatial)`."""
-    if example.flips:
-        return weighted_energy_distance(mode_distances(samples.cpu(), example.labels[0], example.flips)).ged
-    return energy_distance(image_distances(samples.cpu(), example.labels, counted_classes)).ged
-
-
-class _OtherDraws(NamedTuple):
-    """What else is drawn of the images of a batch, to be judged apart from the independent samples."""
+class _OtherSamples(NamedTuple):
+    """Of the images of a batch, beside its independent draws; scored apart from them."""
 
     spread: Tensor | None
-    few: dict[int, Representatives]
+    representatives: dict[int, Representatives]
     """By their number."""
 
-    def beside(self, image: ComparedImage, number: int, example: Example, view: ExampleView) -> ComparedImage:
-        """The image, with the GED of the other draws of image `number` of the batch."""
+    def figures(self, number: int, example: Example, counted_classes: Sequence[int]) -> dict[str, Any]:
+        """Those of one image, as fields of `ComparedImage`."""
+        found: dict[str, Any] = {}
         if self.spread is not None:
-            image = replace(image, ged_spread=_ged(self.spread[:, number], example, view.counted_classes))
-        of_few = {count: _ged_of_weighted(few, number, example, view) for count, few in self.few.items()}
-        return replace(image, ged_representatives=of_few)
+            found["ged_spread"] = _ged(self.spread[:, number], example, counted_classes)
+        if self.representatives:
+            found["ged_representatives"] = {
+                count: _ged(few.maps[:, number], example, counted_classes, few.weights[:, number])
+                for count, few in self.representatives.items()
+            }
+        return found
 
 
-def _other_draws(batch: PredictedBatch, sampling: Sampling, view: ExampleView, table: Table) -> _OtherDraws:
-    keys = {row.key for row in table}
-    spread = spread_samples(batch, sampling) if "ged_spread" in keys else None
-    if "ged_representatives" not in keys:
-        return _OtherDraws(spread, {})
-    with torch.inference_mode():
-        drawn = batch.prediction.freeze(DRAWS, generators_of(sampling.seed, batch.names))
-        few = {number: drawn.representatives(number, classes=view.counted_classes) for number in NUMBERS}
-    return _OtherDraws(spread, few)
+def _other_samples(
+    batch: PredictedBatch, sampling: Sampling, counted_classes: Sequence[int], keys: Collection[str]
+) -> _OtherSamples:
+    few: dict[int, Representatives] = {}
+    if "ged_representatives" in keys:
+        with torch.inference_mode():
+            drawn = batch.prediction.freeze(DRAWS, generators_of(sampling.seed, batch.names))
+            few = {number: drawn.representatives(number, classes=counted_classes) for number in NUMBERS}
+    return _OtherSamples(spread_samples(batch, sampling) if "ged_spread" in keys else None, few)
 
 
-def _ged_of_weighted(few: Representatives, number: int, example: Example, view: ExampleView) -> float:
-    """Of the representatives of one image of a batch."""
-    maps, weights = few.maps[:, number].cpu(), few.weights[:, number]
+def _ged(samples: Tensor, example: Example, counted_classes: Sequence[int], weights: Tensor | None = None) -> float:
+    """Of other samples of an image, `(N, *spatial)`, of equal weights if none are given."""
+    if weights is None:
+        weights = torch.full((len(samples),), 1 / len(samples), dtype=torch.float64)
     if example.flips:
-        return ged_of_weighted_with_modes(mode_distances(maps, example.labels[0], example.flips), weights)
-    return ged_of_weighted(image_distances(maps, example.labels, view.counted_classes), weights)
+        return ged_of_weighted_with_modes(mode_distances(samples.cpu(), example.labels[0], example.flips), weights)
+    return ged_of_weighted(image_distances(samples.cpu(), example.labels, counted_classes), weights)
 
 
 def named_classes(totals: Totals, class_names: Sequence[str]) -> Totals:
