@@ -112,8 +112,8 @@ def test_parts_held_at_their_mean_change_no_other() -> None:
 # ---- spread draws -------------------------------------------------------------------------------------------------
 
 VECTOR = [NoisePart("image", "normal", (C,))]
-LEVELS = [NoisePart("places", "normal", shape) for shape in ((2, 3, 5), (1, 6, 10), (1, 12, 20))]
-"""30, 60 and 240 latents: the first two are spread."""
+LEVELS = [NoisePart("places", "normal", shape) for shape in ((2, 3, 5), (1, 6, 10), (1, 150, 150))]
+"""30, 60 and 22,500 latents: the first two are spread."""
 
 
 def spread(parts: list[NoisePart], num: int, batch_size: int, source: torch.Generator | Generators | None) -> Noise:
@@ -146,6 +146,15 @@ def test_each_equally_likely_interval_of_each_latent_holds_its_share(power: int)
         for latents in drawn:
             cells = (torch.special.ndtr(latents.double()) * num).long().flatten(1)
             assert torch.equal(cells.sort(0).values, torch.arange(num)[:, None].expand_as(cells))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 8, 32, 64])
+def test_each_box_of_one_size_in_the_plane_of_the_first_two_latents_holds_one_draw(rows: int) -> None:
+    """Of 64 draws, in any grid of 64 equally likely boxes: what defines the sequence, and scrambling keeps."""
+    uniform = torch.special.ndtr(spread(VECTOR, 64, B, seeded())[0][..., :2].double())
+    boxes = (uniform * torch.tensor([rows, 64 // rows])).long()
+    numbers = boxes[..., 0] * (64 // rows) + boxes[..., 1]
+    assert torch.equal(numbers.sort(0).values, torch.arange(64)[:, None].expand(64, B))
 
 
 def test_pairs_of_latents_are_spread_too() -> None:
@@ -195,7 +204,7 @@ def test_seeds_and_names_decide_and_images_have_scramblings_of_their_own() -> No
 
 
 def test_fine_levels_and_levels_at_their_mean_are_as_without() -> None:
-    assert spread_parts(LEVELS) == [0, 1] and 30 + 60 <= MAX_SPREAD < 30 + 60 + 240
+    assert spread_parts(LEVELS) == [0, 1] and 30 + 60 <= MAX_SPREAD < 22_500
     independent, even = draw_noise(LEVELS, N, B, seeded()), spread(LEVELS, N, B, seeded())
     assert torch.equal(even[2], independent[2])
     for level in (0, 1):
@@ -215,7 +224,7 @@ def test_fine_levels_and_levels_at_their_mean_are_as_without() -> None:
         ([NoisePart("image", "seed")], "pixels by a seed"),
         ([NoisePart("weights", "normal", (3,))], "normal numbers for weights"),
         (PARTS["everything"], "each of them once before any repeats"),
-        ([NoisePart("places", "normal", (1, 16, 17))], "at most 256 latents of an image, and .* has 1 x 16 x 17"),
+        ([NoisePart("places", "normal", (1, 150, 160))], "at most 21,201 latents of an image, .* has 1 x 150 x 160"),
     ],
 )
 def test_what_has_no_latents_cannot_be_spread(parts: list[NoisePart], why: str) -> None:

@@ -30,11 +30,11 @@ Noise: TypeAlias = tuple[Tensor, ...]
 _GROUP = 16
 """torch draws normal numbers in groups of 16, and others where the last group is not full."""
 _GOLDEN = (math.sqrt(5) - 1) / 2
-_HALF_CELL = 2.0**-31
-"""Sobol points lie on a grid of 2^-30: in the middle of a cell they are neither 0 nor 1."""
+_BITS = 30
+"""Binary digits of torch's Sobol points."""
 
-MAX_SPREAD = 256
-"""Latents of an image that are spread, coarse levels first. More are slow to scramble, and no 16 points spread them."""
+MAX_SPREAD = SobolEngine.MAXDIM
+"""Latents of an image that are spread, coarse levels first: as many dimensions as the sequence has, 21,201."""
 
 
 class Generators(NamedTuple):
@@ -135,7 +135,7 @@ def spread_parts(parts: Sequence[NoisePart]) -> list[int]:
     chosen = [number for number in range(len(parts)) if sum(sizes[: number + 1]) <= MAX_SPREAD]
     if not chosen:
         raise InputError(
-            f"spread draws are for at most {MAX_SPREAD} latents of an image, and the coarsest map of this one has "
+            f"spread draws are for at most {MAX_SPREAD:,} latents of an image, and the coarsest map of this one has "
             f"{' x '.join(map(str, parts[0].shape))}: ask for independent draws, or give smaller images"
         )
     return chosen
@@ -206,14 +206,34 @@ def _spread_draws(parts: Sequence[NoisePart], num_samples: int, batch_size: int,
     """Spread draws of normal parts `(N, B, *shape)`, which are one point of a sequence together."""
     streams = stream if isinstance(stream, tuple) else (stream,) * batch_size
     sizes = [math.prod(part.shape) for part in parts]
-    points = []
-    for generator in streams:
-        seed = int(torch.randint(2**62, (), generator=generator))
-        engine = SobolEngine(sum(sizes), scramble=True, seed=seed)  # type: ignore[no-untyped-call]
-        uniform = engine.draw(num_samples, dtype=torch.float64) + _HALF_CELL
-        points.append(torch.special.ndtri(uniform.clamp(max=1 - _HALF_CELL)).float())
-    shares: tuple[Tensor, ...] = torch.split(torch.stack(points, dim=1), sizes, dim=-1)
+    points = _sobol_points(num_samples, sum(sizes))
+    draws = torch.stack([torch.special.ndtri(_scrambled(points, generator)).float() for generator in streams], dim=1)
+    shares: tuple[Tensor, ...] = torch.split(draws, sizes, dim=-1)
     return [share.reshape(num_samples, batch_size, *part.shape) for share, part in zip(shares, parts, strict=True)]
+
+
+def _sobol_points(num: int, dimension: int) -> Tensor:
+    """The first points `(num, dimension)` of the sequence, whole numbers below 2^30, int64."""
+    engine = SobolEngine(dimension)  # type: ignore[no-untyped-call]
+    points: Tensor = (engine.draw(num, dtype=torch.float64) * 2**_BITS).long()
+    return points
+
+
+def _scrambled(points: Tensor, generator: torch.Generator) -> Tensor:
+    """Points scrambled at random: float64 from 0 to 1, both excluded.
+
+    In each dimension the binary digits are multiplied by a random lower triangular matrix of ones on the diagonal, and
+    random digits are added, modulo 2. What is drawn does not depend on the number of points.
+    """
+    num, dimension = points.shape
+    places = torch.arange(_BITS - 1, -1, -1)  # of the digits, the most significant first
+    drawn = torch.randint(2**_BITS, (dimension, _BITS + 1), generator=generator)
+    columns = (drawn[:, :_BITS] & ((1 << places) - 1)) | (1 << places)
+    scrambled = drawn[:, _BITS].repeat(num, 1)
+    for digit in range((num - 1).bit_length()):  # of further digits all points have 0
+        scrambled ^= columns[:, digit] * ((points >> (_BITS - 1 - digit)) & 1)
+    middle: Tensor = (scrambled.double() + 0.5) / 2**_BITS  # of a cell
+    return middle
 
 
 def _indices(part: NoisePart, num_samples: int, generator: torch.Generator) -> Tensor:

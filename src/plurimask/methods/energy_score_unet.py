@@ -14,7 +14,8 @@ gradient and is of negative type too (`nn/energy_score.py`). Pairs i = j are lef
 is unbiased, and so is its gradient. There is no posterior network, no bound and no KL term that could collapse.
 
 The last term, the likelihood of the mean of the samples, teaches where anything is while no sample overlaps with any
-rater, where d has no gradient. Its weight w_t falls from `warmup_weight` to `pixel_weight` over `warmup_steps`.
+rater, where d has no gradient. Its weight w_t falls from `early_likelihood_weight` to `likelihood_weight` over
+`early_steps`.
 
 Encoder and coarse decoder run once for an image. In the last scales of the decoder z scales and shifts the features;
 they run as one batch of all samples.
@@ -75,10 +76,10 @@ class EnergyScoreUNetConfig(UNetSettings):
     sampled_convs: int = Field(2, ge=1, le=32, description="3x3 convolutions at each of them")
     samples_per_step: int = Field(8, ge=2, le=256, description="samples of each image in a step")
     distance: Distance = Field("min-max", description="between soft samples: min-max is that of a proper score")
-    has_background: bool = Field(True, description="whether class 0 is background, which does not count")
-    warmup_weight: float = Field(10.0, ge=0, le=1e6, description="weight of the pixels' likelihood at first")
-    warmup_steps: int = Field(300, ge=1, le=10**9, description="steps in which it falls to pixel_weight")
-    pixel_weight: float = Field(1.0, ge=0, le=1e6, description="weight of the pixels' likelihood in the end")
+    has_background: bool = Field(True, description="whether class 0 is background, which no distance counts")
+    early_likelihood_weight: float = Field(10.0, ge=0, le=1e6, description="weight of the pixels' likelihood at first")
+    early_steps: int = Field(300, ge=1, le=10**9, description="steps in which it falls to likelihood_weight")
+    likelihood_weight: float = Field(1.0, ge=0, le=1e6, description="weight of the pixels' likelihood in the end")
 
     @model_validator(mode="after")
     def _has_shared_scales(self) -> EnergyScoreUNetConfig:
@@ -94,6 +95,7 @@ class EnergyScoreUNet(SegmentationMethod):
     Config = EnergyScoreUNetConfig
     summary = "U-Net with a latent vector, trained as a sampler by the energy score of its own samples"
     paper = "Bouchacourt et al., DISCO Nets, NeurIPS 2016; Shen and Meinshausen, Engression, JRSSB 2024"
+    uses_all_raters = True
     config: EnergyScoreUNetConfig
     num_steps: Tensor
     """`()`, int64: training steps so far."""
@@ -135,14 +137,14 @@ class EnergyScoreUNet(SegmentationMethod):
             samples = (logits.softmax(2)[:, :, counted] * by_all[:, 0]).transpose(0, 1)
             score = energy_score(samples, maps[:, :, counted] * by_all, weight, config.distance).sum()
         terms = {"energy_score": score.detach(), "pixels": pixels.detach()}
-        return Loss(score + self.likelihood_weight * pixels, terms)
+        return Loss(score + self.weight_now * pixels, terms)
 
     @property
-    def likelihood_weight(self) -> Tensor:
+    def weight_now(self) -> Tensor:
         """w_t."""
         config = self.config
-        share = (self.num_steps / config.warmup_steps).clamp(max=1)
-        return config.warmup_weight + share * (config.pixel_weight - config.warmup_weight)
+        share = (self.num_steps / config.early_steps).clamp(max=1)
+        return config.early_likelihood_weight + share * (config.likelihood_weight - config.early_likelihood_weight)
 
     def after_step(self, step: TrainingStep) -> None:
         self.num_steps.add_(1)
