@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from adf_tables import adf
+from energy_tables import energy_score
 from folder_tables import folders
 from page_parts import load, method_table, number, prose, provenance
 
@@ -293,7 +294,19 @@ def page() -> str:
             n, data or budgets do not compare; what differs from a published protocol is said below each table."""),
     ]
     return (
-        "\n\n".join([*head, *folders(), *lidc(), *street_flips(), *bbbc010(), *mc_dropout(), *hierarchy(), *adf()])
+        "\n\n".join(
+            [
+                *head,
+                *folders(),
+                *lidc(),
+                *street_flips(),
+                *bbbc010(),
+                *mc_dropout(),
+                *hierarchy(),
+                *energy_score(),
+                *adf(),
+            ]
+        )
         + "\n"
     )
 
