@@ -57,7 +57,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "learning rate 2e-3": (NAME, {"learning_rate": 2e-3}),
     "Probabilistic U-Net": ("probabilistic-unet", {"gradient_clip": 100.0}),
 }
-KEPT = ("ged", "ged_unbiased", "hungarian_iou", "diversity", "dice", "ece", "nll", "parameters", "steps", "minutes")
+KEPT = (
+    *("ged", "ged_unbiased", "ged_spread", "hungarian_iou_balanced", "diversity", "dice", "ece", "nll"),
+    *("parameters", "steps", "minutes", "seconds_per_image"),
+)
 
 
 def contenders_of(options: argparse.Namespace) -> list[Contender]:

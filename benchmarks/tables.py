@@ -13,12 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from adf_tables import adf
-<<<<<<< HEAD
-from energy_tables import energy_score
-=======
 from bayesian_tables import PAGE as BAYESIAN
 from bayesian_tables import bayesian, with_tables
->>>>>>> main
+from energy_tables import energy_score
 from folder_tables import folders
 from hierarchy_tables import hierarchy
 from page_parts import load, method_table, number, over, prose, provenance
@@ -189,7 +186,6 @@ def page() -> str:
     ]
     return (
         "\n\n".join(
-<<<<<<< HEAD
             [
                 *head,
                 *folders(),
@@ -200,10 +196,8 @@ def page() -> str:
                 *hierarchy(),
                 *energy_score(),
                 *adf(),
+                *bayesian(),
             ]
-=======
-            [*head, *folders(), *lidc(), *street_flips(), *bbbc010(), *mc_dropout(), *hierarchy(), *adf(), *bayesian()]
->>>>>>> main
         )
         + "\n"
     )
