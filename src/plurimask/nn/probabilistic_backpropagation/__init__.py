@@ -4,16 +4,17 @@ from plurimask.nn.probabilistic_backpropagation.evidence import class_evidence, 
 from plurimask.nn.probabilistic_backpropagation.gamma import Gamma, matched
 from plurimask.nn.probabilistic_backpropagation.prior_factors import PriorFactors, fan_in
 from plurimask.nn.probabilistic_backpropagation.regression import Regression
-from plurimask.nn.probabilistic_backpropagation.updates import after_many, after_one
+from plurimask.nn.probabilistic_backpropagation.updates import after_one, step_share, update_
 
 __all__ = [
     "Gamma",
     "PriorFactors",
     "Regression",
-    "after_many",
     "after_one",
     "class_evidence",
     "evidence_curvature",
     "fan_in",
     "matched",
+    "step_share",
+    "update_",
 ]

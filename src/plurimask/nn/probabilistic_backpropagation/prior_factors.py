@@ -22,8 +22,7 @@ stays the same under the other.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,12 +75,12 @@ class PriorFactors:
         self.weight_precision = own
         return shift / precision, 1 / precision
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Array]:
         """Arrays, for a checkpoint."""
         names = ("weight_precision", "shape", "rate")
-        return {**{name: getattr(self, name) for name in names}, "gamma": self.gamma}
+        return {**{name: getattr(self, name) for name in names}, "gamma": np.array(self.gamma)}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Array]) -> None:
         """Take up what `state` gave."""
         vars(self).update({**state, "gamma": Gamma(*state["gamma"])})
 
