@@ -36,16 +36,15 @@ class WeightDraws(SegmentationDistribution):
 
     def scores(self, noise: Noise) -> Tensor:
         (given,), (mean, sigma) = noise, self.posterior
-        numbers = iter(given) if given.is_floating_point() else self._normal(given)
         if mean.requires_grad:
-            draws = (torch.addcmul(mean, sigma, one.to(mean.device)) for one in numbers)
+            draws = torch.addcmul(mean, sigma, self.expand(noise)[0].to(mean.device))
             return torch.stack([run_with(self.network, self.images, weights) for weights in draws])
         # All draws in one place: new memory for each would take longer than the draw itself.
         row, kind, maps = torch.empty_like(mean), mean.device.type, []
         # Rounded once to what the layers compute in.
         weights = row.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else row
         drawn = with_weights(self.network, weights)
-        for one in numbers:
+        for one in given if given.is_floating_point() else self._normal(given):
             weights.copy_(torch.addcmul(mean, sigma, one.to(mean.device), out=row))
             with drawn:
                 maps.append(self.network(self.images))
