@@ -69,7 +69,7 @@ def stratified(oracle: float) -> list[str]:
         prose("""Methods differ in their distributions, and in how samples are chosen from them. M-heads gives each of
             its 16 heads once, a set that represents its distribution better than independent draws do; the
             Probabilistic U-Net draws z independently. The same two runs with the other way of choosing (`python
-            benchmarks/stratified.py`):"""),
+            benchmarks/stratified.py`); [spread draws](metrics.md#spread-draws) of z are Sobol points:"""),
         "\n".join(lines),
     ]
 
