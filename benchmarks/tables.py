@@ -15,6 +15,7 @@ from typing import Any
 from adf_tables import adf
 from bayesian_tables import PAGE as BAYESIAN
 from bayesian_tables import bayesian, with_tables
+from energy_tables import energy_score
 from folder_tables import folders
 from hierarchy_tables import hierarchy
 from page_parts import load, method_table, number, over, prose, provenance
@@ -185,7 +186,18 @@ def page() -> str:
     ]
     return (
         "\n\n".join(
-            [*head, *folders(), *lidc(), *street_flips(), *bbbc010(), *mc_dropout(), *hierarchy(), *adf(), *bayesian()]
+            [
+                *head,
+                *folders(),
+                *lidc(),
+                *street_flips(),
+                *bbbc010(),
+                *mc_dropout(),
+                *hierarchy(),
+                *energy_score(),
+                *adf(),
+                *bayesian(),
+            ]
         )
         + "\n"
     )

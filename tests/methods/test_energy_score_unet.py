@@ -70,6 +70,7 @@ def square(start: int, stop: int) -> Tensor:
     return mask
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("second", [(1, 5), (0, 0)], ids=["apart", "empty"])
 def test_two_masks_are_drawn_as_often_as_raters_draw_them(second: tuple[int, int]) -> None:
     masks = {"first": square(4, 8), "second": square(*second)}

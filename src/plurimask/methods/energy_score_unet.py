@@ -126,18 +126,20 @@ class EnergyScoreUNet(SegmentationMethod):
             raters = judgements(labels)
             weight = torch.zeros(labels.shape[:2], device=labels.device)
             weight[raters.image, raters.rater] = raters.weight
-            maps = one_hot(labels.flatten(0, 1).flatten(1), config.num_classes).view(
-                *labels.shape[:2], *logits.shape[2:]
-            )
+            maps = one_hot(labels.flatten(0, 1), config.num_classes).view(*labels.shape[:2], *logits.shape[2:])
             judged = maps.sum(2)  # (B, R, pixels)
             pixels = -(weight * log_likelihood(logits, maps) / judged.sum(2).clamp(min=1)).sum()
             # One distance for all pairs of an image: of the pixels that all of its raters judged.
             by_all = ((judged > 0) | (weight == 0)[..., None]).all(1)[:, None, None]
             counted = slice(int(config.has_background), None)
-            samples = (logits.softmax(2)[:, :, counted] * by_all[:, 0]).transpose(0, 1)
+            samples = (self.masks(logits)[:, :, counted] * by_all[:, 0]).transpose(0, 1)
             score = energy_score(samples, maps[:, :, counted] * by_all, weight, config.distance).sum()
         terms = {"energy_score": score.detach(), "pixels": pixels.detach()}
         return Loss(score + self.weight_now * pixels, terms)
+
+    def masks(self, logits: Tensor) -> Tensor:
+        """What the score sees of samples, `(N, B, C, pixels)`: probabilities, not their most likely classes."""
+        return logits.softmax(2)
 
     @property
     def weight_now(self) -> Tensor:
