@@ -14,6 +14,7 @@ from contract import CPU, seeded
 from torch import Tensor
 
 from plurimask.data.worlds.lesions import lesion_source
+from plurimask.data.worlds.streets import street_source
 from plurimask.distribution import IGNORE
 from plurimask.method import TrainingStep
 from plurimask.methods import build_method
@@ -22,6 +23,7 @@ from plurimask.metrics import pairwise_distance
 from plurimask.nn.energy_score import distances_between, distances_to_raters
 from plurimask.prediction.device import fast_precision
 from plurimask.runs.plan import Plan
+from plurimask.runs.record import read_record
 from plurimask.runs.train import train_run
 
 SIZE, IMAGES = 12, 16
@@ -177,3 +179,16 @@ def test_a_run_is_continued_as_if_nothing_had_happened(tmp_path: Path) -> None:
     whole, cut = (torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True) for name in ("whole", "cut"))
     assert int(cut["method"]["num_steps"]) == int(whole["method"]["num_steps"]) == 8
     assert int(cut["average"]["num_steps"]) == 8
+
+
+def test_whether_class_0_counts_is_read_from_the_data(tmp_path: Path) -> None:
+    small = {"channels": (4, 6), "sampled_scales": 1, "max_steps": 1, "batch_size": 2}
+    found = {}
+    for name, source in (
+        ("lesions", lesion_source(num_train=3, num_val=1, seed=1, size=36)),
+        ("streets", street_source(num_train=3, num_val=1, seed=1)),
+    ):
+        train_run(Plan("energy-score-unet", settings=small), source, tmp_path / name)
+        found[name] = read_record(tmp_path / name).config["has_background"]
+        assert found[name] == source.description.has_background
+    assert found == {"lesions": True, "streets": False}
