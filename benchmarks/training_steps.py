@@ -19,7 +19,7 @@ from plurimask.training.config import TrainingConfig
 from plurimask.training.step import optimizer_of
 
 WIDTHS, LATENT_DIM, BATCH, SIZE = (32, 64, 128, 192), 2, 5, 128
-RATERS = {"unet": 1, "one_rater": 1, "four_raters": 4}
+RATERS = {"one_rater": 1, "four_raters": 4, "unet": 1}
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 CONFIG = TrainingConfig(max_steps=1)
