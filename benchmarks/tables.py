@@ -15,6 +15,7 @@ from typing import Any
 from adf_tables import adf
 from folder_tables import folders
 from page_parts import load, method_table, number, prose, provenance
+from training_tables import training
 
 from plurimask.compare.table import markdown_table
 
@@ -292,10 +293,8 @@ def page() -> str:
             squared generalised energy distance; what the columns mean is in [metrics](metrics.md). Numbers at different
             n, data or budgets do not compare; what differs from a published protocol is said below each table."""),
     ]
-    return (
-        "\n\n".join([*head, *folders(), *lidc(), *street_flips(), *bbbc010(), *mc_dropout(), *hierarchy(), *adf()])
-        + "\n"
-    )
+    compared = [*lidc(), *street_flips(), *bbbc010(), *mc_dropout(), *hierarchy(), *adf()]
+    return "\n\n".join([*head, *folders(), *compared, *training()]) + "\n"
 
 
 def main() -> None:
