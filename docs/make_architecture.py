@@ -17,6 +17,7 @@ FLOORS = (
     "version",
     "flips",
     "files",
+    "sets",
     "noise",
     "distribution",
     "latent",

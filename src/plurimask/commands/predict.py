@@ -43,8 +43,16 @@ class PredictOptions(Options):
     )
     samples: int = Field(16, ge=1, le=4096, description="masks to draw for each image")
     seed: int = Field(0, description="of the draws; an image's masks depend on the run, the seed and its name alone")
+    spread: bool = Field(
+        False,
+        description="spread the draws of latents evenly: few masks show more of the possible, and their shares still "
+        "hold; for methods with latents",
+    )
     batch_size: int = Field(
         16, ge=1, le=4096, description="images of one size at once; the result does not depend on it"
+    )
+    readings: int | None = Field(
+        None, ge=1, le=16, description="how many readings to show for each image at most; by default one to five"
     )
     stack: bool = Field(False, description="write the samples of an image as one TIFF of several pages too")
     least_object: int = Field(
@@ -85,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
     if size := run.record.preprocessing.center_crop:
         rest = "background" if about.has_background else "not judged"
         say.print(f"The run was trained on centre crops of {size} pixels: outside of that, masks are {rest}.")
-    sampling = Sampling(options.samples, options.seed, options.batch_size)
+    sampling = Sampling(options.samples, options.seed, options.batch_size, options.spread)
     classes, side = Classes(about.class_names, about.has_background), thumbnail_side(len(images))
     entries: list[IndexEntry] = []
     (options.out / INDEX).unlink(missing_ok=True)  # of an earlier call, perhaps for other images
@@ -101,8 +109,9 @@ def main(arguments: Sequence[str]) -> int:
 
         notice = MemoryNotice(say, run.method, options.samples)
         rows = predict(run.method, images, run.record.preprocessing, sampling, watched.phase, notice)
-        write_predictions(rows, about, options.out, show, Outputs(options.stack, options.least_object))
-    page = IndexPage(run.folder.name, run.record.method, options.samples, classes)
+        outputs = Outputs(options.stack, options.least_object, options.readings)
+        write_predictions(rows, about, options.out, show, outputs)
+    page = IndexPage(run.folder.name, run.record.method, options.samples, classes, options.spread)
     replace_file(options.out / INDEX, build_index(entries, page).encode())
     for note in images.notes:
         say.print(f"note: {note}", markup=False)

@@ -19,6 +19,7 @@ A sample is one draw of all weights, the same for all images and all places of a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -54,22 +55,31 @@ class WeightDraws(SegmentationDistribution):
 
     def expand(self, noise: Noise) -> Noise:
         """Standard normal numbers `(N, P)`, one a weight."""
-        return noise if noise[0].is_floating_point() else (torch.stack([self._normal(s) for s in noise[0].tolist()]),)
+        (given,) = noise
+        return noise if given.is_floating_point() else (torch.stack([one.clone() for one in self._normal(given)]),)
 
     def scores(self, noise: Noise) -> Tensor:
-        (given,) = noise
-        numbers = iter(given) if given.is_floating_point() else map(self._normal, given.tolist())
-        return torch.stack([self.network.run(self.images, self._weights(one)) for one in numbers])
+        (given,), (mean, sigma) = noise, self.posterior
+        numbers = iter(given) if given.is_floating_point() else self._normal(given)
+        if mean.requires_grad:
+            draws = (torch.addcmul(mean, sigma, one.to(mean.device)) for one in numbers)
+            return torch.stack([self.network.run(self.images, weights) for weights in draws])
+        # All draws in one place: new memory for each would take longer than the draw itself.
+        row, kind, maps = torch.empty_like(mean), mean.device.type, []
+        # Rounded once to what the layers compute in.
+        weights = row.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else row
+        drawn = self.network.with_weights(weights)
+        for one in numbers:
+            weights.copy_(torch.addcmul(mean, sigma, one.to(mean.device), out=row))
+            with drawn:
+                maps.append(self.network.network(self.images))
+        return torch.stack(maps)
 
-    def _weights(self, numbers: Tensor) -> Tensor:
-        """`(P,)`, rounded once to what the layers compute in."""
-        mean, sigma = self.posterior
-        kind = mean.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else mean.dtype
-        return torch.addcmul(mean, sigma, numbers.to(mean.device)).to(dtype)
-
-    def _normal(self, seed: int) -> Tensor:
-        return torch.randn(len(self.posterior.mean), generator=torch.Generator().manual_seed(seed))
+    def _normal(self, seeds: Tensor) -> Iterator[Tensor]:
+        """`(P,)` standard normal numbers of each seed, which last until the next are drawn."""
+        generator, numbers = torch.Generator(), torch.empty(len(self.posterior.mean))
+        for seed in seeds.tolist():
+            yield torch.randn(len(numbers), generator=generator.manual_seed(seed), out=numbers)
 
 
 class BayesByBackpropConfig(UNetSettings):

@@ -143,6 +143,8 @@ def _new_record(plan: Plan, source: DataSource) -> RunRecord:
     else:
         of_start, start = start_of(plan.start, about, split)
         preprocessing = of_start.preprocessing
+    if "has_background" in find_method(plan.method).Config.model_fields:
+        own = {"has_background": about.has_background, **own}
     settings = {**own, "image_channels": len(about.channel_names), "num_classes": about.num_classes}
     packages = {"python": platform.python_version(), "plurimask": __version__}
     packages |= {name: version(name) for name in ("torch", "lightning")}

@@ -65,11 +65,15 @@ class BayesianNetwork(nn.Module):
         rho = torch.cat([in_a_row(self.rho[key]) for key in means])
         return Gaussian(torch.cat([in_a_row(mean) for mean in means.values()]), softplus(rho))
 
-    def run(self, x: Tensor, weights: Tensor) -> Tensor:
-        """The output of the ordinary network with weights `(P,)` in place of its own."""
+    def with_weights(self, weights: Tensor) -> DrawnWeights:
+        """A context in which the ordinary network has weights `(P,)` in place of its own, whatever these are then."""
         means = gaussian_parameters(self.network)
         drawn = of_parameters(weights, list(means.values()))
-        with DrawnWeights({id(mean): own for mean, own in zip(means.values(), drawn, strict=True)}):
+        return DrawnWeights({id(mean): own for mean, own in zip(means.values(), drawn, strict=True)})
+
+    def run(self, x: Tensor, weights: Tensor) -> Tensor:
+        """The output of the ordinary network with weights `(P,)` in place of its own."""
+        with self.with_weights(weights):
             y: Tensor = self.network(x)
         return y
 
