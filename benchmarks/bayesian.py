@@ -88,7 +88,10 @@ def protocol(name: str) -> Protocol:
     data = DATA[name]
     settings = {**SETTINGS, **data.settings}
     members = {"max_steps": MEMBERS * MEMBER_STEPS, "members": ("unet",) * MEMBERS}
+    shown = (settings["crop"] / settings["resize"][0]) ** 2 if "crop" in settings else 1.0
     variants: dict[str, tuple[str, Mapping[str, Any]]] = {
+        # A crop is a part of an image, and has that part of the divergence.
+        "bayes-by-backprop": ("bayes-by-backprop", {"kl_scale": shown}),
         "ensemble": ("ensemble", members),
         "lightweight-probabilistic": (
             "lightweight-probabilistic",
