@@ -54,10 +54,10 @@ from plurimask.nn.strips import PixelScores
 
 class ProbabilisticBackpropagationConfig(UNetSettings):
     image_weight: float = Field(
-        10.0, gt=0, le=1e6, description="how many independent pixels an image counts for (t times its judged pixels)"
+        300.0, gt=0, le=1e6, description="how many independent pixels an image counts for (t times its judged pixels)"
     )
     initial_spread: float = Field(
-        0.3, gt=0, le=10, description="standard deviation that each weight begins with, times the root of its inputs"
+        0.1, gt=0, le=10, description="standard deviation that each weight begins with, times the root of its inputs"
     )
     batch_as: Literal["factors", "datum"] = Field(
         "factors", description="a mini-batch is many data, or, by the paper's formula for one datum, a single one"
