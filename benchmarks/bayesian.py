@@ -33,7 +33,10 @@ from plurimask.prediction.predict import Sampling, predict_images
 from plurimask.training.batches import TrainingData
 from plurimask.training.timing import TimedMachine
 
-METHODS = ("unet", "dropout-unet", "ensemble", "swag", "bayes-by-backprop", "lightweight-probabilistic")
+METHODS = (
+    *("unet", "dropout-unet", "ensemble", "swag", "bayes-by-backprop"),
+    *("probabilistic-backpropagation", "lightweight-probabilistic"),
+)
 LARGEST_LOSS = 0.03
 """Of Dice."""
 MEMBERS, MEMBER_STEPS, TURNS = 4, 500, 3
