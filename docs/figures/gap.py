@@ -24,7 +24,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from plurimask.nn.probabilistic_backpropagation import Regression
 from torch import Tensor, nn
 
 from plurimask.figures.colours import FAINT, INK
@@ -33,6 +32,7 @@ from plurimask.methods.swag import Trajectory
 from plurimask.nn.bayesian import GaussianPrior, bayesian_network
 from plurimask.nn.dropout import draw_masks
 from plurimask.nn.moments import Propagation, moment_network
+from plurimask.nn.probabilistic_backpropagation import Regression
 
 HIDDEN, NOISE, PRECISION = 50, 0.1, 0.25
 """Units; sigma; l."""
