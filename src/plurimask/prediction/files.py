@@ -87,8 +87,9 @@ def write_predictions(
         InputError: an image's name leads out of the folder, or a file cannot be written.
     """
     rows: list[dict[str, Any]] = []
-    (out / TABLE).unlink(missing_ok=True)  # of an earlier call, perhaps for other images
     for predicted in predictions:
+        if not rows:  # not before: what is refused leaves an earlier call's table, perhaps of other images
+            (out / TABLE).unlink(missing_ok=True)
         folder = out / predicted.name
         if not is_within(folder, out):
             raise InputError(f"{predicted.name!r} is no name for a folder in {out}: rename the image")
