@@ -108,16 +108,10 @@ def main(arguments: Sequence[str]) -> int:
             entries.append(index_entry(written, classes, side))
             watched.done()
 
-        def replacing_page(rows: Iterator[Predicted]) -> Iterator[Predicted]:
-            for row in rows:
-                if not entries:  # not before: what is refused leaves an earlier call's page, perhaps of other images
-                    (options.out / INDEX).unlink(missing_ok=True)
-                yield row
-
         notice = MemoryNotice(say, run.method, options.samples)
         rows = predict(run.method, images, run.record.preprocessing, sampling, watched.phase, notice)
         outputs = Outputs(options.stack, options.least_object, options.readings)
-        write_predictions(replacing_page(rows), about, options.out, show, outputs)
+        write_predictions(_replacing(options.out / INDEX, rows), about, options.out, show, outputs)
     page = IndexPage(run.folder.name, run.record.method, options.samples, classes, options.spread)
     replace_file(options.out / INDEX, build_index(entries, page).encode())
     for note in images.notes:
@@ -125,6 +119,14 @@ def main(arguments: Sequence[str]) -> int:
     say.print(f"Wrote {len(images)} images with {options.samples} masks each to {options.out}")
     say.print(f"Look at {options.out / INDEX}: the most uncertain come first", markup=False)
     return 0
+
+
+def _replacing(page: Path, rows: Iterator[Predicted]) -> Iterator[Predicted]:
+    """The rows; before the first the page of an earlier call goes: what is refused leaves it."""
+    for number, row in enumerate(rows):
+        if not number:
+            page.unlink(missing_ok=True)
+        yield row
 
 
 class Watched:
