@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
 from plurimask.distribution import SegmentationDistribution
-from plurimask.nn.bayesian.network import run_with
+from plurimask.nn.bayesian.network import run_with, with_weights
 from plurimask.nn.bayesian.prior import Gaussian
 from plurimask.noise import Noise, NoisePart
 
@@ -29,19 +31,27 @@ class WeightDraws(SegmentationDistribution):
 
     def expand(self, noise: Noise) -> Noise:
         """Standard normal numbers `(N, P)`, one a weight."""
-        return noise if noise[0].is_floating_point() else (torch.stack([self._normal(s) for s in noise[0].tolist()]),)
+        (given,) = noise
+        return noise if given.is_floating_point() else (torch.stack([one.clone() for one in self._normal(given)]),)
 
     def scores(self, noise: Noise) -> Tensor:
-        (given,) = noise
-        numbers = iter(given) if given.is_floating_point() else map(self._normal, given.tolist())
-        return torch.stack([run_with(self.network, self.images, self._weights(one)) for one in numbers])
+        (given,), (mean, sigma) = noise, self.posterior
+        if mean.requires_grad:
+            draws = torch.addcmul(mean, sigma, self.expand(noise)[0].to(mean.device))
+            return torch.stack([run_with(self.network, self.images, weights) for weights in draws])
+        # All draws in one place: new memory for each would take longer than the draw itself.
+        row, kind, maps = torch.empty_like(mean), mean.device.type, []
+        # Rounded once to what the layers compute in.
+        weights = row.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else row
+        drawn = with_weights(self.network, weights)
+        for one in given if given.is_floating_point() else self._normal(given):
+            weights.copy_(torch.addcmul(mean, sigma, one.to(mean.device), out=row))
+            with drawn:
+                maps.append(self.network(self.images))
+        return torch.stack(maps)
 
-    def _weights(self, numbers: Tensor) -> Tensor:
-        """`(P,)`, rounded once to what the layers compute in."""
-        mean, sigma = self.posterior
-        kind = mean.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else mean.dtype
-        return torch.addcmul(mean, sigma, numbers.to(mean.device)).to(dtype)
-
-    def _normal(self, seed: int) -> Tensor:
-        return torch.randn(len(self.posterior.mean), generator=torch.Generator().manual_seed(seed))
+    def _normal(self, seeds: Tensor) -> Iterator[Tensor]:
+        """`(P,)` standard normal numbers of each seed, which last until the next are drawn."""
+        generator, numbers = torch.Generator(), torch.empty(len(self.posterior.mean))
+        for seed in seeds.tolist():
+            yield torch.randn(len(numbers), generator=generator.manual_seed(seed), out=numbers)

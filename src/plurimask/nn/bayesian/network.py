@@ -102,11 +102,16 @@ def bayesian_network(network: nn.Module, initial_sigma: float = 0.01) -> Bayesia
 
 def run_with(network: nn.Module, x: Tensor, weights: Tensor) -> Tensor:
     """The output of an ordinary network with `weights`, `(P,)`, in place of its `gaussian_parameters`."""
-    means = list(gaussian_parameters(network).values())
-    drawn = of_parameters(weights, means)
-    with DrawnWeights({id(mean): own for mean, own in zip(means, drawn, strict=True)}):
+    with with_weights(network, weights):
         y: Tensor = network(x)
     return y
+
+
+def with_weights(network: nn.Module, weights: Tensor) -> DrawnWeights:
+    """A context in which a network has `weights`, `(P,)`, in place of its `gaussian_parameters`: whatever they are when
+    it is entered."""
+    means = list(gaussian_parameters(network).values())
+    return DrawnWeights({id(mean): own for mean, own in zip(means, of_parameters(weights, means), strict=True)})
 
 
 def gaussian_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
