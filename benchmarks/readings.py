@@ -13,7 +13,7 @@ share of empty masks. A second set of samples tells how far readings depend on t
 between the readings of the two sets, and how far their numbers differ. Where the 1,000 are at d below 0.1 in the mean,
 there should be one reading. Samples are draws from the known law of the built-in lesions: no method is trained.
 
-The price: the milliseconds of one thread for 16 and 4 representatives and for the readings of 100 masks at 128x128.
+The price: processor milliseconds, on one thread, of 16 and 4 representatives and of the readings of 100 masks, 128x128.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import torch
 from ged import lesions as discs
 from numpy.typing import NDArray
 from readings_cut import Numbers, cut_groups
-from record import hardware, median_seconds, record, write
+from record import hardware, record, write
 from torch import Tensor
 
 from plurimask import load_run
@@ -141,21 +141,16 @@ def measured(images: Iterator[Sets]) -> dict[str, dict[str, float | None]]:
     return {name: {key: mean(own, key) for key in own[0]} for name, own in rows.items()}
 
 
-def milliseconds() -> dict[str, dict[str, float]]:
-    """Of one thread: processor time, which others on the machine do not lengthen much, and wall time."""
+def milliseconds() -> dict[str, float]:
+    """Processor time of one thread, which others on the machine do not lengthen much."""
     torch.set_num_threads(1)
     maps = discs(100, torch.Generator().manual_seed(0))
     maps[:20] = 0
     array = maps.numpy()
-    found: dict[str, Callable[[], object]] = {
-        "16 of 100": lambda: representative_maps(maps, [1], 16),
-        "4 of 100": lambda: representative_maps(maps, [1], 4),
-        "readings of 100": lambda: find_readings(array, [1], 2),
-    }
-    wall = median_seconds(found, repeats=21)
     return {
-        name: {"processor": round(_processor_milliseconds(function), 1), "wall": round(1e3 * wall[name], 1)}
-        for name, function in found.items()
+        "16 of 100": _processor_milliseconds(lambda: representative_maps(maps, [1], 16)),
+        "4 of 100": _processor_milliseconds(lambda: representative_maps(maps, [1], 4)),
+        "readings of 100": _processor_milliseconds(lambda: find_readings(array, [1], 2)),
     }
 
 
@@ -165,7 +160,7 @@ def _processor_milliseconds(function: Callable[[], object], repeats: int = 21) -
         start = time.process_time()
         function()
         times.append(time.process_time() - start)
-    return 1e3 * float(np.median(times))
+    return round(1e3 * float(np.median(times)), 1)
 
 
 def main() -> None:
@@ -173,15 +168,15 @@ def main() -> None:
     parser.add_argument("--run", type=Path, nargs=2, metavar=("RUN", "DATA"))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    results: dict[str, dict[str, dict[str, float | None]] | dict[str, dict[str, float]]] = {}
+    results: dict[str, dict[str, dict[str, float | None]] | dict[str, float]] = {}
     for num in (16, 100):
         found = measured(of_world(num) if options.run is None else of_run(options.run[0], options.run[1], num))
         results[f"{num} samples"] = found
         for name, row in found.items():
             print(num, name, row)
     machine = hardware()
-    results["milliseconds at 128x128"] = milliseconds()
-    print(results["milliseconds at 128x128"])
+    results["processor milliseconds at 128x128"] = milliseconds()
+    print(results["processor milliseconds at 128x128"])
     source = "built-in lesions, 64x64"
     if options.run is not None:
         source = f"{options.run[1].name}, validation images, samples of a {load_run(options.run[0]).record.method}"

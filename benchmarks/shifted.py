@@ -80,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of benchmarks/bayesian.py")
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
-    parser.add_argument("--images", type=int, default=100, help="of the validation images")
+    parser.add_argument("--images", type=int, default=60, help="of the validation images")
     parser.add_argument("--samples", type=int, default=20)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

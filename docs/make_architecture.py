@@ -17,6 +17,7 @@ FLOORS = (
     "version",
     "flips",
     "files",
+    "pretrained",
     "sets",
     "noise",
     "distribution",

@@ -112,8 +112,8 @@ def test_parts_held_at_their_mean_change_no_other() -> None:
 # ---- spread draws -------------------------------------------------------------------------------------------------
 
 VECTOR = [NoisePart("image", "normal", (C,))]
-LEVELS = [NoisePart("places", "normal", shape) for shape in ((2, 3, 5), (1, 6, 10), (1, 150, 150))]
-"""30, 60 and 22,500 latents: the first two are spread."""
+LEVELS = [NoisePart("places", "normal", shape) for shape in ((2, 3, 5), (1, 6, 10), (1, 30, 35))]
+"""30, 60 and 1,050 latents: the first two are spread."""
 
 
 def spread(parts: list[NoisePart], num: int, batch_size: int, source: torch.Generator | Generators | None) -> Noise:
@@ -204,7 +204,8 @@ def test_seeds_and_names_decide_and_images_have_scramblings_of_their_own() -> No
 
 
 def test_fine_levels_and_levels_at_their_mean_are_as_without() -> None:
-    assert spread_parts(LEVELS) == [0, 1] and 30 + 60 <= MAX_SPREAD < 22_500
+    assert spread_parts(LEVELS) == [0, 1] and 30 + 60 <= MAX_SPREAD < 30 + 60 + 1050
+    assert spread_parts(LEVELS[::-1]) == [0]
     independent, even = draw_noise(LEVELS, N, B, seeded()), spread(LEVELS, N, B, seeded())
     assert torch.equal(even[2], independent[2])
     for level in (0, 1):
@@ -224,7 +225,7 @@ def test_fine_levels_and_levels_at_their_mean_are_as_without() -> None:
         ([NoisePart("image", "seed")], "pixels by a seed"),
         ([NoisePart("weights", "normal", (3,))], "normal numbers for weights"),
         (PARTS["everything"], "each of them once before any repeats"),
-        ([NoisePart("places", "normal", (1, 150, 160))], "at most 21,201 latents of an image, .* has 1 x 150 x 160"),
+        ([NoisePart("places", "normal", (1, 150, 160))], "at most 21,201 latents, .* has 1 x 150 x 160"),
     ],
 )
 def test_what_has_no_latents_cannot_be_spread(parts: list[NoisePart], why: str) -> None:

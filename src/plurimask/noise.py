@@ -33,8 +33,9 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 _BITS = 30
 """Binary digits of torch's Sobol points."""
 
-MAX_SPREAD = SobolEngine.MAXDIM
-"""Latents of an image that are spread, coarse levels first: as many dimensions as the sequence has, 21,201."""
+MAX_SPREAD = 1024
+"""Levels of latents are spread, coarse to fine, while they are so many together; the coarsest is in any case. Finer
+ones gain nothing by it (docs/metrics.md): a few points in so many dimensions have few different patterns."""
 
 
 class Generators(NamedTuple):
@@ -120,10 +121,11 @@ def draw_noise(
 
 
 def spread_parts(parts: Sequence[NoisePart]) -> list[int]:
-    """Which parts can be spread: latents of an image, levels of maps from the coarsest on, `MAX_SPREAD` numbers in all.
+    """Which parts can be spread: latents of an image; of levels of maps the coarsest ones (`MAX_SPREAD`).
 
     Raises:
-        InputError: there is something else to draw than latents, or the coarsest level is too large; says why.
+        InputError: there is something else to draw than latents, or the coarsest level has more numbers than the
+            sequence has dimensions; says why.
     """
     for part in parts:
         if part.kind == "weights" or part.law != "normal":
@@ -132,13 +134,12 @@ def spread_parts(parts: Sequence[NoisePart]) -> list[int]:
                 f"{_without_latents(part)}: ask for independent draws"
             )
     sizes = [math.prod(part.shape) for part in parts]
-    chosen = [number for number in range(len(parts)) if sum(sizes[: number + 1]) <= MAX_SPREAD]
-    if not chosen:
+    if sizes[0] > SobolEngine.MAXDIM:
         raise InputError(
-            f"spread draws are for at most {MAX_SPREAD:,} latents of an image, and the coarsest map of this one has "
+            f"spread draws are for at most {SobolEngine.MAXDIM:,} latents, and the coarsest map of this image has "
             f"{' x '.join(map(str, parts[0].shape))}: ask for independent draws, or give smaller images"
         )
-    return chosen
+    return [number for number in range(len(parts)) if number == 0 or sum(sizes[: number + 1]) <= MAX_SPREAD]
 
 
 def can_spread(parts: Sequence[NoisePart]) -> bool:

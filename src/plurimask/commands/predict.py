@@ -15,6 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from plurimask.commands.parsing import POSITIONAL, ImagePattern, Options, RunFolder, console, parse
 from plurimask.errors import InputError
 from plurimask.files.writing import refuse_existing
+from plurimask.pretrained import images_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,8 +34,8 @@ class PredictOptions(Options):
     run: RunFolder
     path: Annotated[Path | None, POSITIONAL] = Field(
         None,
-        description="an image, a folder of images (or of one folder per channel), or .npz; with --images, where the "
-        "pattern starts",
+        description="an image, a folder of images (or of one folder per channel), or .npz, or pretrained:NAME, the "
+        "examples beside a model; with --images, where the pattern starts",
     )
     images: ImagePattern = None
     out: Path = Field(
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
 
     run = load_run(options.run)
     about = run.record.data
-    path = options.path or Path()
+    path = images_of(options.path or Path())
     images = open_images(path, about.channel_names, options.images)
     say = console()
     if about.patterns is not None and options.images is None and path.is_dir():

@@ -19,6 +19,7 @@ from plurimask.methods.image2image_vae import Image2ImageVAE
 from plurimask.methods.lightweight_probabilistic import LightweightProbabilistic
 from plurimask.methods.m_heads import MHeads
 from plurimask.methods.outside import GROUP, import_method, offered
+from plurimask.methods.probabilistic_backpropagation import ProbabilisticBackpropagation
 from plurimask.methods.probabilistic_unet import ProbabilisticUNet
 from plurimask.methods.swag import SWAG, SWAGConfig
 from plurimask.methods.unet import UNet
@@ -35,6 +36,7 @@ METHODS: dict[str, type[SegmentationMethod]] = {
     "lightweight-probabilistic": LightweightProbabilistic,
     "swag": SWAG,
     "bayes-by-backprop": BayesByBackprop,
+    "probabilistic-backpropagation": ProbabilisticBackpropagation,
 }
 
 

@@ -19,14 +19,12 @@ A sample is one draw of all weights, the same for all images and all places of a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from plurimask.distribution import SegmentationDistribution
 from plurimask.method import Loss, SegmentationMethod, TrainingStep
 from plurimask.nn.bayesian import (
     DivergenceWeight,
@@ -35,51 +33,13 @@ from plurimask.nn.bayesian import (
     Prior,
     ScaleMixturePrior,
     Shares,
+    WeightDraws,
     bayesian_network,
 )
 from plurimask.nn.initialisation import initialise
 from plurimask.nn.losses import judgements, summed_cross_entropy
 from plurimask.nn.settings import UNetSettings
 from plurimask.nn.strips import PixelScores
-from plurimask.noise import Noise, NoisePart
-
-
-class WeightDraws(SegmentationDistribution):
-    """The images, and the Gaussians that each sample's network is drawn from."""
-
-    def __init__(self, method: BayesByBackprop, images: Tensor) -> None:
-        shape = (len(images), method.config.num_classes, *images.shape[2:])
-        # The weights themselves would be gigabytes for many samples.
-        super().__init__(shape, images.device, [NoisePart("weights", "seed")])
-        self.network, self.images, self.posterior = method.network, images, method.network.posterior()
-
-    def expand(self, noise: Noise) -> Noise:
-        """Standard normal numbers `(N, P)`, one a weight."""
-        (given,) = noise
-        return noise if given.is_floating_point() else (torch.stack([one.clone() for one in self._normal(given)]),)
-
-    def scores(self, noise: Noise) -> Tensor:
-        (given,), (mean, sigma) = noise, self.posterior
-        numbers = iter(given) if given.is_floating_point() else self._normal(given)
-        if mean.requires_grad:
-            draws = (torch.addcmul(mean, sigma, one.to(mean.device)) for one in numbers)
-            return torch.stack([self.network.run(self.images, weights) for weights in draws])
-        # All draws in one place: new memory for each would take longer than the draw itself.
-        row, kind, maps = torch.empty_like(mean), mean.device.type, []
-        # Rounded once to what the layers compute in.
-        weights = row.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else row
-        drawn = self.network.with_weights(weights)
-        for one in numbers:
-            weights.copy_(torch.addcmul(mean, sigma, one.to(mean.device), out=row))
-            with drawn:
-                maps.append(self.network.network(self.images))
-        return torch.stack(maps)
-
-    def _normal(self, seeds: Tensor) -> Iterator[Tensor]:
-        """`(P,)` standard normal numbers of each seed, which last until the next are drawn."""
-        generator, numbers = torch.Generator(), torch.empty(len(self.posterior.mean))
-        for seed in seeds.tolist():
-            yield torch.randn(len(numbers), generator=generator.manual_seed(seed), out=numbers)
 
 
 class BayesByBackpropConfig(UNetSettings):
@@ -125,7 +85,8 @@ class BayesByBackprop(SegmentationMethod):
         return ScaleMixturePrior(self.config.mixture_share, *self.config.mixture_sigmas)
 
     def forward(self, images: Tensor) -> WeightDraws:
-        return WeightDraws(self, images)
+        network = self.network
+        return WeightDraws(network.network, network.posterior(), images, self.config.num_classes)
 
     def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
         raters = judgements(labels)

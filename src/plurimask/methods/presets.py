@@ -174,6 +174,9 @@ _SINGLE_NETWORKS: dict[str, dict[str, Preset]] = {
         "small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING, is_planned=True)
     },
     "bayes-by-backprop": {"small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING, is_planned=True)},
+    "probabilistic-backpropagation": {
+        "small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING, is_planned=True)
+    },
 }
 
 
