@@ -452,6 +452,44 @@ def probabilistic_unet_panels() -> tuple[Panel, ...]:
     )
 
 
+def energy_score_unet_panels() -> tuple[Panel, ...]:
+    scales, pairs = "last scales\nof the decoder", "means over all\npairs, $s \\neq s'$"
+    sampling = {
+        "once": once(0.72, 3.55, 0.05, 2.2),
+        "again": again(3.63, 5.8, 0.05, 2.2),
+        "image": image(1.8),
+        "unet": unet(2.2, 1.8),
+        "p": gaussian(4.1, 0.55, "$N(0, I)$", ORANGE, 4),
+        "scales": box(4.75, 1.8, scales, 0.95),
+        "masks": masks(6.35, 1.15, 1.9, "", (0, 1, 3, -1, 2)),
+    }
+    training = {
+        "image": image(1.8),
+        "unet": unet(1.9, 1.8),
+        "p": gaussian(2.95, 0.28, "", ORANGE, 4),
+        "scales": box(3.65, 1.8, scales, 0.95),
+        "masks": masks(4.75, 1.75, 0.9, "", (0, 3)),
+        "raters": Node("masks", 6.35, 1.75, 0.36, 0.9, "raters' $y$", (ORANGE, 2, 3)),
+        "far": loss(5.55, 1.75, "$2\\,d(s, y)$", 0.75),
+        "near": loss(4.75, 0.55, "$-\\,d(s, s')$", 0.8),
+    }
+    flow = [
+        Link("image.right", "unet.left"),
+        Link("unet.right", "scales.left"),
+        Link("p.right", "scales.bottom", bend="hv"),
+        Link("scales.right", "masks.left", bend="hvh"),
+    ]
+    learning = [
+        Link("masks.right", "far.left"),
+        Link("raters.left", "far.right"),
+        Link("masks.bottom", "near.top"),
+    ]
+    return (
+        Panel(SAMPLE, 2.5, sampling, flow, [(5.28, 0.9, "$z_1 \\ldots z_N$\nscale and shift")]),
+        Panel(TRAIN, 2.6, training, flow + learning, [(5.95, 0.55, pairs), (5.07, 1.05, "$s_1 \\ldots s_n$")]),
+    )
+
+
 DROPPED = ("e2", "e3", "e4", "d3", "d2", "d1")
 
 
@@ -903,6 +941,7 @@ PANELS: dict[str, Callable[[], tuple[Panel, ...]]] = {
     "m-heads": m_heads_panels,
     "image2image-vae": image2image_vae_panels,
     "hierarchical-probabilistic-unet": hierarchical_probabilistic_unet_panels,
+    "energy-score-unet": energy_score_unet_panels,
     "lightweight-probabilistic": lightweight_probabilistic_panels,
     "bayes-by-backprop": bayes_by_backprop_panels,
     "swag": swag_panels,

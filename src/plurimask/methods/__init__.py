@@ -12,6 +12,7 @@ from plurimask.errors import InputError, first_mistake, unknown_name
 from plurimask.method import MethodConfig, SegmentationMethod
 from plurimask.methods.bayes_by_backprop import BayesByBackprop
 from plurimask.methods.dropout_unet import DropoutUNet
+from plurimask.methods.energy_score_unet import EnergyScoreUNet
 from plurimask.methods.ensemble import Ensemble, EnsembleConfig
 from plurimask.methods.hierarchical_probabilistic_unet import HierarchicalProbabilisticUNet
 from plurimask.methods.image2image_vae import Image2ImageVAE
@@ -31,6 +32,7 @@ METHODS: dict[str, type[SegmentationMethod]] = {
     "image2image-vae": Image2ImageVAE,
     "probabilistic-unet": ProbabilisticUNet,
     "hierarchical-probabilistic-unet": HierarchicalProbabilisticUNet,
+    "energy-score-unet": EnergyScoreUNet,
     "lightweight-probabilistic": LightweightProbabilistic,
     "swag": SWAG,
     "bayes-by-backprop": BayesByBackprop,
