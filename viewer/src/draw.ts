@@ -20,6 +20,7 @@ export interface Scene {
 }
 
 const BAND_FILLS = [0.1, 0.14, 0.22];
+const PIXELS_FROM = 24; // screen pixels of a pixel of the image, from which on it is a square
 const HALO = "rgba(0, 0, 0, 0.55)";
 
 /** The classes that masks are drawn of. */
@@ -36,7 +37,7 @@ export function draw(context: CanvasRenderingContext2D, scene: Scene, place: Pla
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.clearRect(0, 0, context.canvas.width, context.canvas.height);
   context.setTransform(ratio * place.scale, 0, 0, ratio * place.scale, ratio * place.left, ratio * place.top);
-  context.imageSmoothingEnabled = place.scale < 8;
+  context.imageSmoothingEnabled = place.scale < PIXELS_FROM;
   context.imageSmoothingQuality = "high";
   context.drawImage(picture.canvas(scene.window), 0, 0);
   const line = (width: number): number => width / place.scale;
@@ -90,10 +91,10 @@ function drawMask(context: CanvasRenderingContext2D, path: Path2D, colour: strin
 
 function drawAll(context: CanvasRenderingContext2D, scene: Scene, prediction: Prediction, line: (width: number) => number): void {
   context.strokeStyle = colourOf(scene.session, scene.label);
-  context.lineWidth = line(1.25);
+  context.lineWidth = line(1.5);
   context.lineCap = "round";
   for (const { share, path } of prediction.allOutlines(scene.label)) {
-    context.globalAlpha = 0.2 + 0.8 * share;
+    context.globalAlpha = 0.3 + 0.7 * share;
     context.stroke(path);
   }
   context.globalAlpha = 1;
@@ -103,7 +104,7 @@ function drawBands(context: CanvasRenderingContext2D, scene: Scene, prediction: 
   const dashes = [[2, 4], [7, 4], []];
   prediction.bands(scene.label).forEach((path, k) => {
     context.setLineDash(dashes[k].map(line));
-    drawMask(context, path, colourOf(scene.session, scene.label), line(1.5), BAND_FILLS[k]);
+    drawMask(context, path, colourOf(scene.session, scene.label), line(1.5), scene.map ? 0 : BAND_FILLS[k]);
   });
   context.setLineDash([]);
 }

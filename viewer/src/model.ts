@@ -8,11 +8,16 @@ import type { MapName } from "./logic/view";
 import { type Values, type Window, paint } from "./logic/window";
 import type { Box } from "./logic/contours";
 
+/** Lines with rounded corners: they pass the middle of each piece, so no point moves by more than a quarter of a pixel. */
 function pathOf(lines: readonly Ring[]): Path2D {
   const path = new Path2D();
   for (const ring of lines) {
-    path.moveTo(ring[0], ring[1]);
-    for (let i = 2; i < ring.length; i += 2) path.lineTo(ring[i], ring[i + 1]);
+    const end = ring.length;
+    path.moveTo((ring[end - 2] + ring[0]) / 2, (ring[end - 1] + ring[1]) / 2);
+    for (let i = 0; i < end; i += 2) {
+      const next = (i + 2) % end;
+      path.quadraticCurveTo(ring[i], ring[i + 1], (ring[i] + ring[next]) / 2, (ring[i + 1] + ring[next + 1]) / 2);
+    }
     path.closePath();
   }
   return path;

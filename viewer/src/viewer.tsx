@@ -15,7 +15,7 @@ import { Areas } from "./parts/areas";
 import { Classes } from "./parts/classes";
 import { Dialog } from "./parts/dialog";
 import { Explorer } from "./parts/explorer";
-import { Layers } from "./parts/layers";
+import { Layers, Tools } from "./parts/layers";
 import type { Tool } from "./parts/picture";
 import { Readings, readingWords } from "./parts/readings";
 import { Save } from "./parts/save";
@@ -51,7 +51,7 @@ export function Viewer({ session }: { session: Session }) {
   const [rater, setRater] = useState<number | null>(null);
   const [tool, setTool] = useState<Tool>("move");
   const [opacity, setOpacity] = useState(0.7);
-  const [hasList, setHasList] = useState(() => innerWidth >= 1000);
+  const [hasList, setHasList] = useState(() => innerWidth >= 1100);
   const [helps, setHelps] = useState(false);
   const [ticket, setTicket] = useState(0);
   const [rows, setRows] = useState<readonly Row[]>([]);
@@ -203,7 +203,7 @@ export function Viewer({ session }: { session: Session }) {
   const top = view.map
     ? Math.max(...stages.map(({ loaded }) => loaded.prediction?.barTop(view.map!, label) ?? 0)) || null
     : null;
-  const shownWords = shown ? wordsOf(shown.choice) : "";
+  const shownWords = shown ? `${wordsOf(shown.choice)}${isPair ? ` of ${title(run)}` : ""}` : "";
   const common = { session, region: region!, hidden, onChoose: choose, onPeek: setPeek };
   return (
     <div class={`app${hasList ? " with-list" : ""}${isPair ? " pair" : ""}`}>
@@ -238,16 +238,17 @@ export function Viewer({ session }: { session: Session }) {
           view={view}
           hasRaters={session.data.has_raters}
           opacity={opacity}
-          tool={tool}
           onLayer={onLayer}
           onMap={(map) => change({ map })}
           onOpacity={setOpacity}
-          onTool={setTool}
-          onZoom={zoomBy}
-          onObject={zoomToObject}
-          onResetWindow={() => change({ window: null })}
         />
         <div class="stages">
+          {view.image === null && session.data.num_images === 0 && (
+            <div class="empty">
+              <p>Drop a PNG, TIFF or JPEG here to see what the run makes of it.</p>
+            </div>
+          )}
+          <Tools view={view} tool={tool} onTool={setTool} onZoom={zoomBy} onObject={zoomToObject} onResetWindow={() => change({ window: null })} />
           {stages.map(({ id, loaded, shown: own }) => (
             <Stage
               key={id}
@@ -279,8 +280,8 @@ export function Viewer({ session }: { session: Session }) {
               prediction={loaded.prediction}
               words={id === run ? texts : otherTexts}
               chosen={sampleOf(view.choice, loaded.prediction)}
-              side={isPair ? 48 : 64}
               title={isPair ? title(id) : null}
+              hasRaters={id === run && picture.raters.length > 0}
               onRater={setRater}
             />
           ),

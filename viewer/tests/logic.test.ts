@@ -1,12 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { type Choice, choiceToWord, wordToChoice } from "../src/logic/choice";
+import { filmOf } from "../src/logic/film";
 import { area, frequency, frequencyAt, roundUp } from "../src/logic/labels";
 import { latest } from "../src/logic/latest";
 import { colours, paintMap, topOf } from "../src/logic/scale";
 import { START, type View, hashToView, viewToHash } from "../src/logic/view";
 import { rowsInSight, scrollTo } from "../src/logic/virtual";
 import { dragged, grey, paint } from "../src/logic/window";
-import { areaWords, classWords, digits, percent, sizeWords, unitOf, verdict } from "../src/logic/words";
+import { areaWords, classWords, digits, percent, shortNames, sizeWords, unitOf, verdict } from "../src/logic/words";
 import { WHOLE, moved, place, zoomedAt } from "../src/logic/zoom";
 import { planes, unpack } from "../src/api";
 
@@ -176,14 +177,25 @@ describe("long lists", () => {
   });
 });
 
+describe("filmstrip", () => {
+  it("is one row where all fits, else two, and never of tiles too small to see", () => {
+    expect(filmOf([4, 4], 700)).toEqual({ rows: 1, side: 64 });
+    const two = filmOf([7, 5, 4, 4], 704);
+    expect(two.rows).toBe(2);
+    expect((two.side + 9) * 11 + 4 * 24).toBeLessThanOrEqual(704);
+    expect(filmOf([200], 704)).toEqual({ rows: 2, side: 36 });
+  });
+});
+
 describe("words", () => {
   const of = (...areas: number[]): string[] => sizeWords(areas.map((area) => ({ empty: area === 0, area })));
 
   it("say how large readings are", () => {
-    expect(of(300, 0, 900)).toEqual(["smaller", "nothing", "larger"]);
+    expect(of(300, 0, 900)).toEqual(["small", "nothing", "large"]);
     expect(of(0, 200)).toEqual(["nothing", "an object"]);
     expect(of(500, 50, 5000)).toEqual(["medium", "small", "large"]);
     expect(of(500, 510, 0)).toEqual(["shape A", "shape B", "nothing"]);
+    expect(of(500, 10, 0, 11)).toEqual(["large", "small A", "nothing", "small B"]);
   });
 
   it("say what there is more of than in the first reading", () => {
@@ -192,6 +204,12 @@ describe("words", () => {
       "more road, less sky",
       "another place",
     ]);
+  });
+
+  it("are short where many begin alike", () => {
+    expect(shortNames(["reader1", "reader2", "reader12"])).toEqual(["1", "2", "12"]);
+    expect(shortNames(["anna", "an"])).toEqual(["nna", "n"]);
+    expect(shortNames(["anna"])).toEqual(["anna"]);
   });
 
   it("give a verdict", () => {

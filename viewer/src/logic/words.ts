@@ -7,18 +7,22 @@ export interface ReadingSize {
 
 const COUNTS = ["No", "One", "Two", "Three", "Four", "Five"];
 
-/** Of the readings of a binary image, largest share first: nothing, small, large ... */
+const SIZES = [[], ["an object"], ["small", "large"], ["small", "medium", "large"], ["tiny", "small", "medium", "large"], ["tiny", "small", "medium", "large", "huge"]];
+const ALIKE = 1.15; // areas that differ by less are called the same
+
+/** Of the readings of a binary image, largest share first: nothing, small, large ...; A and B where sizes are alike. */
 export function sizeWords(readings: readonly ReadingSize[]): string[] {
   const marked = readings.filter((one) => !one.empty).sort((one, other) => one.area - other.area);
-  const steps = marked.slice(1).map((one, k) => one.area / marked[k].area);
-  const names = steps.some((step) => step < 1.15)
-    ? null
-    : [[], ["an object"], ["smaller", "larger"], ["small", "medium", "large"], ["smallest", "smaller", "larger", "largest"]][marked.length] ??
-      ["smallest", "smaller", "medium", "larger", "largest"];
-  let shape = 0;
+  const sizes: ReadingSize[][] = [];
+  for (const [k, one] of marked.entries())
+    if (k && one.area < ALIKE * marked[k - 1].area) sizes[sizes.length - 1].push(one);
+    else sizes.push([one]);
   return readings.map((one) => {
     if (one.empty) return "nothing";
-    return names ? names[marked.indexOf(one)] : `shape ${"ABCDE"[shape++]}`;
+    const size = sizes.findIndex((some) => some.includes(one));
+    const alike = readings.filter((other) => sizes[size].includes(other));
+    const word = sizes.length === 1 && alike.length > 1 ? "shape" : SIZES[sizes.length][size];
+    return alike.length > 1 ? `${word} ${"ABCDE"[alike.indexOf(one)]}` : word;
   });
 }
 
@@ -73,4 +77,11 @@ export function digits(value: number): string {
   if (value === 0) return "0";
   if (value >= 1000) return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, "\u202f");
   return String(Number(value.toPrecision(3)));
+}
+
+/** Names without what all of them begin with: reader1, reader2 -> 1, 2. */
+export function shortNames(names: readonly string[]): string[] {
+  let common = 0;
+  while (names.length > 1 && names.every((name) => common < name.length - 1 && name[common] === names[0][common])) common++;
+  return names.map((name) => name.slice(common));
 }

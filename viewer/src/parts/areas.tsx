@@ -4,7 +4,7 @@ import { roundUp } from "../logic/labels";
 import { type Unit, areaWords, digits } from "../logic/words";
 import type { LabelMap, Picture, Prediction } from "../model";
 
-const [WIDTH, HEIGHT, FOOT, BINS] = [288, 84, 18, 32];
+const [WIDTH, HEIGHT, FOOT, SIDE, BINS] = [288, 92, 26, 8, 32]; // SIDE: room on both sides
 
 interface Props {
   picture: Picture;
@@ -27,8 +27,8 @@ export function Areas({ picture, prediction, shown, label, name, colour, unit, o
   const places = areas.map((value) => ({ bin: bin(value), row: heights[bin(value)]++ }));
   const most = Math.max(4, ...heights);
   const ground = HEIGHT - FOOT;
-  const [wide, high] = [WIDTH / BINS, Math.min(12, (ground - 14) / most)];
-  const at = (value: number): number => Math.min(WIDTH - 1, Math.max(1, (value / top) * WIDTH));
+  const [wide, high] = [(WIDTH - 2 * SIDE) / BINS, Math.min(12, (ground - 14) / most)];
+  const at = (value: number): number => SIDE + (value / top) * (WIDTH - 2 * SIDE);
   return (
     <section class="areas" aria-label="Area">
       <h3>
@@ -44,7 +44,7 @@ export function Areas({ picture, prediction, shown, label, name, colour, unit, o
         {places.map((place, k) => (
           <rect
             key={k}
-            x={place.bin * wide + 0.5}
+            x={SIDE + place.bin * wide + 0.5}
             y={ground - (place.row + 1) * high + 0.5}
             width={wide - 1}
             height={Math.max(1, high - 1)}
@@ -62,9 +62,9 @@ export function Areas({ picture, prediction, shown, label, name, colour, unit, o
             <path d={`M${at(value) - 4} 1h8l-4 6z`} stroke="none" />
           </g>
         ))}
-        {shown && <path class="pointer" d={`M${at(of(shown)) - 5} ${ground + 8}h10l-5 -7z`} />}
-        <text x="0" y={HEIGHT - 3}>0</text>
-        <text x={WIDTH} y={HEIGHT - 3} text-anchor="end">{`${digits(top * unit.perPixel)} ${unit.name}`}</text>
+        {shown && <path class="pointer" d={`M${at(of(shown)) - 5} ${ground + 9}h10l-5 -7z`} />}
+        <text x="0" y={HEIGHT - 4}>0</text>
+        <text x={WIDTH} y={HEIGHT - 4} text-anchor="end">{`${digits(top * unit.perPixel)} ${unit.name}`}</text>
       </svg>
     </section>
   );

@@ -26,21 +26,16 @@ interface Props {
   view: View;
   hasRaters: boolean;
   opacity: number;
-  tool: Tool;
   onLayer: (layer: Layer) => void;
   onMap: (map: MapName | null) => void;
   onOpacity: (opacity: number) => void;
-  onTool: (tool: Tool) => void;
-  onZoom: (factor: number | null) => void;
-  onObject: () => void;
-  onResetWindow: () => void;
 }
 
 export function Layers(props: Props) {
-  const { view, tool } = props;
+  const { view } = props;
   const layers = (Object.keys(LAYER_NAMES) as Layer[]).filter((layer) => layer !== "raters" || props.hasRaters);
   return (
-    <div class="layers" role="toolbar" aria-label="Picture">
+    <div class="layers" role="toolbar" aria-label="Layers">
       <div class="buttons">
         {layers.map((layer) => (
           <button type="button" key={layer} aria-pressed={view.layers.includes(layer)} title={`${LAYER_TITLES[layer]} (${LAYER_KEYS[layer]})`} onClick={() => props.onLayer(layer)}>
@@ -55,18 +50,34 @@ export function Layers(props: Props) {
       {view.map && (
         <input class="opacity" type="range" min="0.1" max="1" step="0.05" value={props.opacity} aria-label="Opacity of the map" title="Opacity of the map" onInput={(event) => props.onOpacity(Number(event.currentTarget.value))} />
       )}
-      <span class="space" />
+    </div>
+  );
+}
+
+interface ToolsProps {
+  view: View;
+  tool: Tool;
+  onTool: (tool: Tool) => void;
+  onZoom: (factor: number | null) => void;
+  onObject: () => void;
+  onResetWindow: () => void;
+}
+
+/** Zoom, brightness and contrast, in the picture's corner. */
+export function Tools({ view, tool, onTool, onZoom, onObject, onResetWindow }: ToolsProps) {
+  return (
+    <div class="tools" role="toolbar" aria-label="Zoom and window">
       <div class="buttons">
-        <button type="button" aria-pressed={tool === "window"} title="Drag changes brightness (up, down) and contrast (left, right) (W, or the right button)" onClick={() => props.onTool(tool === "window" ? "move" : "window")}>
+        <button type="button" aria-pressed={tool === "window"} title="Drag changes brightness (up, down) and contrast (left, right) (W, or the right button)" onClick={() => onTool(tool === "window" ? "move" : "window")}>
           Window
         </button>
-        {view.window && <button type="button" title="Brightness and contrast as the image came" onClick={props.onResetWindow}>Reset</button>}
+        {view.window && <button type="button" title="Brightness and contrast as the image came" onClick={onResetWindow}>Reset</button>}
       </div>
       <div class="buttons">
-        <button type="button" aria-label="Zoom out" title="Zoom out (−)" onClick={() => props.onZoom(1 / 1.5)}>−</button>
-        <button type="button" title="The whole picture (0)" onClick={() => props.onZoom(null)}>{view.zoom.scale === 1 ? "Whole" : `${Number(view.zoom.scale.toPrecision(2))}×`}</button>
-        <button type="button" aria-label="Zoom in" title="Zoom in (+)" onClick={() => props.onZoom(1.5)}>+</button>
-        <button type="button" title="Zoom to what is marked (Z)" onClick={props.onObject}>Object</button>
+        <button type="button" title="Zoom to what is marked (Z)" onClick={onObject}>Object</button>
+        <button type="button" aria-label="Zoom out" title="Zoom out (−)" onClick={() => onZoom(1 / 1.5)}>−</button>
+        <button type="button" title="The whole picture (0)" onClick={() => onZoom(null)}>{view.zoom.scale === 1 ? "Whole" : `${Number(view.zoom.scale.toPrecision(2))}×`}</button>
+        <button type="button" aria-label="Zoom in" title="Zoom in (+)" onClick={() => onZoom(1.5)}>+</button>
       </div>
     </div>
   );

@@ -48,19 +48,19 @@ export function Readings(props: Props) {
             class="reading"
             key={k}
             aria-pressed={k === active}
+            title={`${reading.samples.length} of ${prediction.samples.length} samples`}
             onClick={() => props.onChoose(reading.medoid)}
             onPointerEnter={(event) => event.pointerType === "mouse" && props.onPeek(reading.medoid)}
           >
-            <Tile session={session} picture={picture} prediction={prediction} shown={prediction.samples[reading.medoid]} region={region} hidden={hidden} side={56} />
+            <Tile session={session} picture={picture} prediction={prediction} shown={prediction.samples[reading.medoid]} region={region} hidden={hidden} side={40} />
             <span class="reading-words">
               <span class="reading-head">
-                <b class="share">{percent(reading.share)}</b> {words[k]}
+                <b class="share">{percent(reading.share)}</b>
+                <span class="reading-name">{words[k]}</span>
+                <span class="soft">{reading.empty ? "" : range(reading.areas[label])}</span>
               </span>
               <span class="bar">
                 <span style={{ width: `${100 * reading.share}%` }} />
-              </span>
-              <span class="soft">
-                {reading.samples.length} of {prediction.samples.length} samples{reading.empty ? "" : `, ${range(reading.areas[label])}`}
               </span>
             </span>
           </button>

@@ -53,7 +53,6 @@ export function Save({ session, image, run, choice, sample, words, saved, onChoi
   ];
   return (
     <section class="save" aria-label="Use this one">
-      <h3>Use this one</h3>
       <div class="segments" role="group" aria-label="Which mask">
         {kinds.map(([kind, title, next]) => (
           <button
@@ -90,7 +89,7 @@ export function Save({ session, image, run, choice, sample, words, saved, onChoi
         </div>
       ) : (
         <div class="save-row">
-          <button type="button" class="primary" id="save" disabled={state.is === "busy"} onClick={() => void save(false)} title="Save the shown mask (S)">
+          <button type="button" class="primary" id="save" disabled={state.is === "busy"} onClick={() => void save(false)} title={`Save the shown mask to ${session.saving.folder}, in the values of the data (S)`}>
             Save {words}
           </button>
           <button type="button" id="undo" onClick={() => void undo()} title="Undo the last save (U)">Undo</button>
@@ -103,7 +102,7 @@ export function Save({ session, image, run, choice, sample, words, saved, onChoi
             ? state.words
             : saved
               ? `Saved before: ${saved}`
-              : `Goes to ${session.saving.folder}, in the data's own values.`}
+              : ""}
       </p>
     </section>
   );

@@ -1,10 +1,11 @@
 /** The filmstrip: all samples of an image, reading by reading, and its raters. */
 
 import { memo } from "preact/compat";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Session } from "../api";
 import type { Box } from "../logic/contours";
-import { percent } from "../logic/words";
+import { BETWEEN, filmOf } from "../logic/film";
+import { percent, shortNames } from "../logic/words";
 import type { Picture, Prediction } from "../model";
 import { Tile } from "./tile";
 
@@ -16,16 +17,27 @@ interface Props {
   hidden: readonly number[];
   chosen: number | null; // sample
   words: readonly string[]; // of each reading
-  side: number;
   title: string | null;
+  hasRaters: boolean;
   onChoose: (sample: number) => void;
   onPeek: (sample: number | null) => void;
   onRater: (rater: number | null) => void;
 }
 
 export const Strip = memo(function Strip(props: Props) {
-  const { session, picture, prediction, region, hidden, side } = props;
+  const { session, picture, prediction, region, hidden } = props;
   const list = useRef<HTMLDivElement>(null);
+  const [width, setWidth] = useState(0);
+  useLayoutEffect(() => {
+    const observer = new ResizeObserver(([entry]) => setWidth(entry.contentRect.width));
+    observer.observe(list.current!);
+    return () => observer.disconnect();
+  }, []);
+  const counts = prediction.meta.readings.map((reading) => reading.samples.length);
+  const groups = props.hasRaters ? [...counts, picture.raters.length] : counts;
+  const { rows, side } = filmOf(groups, width - (props.title ? 96 : 0));
+  const short = shortNames(picture.meta.raters.map(({ name }) => name));
+  const tiles = { gridTemplateRows: `repeat(${rows}, auto)` };
   useEffect(() => {
     list.current?.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }, [props.chosen, prediction]);
@@ -37,10 +49,10 @@ export const Strip = memo(function Strip(props: Props) {
       <div class="groups" role="listbox" aria-label={`Samples${props.title ? ` of ${props.title}` : ""}`} aria-orientation="horizontal" onPointerLeave={() => props.onPeek(null)}>
         {prediction.meta.readings.map((reading, k) => (
           <div class="group" role="group" aria-label={`${percent(reading.share)} ${props.words[k]}`} key={k}>
-            <div class="group-title" aria-hidden="true">
-              <b>{percent(reading.share)}</b> {props.words[k]}
+            <div class="group-title" aria-hidden="true" style={{ maxWidth: `${Math.ceil(reading.samples.length / rows) * (side + BETWEEN)}px` }}>
+              <b>{percent(reading.share)}</b> {reading.samples.length > rows ? props.words[k] : ""}
             </div>
-            <div class="tiles">
+            <div class="tiles" style={tiles}>
               {[reading.medoid, ...reading.samples.filter((one) => one !== reading.medoid)].map((sample) => (
                 <div
                   role="option"
@@ -61,12 +73,12 @@ export const Strip = memo(function Strip(props: Props) {
           </div>
         ))}
       </div>
-      {picture.raters.length > 0 && (
+      {props.hasRaters && (
         <div class="group raters" role="group" aria-label="Raters" onPointerLeave={() => props.onRater(null)}>
           <div class="group-title">
             <b>{picture.raters.length}</b> {picture.raters.length === 1 ? "rater" : "raters"}
           </div>
-          <div class="tiles">
+          <div class="tiles" style={tiles}>
             {picture.meta.raters.map((rater, k) => (
               <button
                 type="button"
@@ -79,7 +91,7 @@ export const Strip = memo(function Strip(props: Props) {
                 onBlur={() => props.onRater(null)}
               >
                 <Tile {...drawn} prediction={null} shown={null} rater={k} />
-                <span class="number">{rater.name}</span>
+                <span class="number">{short[k]}</span>
               </button>
             ))}
           </div>
