@@ -88,8 +88,11 @@ export function Viewer({ session }: { session: Session }) {
     if (image !== null) show(image);
     else say(by === "next" ? "This is the last image of the list." : "This is the first image of the list.");
   };
-  const choose = useCallback((chosen: number): void => change({ choice: { kind: "sample", sample: chosen } }), []);
-  const onChoice = useCallback((chosen: Choice): void => change({ choice: chosen }), []);
+  const onChoice = useCallback((chosen: Choice): void => {
+    setPeek(null);
+    change({ choice: chosen });
+  }, []);
+  const choose = useCallback((chosen: number): void => onChoice({ kind: "sample", sample: chosen }), []);
   const onRows = useCallback((found: readonly Row[]) => setRows(found), []);
   const onLayer = (layer: Layer): void =>
     change({ layers: LAYERS.filter((name) => view.layers.includes(name) !== (name === layer)) });
@@ -124,7 +127,6 @@ export function Viewer({ session }: { session: Session }) {
     if (!one.prediction) return;
     const { order } = one.prediction;
     const at = order.indexOf(sample ?? lastSample.current);
-    setPeek(null);
     choose(order[(at + by + order.length) % order.length]);
   };
   const flipReading = (by: number): void => {

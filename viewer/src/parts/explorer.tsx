@@ -68,7 +68,7 @@ function Plane({ latent, picture, choice, sampleColour, onChoice }: Props & { la
         ref={plane}
         viewBox={`0 0 ${SIDE} ${SIDE}`}
         class="plane"
-        tabIndex={0}
+        tabindex={0}
         role="application"
         aria-label={`Point in the plane of ${latent.names.join(" and ")}: ${at.map((value) => value.toFixed(2)).join(", ")}. Arrow keys move it.`}
         onKeyDown={onKey}

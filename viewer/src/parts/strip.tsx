@@ -85,7 +85,7 @@ export const Strip = memo(function Strip(props: Props) {
                 class="frame"
                 key={rater.index}
                 title={rater.name}
-                aria-label={`Rater ${rater.name}`}
+                aria-label={`Rater ${short[k]}: ${rater.name}`}
                 onPointerEnter={() => props.onRater(k)}
                 onFocus={() => props.onRater(k)}
                 onBlur={() => props.onRater(null)}
