@@ -234,7 +234,7 @@ class _Answer:
 
     def __init__(self, scope: Message, send: Send) -> None:
         self.send = send
-        self.has_started = False
+        self.has_started = self.is_gone = False
         self.held: Message | None = None
         self.is_head = scope["method"] == "HEAD"
 
@@ -249,10 +249,17 @@ class _Answer:
             self.held = message
             return
         if self.held is not None:
-            self.has_started = True
-            await self.send(self.held)
-            self.held = None
-        await self.send(message)
+            start, self.held, self.has_started = self.held, None, True
+            await self._sent(start)
+        await self._sent(message)
+
+    async def _sent(self, message: Message) -> None:
+        """To a client that broke off, or broke the protocol, there is nothing to say."""
+        if not self.is_gone:
+            try:
+                await self.send(message)
+            except Exception:
+                self.is_gone = True
 
     async def error(self, status: int, sentence: str, headers: Iterable[tuple[str, str]] = ()) -> None:
         """One sentence, unless something was said already."""

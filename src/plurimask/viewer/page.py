@@ -14,11 +14,10 @@ _NOT_BUILT = (
     b"`npm run build` in viewer/ of a checkout, or install plurimask from a wheel."
 )
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
-_FOR_EVER = "public, max-age=31536000, immutable"
 
 
 class Page:
-    """By path, such as "assets/app-1a2b.js"."""
+    """By path, such as "viewer.js"."""
 
     def __init__(self) -> None:
         self.contents = dict(_below(files("plurimask.viewer") / STATIC, ""))
@@ -31,8 +30,7 @@ class Page:
             return None
         ending = f".{path.rpartition('.')[2]}"
         kind = _TYPES.get(ending) or mimetypes.guess_type(path)[0] or "application/octet-stream"
-        kept = _FOR_EVER if path.startswith("assets/") else "no-store"
-        return Response(self.contents[path], media_type=kind, headers={"cache-control": kept})
+        return Response(self.contents[path], media_type=kind)
 
 
 def _below(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:

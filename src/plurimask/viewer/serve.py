@@ -76,7 +76,7 @@ class Server:
             http="h11",
             ws="none",
             lifespan="off",
-            log_level="error",
+            log_level="critical",
             access_log=False,
             server_header=False,
             proxy_headers=False,
