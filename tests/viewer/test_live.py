@@ -89,7 +89,7 @@ def test_five_hundred_at_once_lose_nothing(server: Server) -> None:
     assert len(expected) == 10 and all(len(contents) == 1 for contents in expected.values())
 
 
-def test_who_goes_away_stops_the_work(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_goes_away_stops_the_work(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[str] = []
 
     def endless(number: int, run: int, job: object, is_spare: bool = False) -> None:
@@ -100,8 +100,9 @@ def test_who_goes_away_stops_the_work(server: Server, monkeypatch: pytest.Monkey
         finally:
             ended.append(job.phase)
 
-    monkeypatch.setattr(server.desk, "prediction", endless)
-    with browser(server) as client:
+    desk.work_list.is_paused = True
+    monkeypatch.setattr(desk, "prediction", endless)
+    with Server(desk, port=_free_port()) as server, browser(server) as client:
         with pytest.raises(httpx.ReadTimeout):
             client.get("/api/images/0/prediction", timeout=0.5)
         jobs = client.get("/api/jobs").json()["jobs"]

@@ -142,6 +142,26 @@ def test_the_rest_of_the_list_waits_until_nothing_else_is_asked_for(monkeypatch:
         one.close()
 
 
+def test_the_rest_of_the_list_makes_way_at_its_next_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "IDLE_SECONDS", 0.01)
+    begun, phases = threading.Event(), list[int]()
+
+    def action(job: Job) -> None:
+        begun.set()
+        for number in range(1000):
+            phases.append(number)
+            job.tell("x: mask 1 of 1000")
+            time.sleep(0.01)
+
+    one = Worker(lambda: None if begun.is_set() else action)
+    try:
+        assert begun.wait(10)
+        assert one.submit("asked", lambda job: "first").future.result(10) == "first"
+        assert len(phases) < 1000
+    finally:
+        one.close()
+
+
 def test_what_was_not_used_longest_goes_first() -> None:
     cache: Cache[str, int] = Cache(10)
     cache.put("a", 1, 4)

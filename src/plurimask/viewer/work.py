@@ -69,7 +69,7 @@ class Worker:
 
     Args:
         spare: gives the next job of the rest of the list, or None if there is none; it is asked when nothing else is to
-            be done.
+            be done. As soon as something else is, that job is stopped, and may be given again.
     """
 
     def __init__(self, spare: Callable[[], Callable[[Job], Any] | None] = lambda: None) -> None:
@@ -79,6 +79,7 @@ class Worker:
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._is_closed = False
+        self._spare_job: Job | None = None
         self._asked = 0.0
         self._thread = threading.Thread(target=self._work, name="plurimask-viewer", daemon=True)
         self._thread.start()
@@ -102,6 +103,8 @@ class Worker:
             if old is not None and not old.is_running:
                 old.num_waiting = 0
                 _fail(old, Cancelled())
+            if self._spare_job is not None:
+                self._spare_job.num_waiting = 0
             job = Job(key, action)
             self._jobs[key] = job
             heapq.heappush(self._heap, (urgency, next(self._numbers), job))
@@ -148,6 +151,7 @@ class Worker:
                     with suppress(Exception):  # nobody waits any more
                         job.future.set_result(result)
             with self._changed:
+                self._spare_job = None
                 if self._jobs.get(job.key) is job:
                     del self._jobs[job.key]
 
@@ -166,7 +170,7 @@ class Worker:
                 if action is not None:
                     job = Job(("spare", next(self._numbers)), action)
                     job.is_running = True
-                    self._jobs[job.key] = job
+                    self._jobs[job.key] = self._spare_job = job
                     return job
                 self._changed.wait(IDLE_SECONDS - quiet if quiet < IDLE_SECONDS else None)
 
