@@ -17,6 +17,7 @@ export interface Scene {
   hidden: readonly number[];
   rater: number | null; // the one that is pointed at
   window: Window | null;
+  isSmall?: boolean; // a tile: thinner lines, and of several classes none
 }
 
 const BAND_FILLS = [0.1, 0.14, 0.22];
@@ -55,35 +56,46 @@ export function draw(context: CanvasRenderingContext2D, scene: Scene, place: Pla
     context.restore();
   }
   const classes = drawnClasses(scene.session, scene.hidden);
+  const isBinary = scene.session.is_binary;
+  if (!isBinary) context.setLineDash([5, 3].map(line)); // raters' colours are those of classes too
   picture.raters.forEach((map, k) => {
     const isPointedAt = scene.rater === k;
     if (!isPointedAt && (!scene.layers.includes("raters") || scene.rater !== null)) return;
-    context.save();
-    const colour = picture.meta.raters[k].colour;
-    for (const label of classes)
-      if (map.has(label)) drawMask(context, map.path(label), colour, line(isPointedAt ? 2.25 : 1.5), isPointedAt ? 0.2 : 0);
-    context.restore();
+    const style = { colour: picture.meta.raters[k].colour, width: line(isPointedAt ? 2.25 : 1.5), fill: isPointedAt ? 0.2 : 0, halo: true };
+    for (const label of classes) if (map.has(label)) drawMask(context, map.path(label), style);
   });
+  context.setLineDash([]);
   if (!prediction || !scene.shown || !scene.layers.includes("mask") || scene.rater !== null) return;
   context.save();
   context.translate(prediction.left, prediction.top);
-  const fill = scene.session.is_binary ? 0.2 : 0.35;
+  const width = scene.isSmall ? (isBinary ? 1.75 : 0) : isBinary ? 2.25 : 1.25;
+  const fill = scene.map ? 0 : isBinary ? 0.2 : scene.isSmall ? 0.65 : 0.35;
   for (const label of classes)
     if (scene.shown.has(label))
-      drawMask(context, scene.shown.path(label), colourOf(scene.session, label), line(2.25), scene.map ? 0 : fill);
+      drawMask(context, scene.shown.path(label), { colour: colourOf(scene.session, label), width: line(width), fill, halo: isBinary });
   context.restore();
 }
 
-function drawMask(context: CanvasRenderingContext2D, path: Path2D, colour: string, width: number, fill: number): void {
+interface Style {
+  colour: string;
+  width: number;
+  fill: number; // opacity
+  halo: boolean; // a dark line below, so that it is seen on bright images
+}
+
+function drawMask(context: CanvasRenderingContext2D, path: Path2D, { colour, width, fill, halo }: Style): void {
   if (fill) {
     context.globalAlpha = fill;
     context.fillStyle = colour;
     context.fill(path, "evenodd");
     context.globalAlpha = 1;
   }
-  context.strokeStyle = HALO;
-  context.lineWidth = 2 * width;
-  context.stroke(path);
+  if (!width) return;
+  if (halo) {
+    context.strokeStyle = HALO;
+    context.lineWidth = 2 * width;
+    context.stroke(path);
+  }
   context.strokeStyle = colour;
   context.lineWidth = width;
   context.stroke(path);
@@ -101,10 +113,11 @@ function drawAll(context: CanvasRenderingContext2D, scene: Scene, prediction: Pr
 }
 
 function drawBands(context: CanvasRenderingContext2D, scene: Scene, prediction: Prediction, line: (width: number) => number): void {
-  const dashes = [[2, 4], [7, 4], []];
+  const dashes = [[0.1, 4.5], [7, 5], []];
+  context.lineCap = "round";
   prediction.bands(scene.label).forEach((path, k) => {
     context.setLineDash(dashes[k].map(line));
-    drawMask(context, path, colourOf(scene.session, scene.label), line(1.5), scene.map ? 0 : BAND_FILLS[k]);
+    drawMask(context, path, { colour: colourOf(scene.session, scene.label), width: line(1.5), fill: scene.map ? 0 : BAND_FILLS[k], halo: true });
   });
   context.setLineDash([]);
 }

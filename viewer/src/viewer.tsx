@@ -322,7 +322,7 @@ export function Viewer({ session }: { session: Session }) {
               run={run}
               choice={shown.choice}
               sample={lastSample.current}
-              words={`${shownWords}${shown.map ? `, ${areaWords(shown.map.areas[label], unit)}` : ""}`}
+              words={`${shownWords}${shown.map && session.is_binary && !isPair ? `, ${areaWords(shown.map.areas[label], unit)}` : ""}`}
               saved={rows.find((row) => row.id === view.image)?.saved?.file ?? null}
               onChoice={onChoice}
               onSaved={() => setTicket((count) => count + 1)}

@@ -179,11 +179,11 @@ describe("long lists", () => {
 
 describe("filmstrip", () => {
   it("is one row where all fits, else two, and never of tiles too small to see", () => {
-    expect(filmOf([4, 4], 700)).toEqual({ rows: 1, side: 64 });
-    const two = filmOf([7, 5, 4, 4], 704);
+    expect(filmOf([4, 4], 700, 64)).toEqual({ rows: 1, side: 64 });
+    const two = filmOf([7, 5, 4, 4], 704, 64);
     expect(two.rows).toBe(2);
     expect((two.side + 9) * 11 + 4 * 24).toBeLessThanOrEqual(704);
-    expect(filmOf([200], 704)).toEqual({ rows: 2, side: 36 });
+    expect(filmOf([200], 704, 64)).toEqual({ rows: 2, side: 36 });
   });
 });
 

@@ -96,7 +96,8 @@ def test_readers_of_screens_find_nothing_serious(viewer: Viewer, scheme: str) ->
         viewer.open(view)
         viewer.page.evaluate(AXE.read_text())
         found = viewer.page.evaluate(
-            "axe.run().then(result => result.violations.map(one => [one.impact, one.id, one.nodes.map(node => node.html)]))"
+            """axe.run().then(({ violations }) =>
+                violations.map(one => [one.impact, one.id, one.nodes.map(node => node.html)]))"""
         )
         assert [one for one in found if one[0] in ("serious", "critical")] == []
 
@@ -112,7 +113,8 @@ def test_all_text_can_be_read_and_nothing_is_cut_off_at_the_side(viewer: Viewer)
         assert viewer.page.evaluate(small) == [], size
         assert viewer.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), size
         cut = viewer.page.evaluate(
-            "[...document.querySelectorAll('aside section, main > *')].filter(one => one.scrollWidth > one.clientWidth + 1 && !one.matches('.strip')).map(one => one.className)"
+            """[...document.querySelectorAll("aside section, main > *")].filter(one =>
+                one.scrollWidth > one.clientWidth + 1 && !one.matches(".strip")).map(one => one.className)"""
         )
         assert cut == [], size
         box = viewer.page.locator(".picture").bounding_box()
@@ -125,7 +127,8 @@ def test_keys_alone_reach_everything_and_the_focus_is_seen(viewer: Viewer) -> No
         set(),
         """() => {
         const one = document.activeElement, style = getComputedStyle(one);
-        return one === document.body ? ["", 0, ""] : [one.getAttribute("aria-label") || one.innerText || one.id, parseFloat(style.outlineWidth), style.outlineStyle];
+        const name = one === document.body ? "" : one.getAttribute("aria-label") || one.innerText || one.id;
+        return [name, parseFloat(style.outlineWidth), style.outlineStyle];
     }""",
     )
     for _ in range(60):

@@ -6,15 +6,15 @@ export interface Film {
 }
 
 export const BETWEEN = 9; // from tile to tile
-const [LARGEST, SMALLEST, AROUND] = [64, 36, 24];
+const [SMALLEST, AROUND] = [36, 24];
 
 /** One row of large tiles if all groups fit the width, else two rows, of tiles that are as large as fits. */
-export function filmOf(groups: readonly number[], width: number): Film {
+export function filmOf(groups: readonly number[], width: number, largest: number): Film {
   const room = width - AROUND * groups.length;
   const side = (rows: number): number => {
     const columns = groups.reduce((sum, count) => sum + Math.ceil(count / rows), 0);
     return Math.floor(room / columns) - BETWEEN;
   };
-  if (side(1) >= LARGEST) return { rows: 1, side: LARGEST };
-  return { rows: 2, side: Math.max(SMALLEST, Math.min(LARGEST - 8, side(2))) };
+  if (side(1) >= largest) return { rows: 1, side: largest };
+  return { rows: 2, side: Math.max(SMALLEST, Math.min(largest - 8, side(2))) };
 }

@@ -84,6 +84,7 @@ export function Tools({ view, tool, onTool, onZoom, onObject, onResetWindow }: T
 }
 
 interface LegendProps {
+  title: string | null; // of the run
   session: Session;
   picture: Picture;
   view: View;
@@ -92,11 +93,14 @@ interface LegendProps {
   onRater: (rater: number | null) => void;
 }
 
-export function Legend({ session, picture, view, label, top, onRater }: LegendProps) {
+export function Legend({ title, session, picture, view, label, top, onRater }: LegendProps) {
   const has = (layer: Layer): boolean => view.layers.includes(layer);
   const colour = colourOf(session, label);
+  const isEmpty = !title && !(view.map && top !== null) && !has("bands") && !(has("raters") && picture.raters.length);
+  if (isEmpty) return null;
   return (
     <div class="legend">
+      {title && <div class="stage-title">{title}</div>}
       {view.map && top !== null && <ColourBar name={view.map} top={top} className={session.classes[label].name} />}
       {has("bands") && (
         <div class="legend-row">

@@ -57,7 +57,7 @@ export function Readings(props: Props) {
               <span class="reading-head">
                 <b class="share">{percent(reading.share)}</b>
                 <span class="reading-name">{words[k]}</span>
-                <span class="soft">{reading.empty ? "" : range(reading.areas[label])}</span>
+                <span class="soft">{reading.empty || !session.is_binary ? "" : range(reading.areas[label])}</span>
               </span>
               <span class="bar">
                 <span style={{ width: `${100 * reading.share}%` }} />

@@ -51,9 +51,8 @@ export function Stage(props: Props) {
   const name = picture ? `${picture.meta.name}${title ? `, ${title}` : ""}${shown ? `: ${shown.word.match(/^\d/) ? "sample " : ""}${shown.word}` : ""}` : "";
   return (
     <div class="stage">
-      {title && <div class="stage-title">{title}</div>}
       {scene && <PictureView scene={scene} shownWord={shown?.word ?? ""} label={name} zoom={view.zoom} tool={props.tool} onZoom={props.onZoom} onWindow={props.onWindow} />}
-      {picture && prediction && <Legend session={session} picture={picture} view={view} label={label} top={top} onRater={props.onRater} />}
+      {picture && prediction && <Legend title={title} session={session} picture={picture} view={view} label={label} top={top} onRater={props.onRater} />}
       {isNothing && props.rater === null && <div class="badge">This mask is empty: nothing is marked</div>}
       {isSlow && (
         <div class="cover" role="status">

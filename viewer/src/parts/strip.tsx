@@ -35,7 +35,7 @@ export const Strip = memo(function Strip(props: Props) {
   }, []);
   const counts = prediction.meta.readings.map((reading) => reading.samples.length);
   const groups = props.hasRaters ? [...counts, picture.raters.length] : counts;
-  const { rows, side } = filmOf(groups, width - (props.title ? 96 : 0));
+  const { rows, side } = filmOf(groups, width - (props.title ? 96 : 0), props.title ? 48 : 64);
   const short = shortNames(picture.meta.raters.map(({ name }) => name));
   const tiles = { gridTemplateRows: `repeat(${rows}, auto)` };
   useEffect(() => {

@@ -26,7 +26,7 @@ export const Tile = memo(function Tile({ session, picture, prediction, shown, ra
     const scale = side / Math.max(region.right - region.left, region.bottom - region.top);
     const middle = (low: number, high: number): number => side / 2 - ((low + high) / 2) * scale;
     const place = { scale, left: middle(region.left, region.right), top: middle(region.top, region.bottom) };
-    const scene = { session, picture, prediction, shown, layers: ["mask" as const], map: null, label: 0, hidden, rater: rater ?? null, window: null };
+    const scene = { session, picture, prediction, shown, layers: ["mask" as const], map: null, label: 0, hidden, rater: rater ?? null, window: null, isSmall: true };
     draw(canvas.current!.getContext("2d")!, scene, place, ratio);
   }, [picture, prediction, shown, rater, region, hidden, side]);
   return <canvas class="tile" ref={canvas} aria-hidden="true" style={{ width: `${side}px`, height: `${side}px` }} />;
