@@ -3,8 +3,8 @@
     python benchmarks/viewer_page.py --out benchmarks/results/viewer_page.json
 
 Needs a Chromium and `pip install playwright`. Server, run and data are those of viewer.py. Times are the page's own:
-from the event to the painted canvas. A flip is a key at every frame of the screen; beside it stand the frames of a page that
-does nothing, since a browser without a screen is not steady either.
+from the event to the painted canvas. A flip is a key at every frame of the screen; beside it stand the frames of a page
+that does nothing, since a browser without a screen is not steady either.
 """
 
 from __future__ import annotations
