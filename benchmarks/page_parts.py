@@ -6,15 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from plurimask.compare.table import markdown_table
+from plurimask.compare.table import GED_RATIO, markdown_table
+from plurimask.metrics import current_names
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def load(name: str) -> dict[str, Any] | None:
-    """A record, if it was made."""
+    """A record, if it was made, with figures by the names of today."""
     path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    record: dict[str, Any] | None = current_names(json.loads(path.read_text())) if path.exists() else None
+    return record
 
 
 def prose(text: str) -> str:
@@ -34,10 +36,23 @@ def provenance(record: dict[str, Any]) -> str:
 
 
 def method_table(record: dict[str, Any]) -> str:
-    """All figures of the compared methods."""
-    others = ("curve", "flips", "mode_shares")
-    results = record["results"]["methods"].values()
-    return markdown_table([{key: value for key, value in result.items() if key not in others} for result in results])
+    """All figures of the compared methods. What GED is of the oracle's follows from both where it was not recorded."""
+    others, oracle = ("curve", "flips", "mode_shares"), record["results"].get("ged_oracle")
+    rows = [
+        {GED_RATIO: ratio(result["ged"], oracle)} | {key: value for key, value in result.items() if key not in others}
+        for result in record["results"]["methods"].values()
+    ]
+    return markdown_table(rows)
+
+
+def ratio(ged: float | None, oracle: float | None) -> float | None:
+    """GED over the oracle's, at the same numbers of samples and raters; None where there is no oracle."""
+    return ged / oracle if ged is not None and oracle else None
+
+
+def over(ged: float, oracle: float) -> str:
+    """GED, and in brackets what it is of the oracle's."""
+    return f"{ged:.3f} ({ged / oracle:.2f})"
 
 
 def number(value: float | None) -> str:

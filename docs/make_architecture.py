@@ -17,6 +17,8 @@ FLOORS = (
     "version",
     "flips",
     "files",
+    "pretrained",
+    "sets",
     "noise",
     "distribution",
     "latent",

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
 
-def test_the_page_of_benchmarks_is_what_the_records_give(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pages_of_benchmarks_are_what_the_records_give(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     specification = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
@@ -26,6 +26,7 @@ def test_the_page_of_benchmarks_is_what_the_records_give(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "tables", tables)
     specification.loader.exec_module(tables)
     assert (ROOT / "docs" / "benchmarks.md").read_text() == tables.page()
+    assert (text := (ROOT / "docs" / "bayesian.md").read_text()) == tables.with_tables(text)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

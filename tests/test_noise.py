@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from plurimask.noise import Generators, Noise, NoisePart, draw_noise
+from plurimask.errors import InputError
+from plurimask.noise import MAX_SPREAD, Generators, Noise, NoisePart, can_spread, draw_noise, spread_parts
 
 N, B, C = 7, 3, 5
 PARTS = {
@@ -106,3 +107,128 @@ def test_parts_held_at_their_mean_change_no_other() -> None:
     for number in (0, len(parts), -1):
         with pytest.raises(ValueError, match="normal parts"):
             draw_noise(parts, N, B, seeded(), at_mean=(number,))
+
+
+# ---- spread draws -------------------------------------------------------------------------------------------------
+
+VECTOR = [NoisePart("image", "normal", (C,))]
+LEVELS = [NoisePart("places", "normal", shape) for shape in ((2, 3, 5), (1, 6, 10), (1, 30, 35))]
+"""30, 60 and 1,050 latents: the first two are spread."""
+
+
+def spread(parts: list[NoisePart], num: int, batch_size: int, source: torch.Generator | Generators | None) -> Noise:
+    return draw_noise(parts, num, batch_size, source, spread=True)
+
+
+def star_discrepancy(points: torch.Tensor) -> float:
+    """The largest difference between a box's share of points `(N, 2)` and its area, of boxes from 0 to a point."""
+    corners = torch.cartesian_prod(*(torch.cat([column, torch.ones(1)]) for column in points.float().T))
+    shares = (points.float()[:, None] < corners).all(2).double().mean(0)
+    closed = (points.float()[:, None] <= corners).all(2).double().mean(0)
+    area = corners.double().prod(1)
+    return float(torch.maximum((shares - area).abs(), (closed - area).abs()).max())
+
+
+@pytest.mark.parametrize("parts", [VECTOR, LEVELS], ids=["vector", "levels"])
+@pytest.mark.parametrize("named_images", [False, True])
+def test_the_first_spread_draws_are_the_same_however_many_are_drawn(parts: list[NoisePart], named_images: bool) -> None:
+    sources = (named(1, 2, 3) if named_images else seeded() for _ in range(3))
+    few, many, one = (spread(parts, n, B, source) for n, source in zip((N, 2 * N, 1), sources, strict=True))
+    assert equal(few, tuple(part[:N] for part in many)) and equal(one, tuple(part[:1] for part in many))
+    for part, drawn in zip(parts, few, strict=True):
+        assert drawn.shape == (N, B, *part.shape) and drawn.dtype == torch.float32
+
+
+@pytest.mark.parametrize("power", [0, 1, 4, 7])
+def test_each_equally_likely_interval_of_each_latent_holds_its_share(power: int) -> None:
+    num = 2**power
+    for drawn in spread(VECTOR, num, B, seeded()), spread(LEVELS, num, B, named(1, 2, 3))[:2]:
+        for latents in drawn:
+            cells = (torch.special.ndtr(latents.double()) * num).long().flatten(1)
+            assert torch.equal(cells.sort(0).values, torch.arange(num)[:, None].expand_as(cells))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 8, 32, 64])
+def test_each_box_of_one_size_in_the_plane_of_the_first_two_latents_holds_one_draw(rows: int) -> None:
+    """Of 64 draws, in any grid of 64 equally likely boxes: what defines the sequence, and scrambling keeps."""
+    uniform = torch.special.ndtr(spread(VECTOR, 64, B, seeded())[0][..., :2].double())
+    boxes = (uniform * torch.tensor([rows, 64 // rows])).long()
+    numbers = boxes[..., 0] * (64 // rows) + boxes[..., 1]
+    assert torch.equal(numbers.sort(0).values, torch.arange(64)[:, None].expand(64, B))
+
+
+def test_pairs_of_latents_are_spread_too() -> None:
+    """The discrepancy in the plane of each two latents is that of independent draws, or rather half of it."""
+
+    def mean_discrepancy(noise: Noise) -> float:
+        uniform = torch.special.ndtr(noise[0].double())[:, 0]
+        pairs = [(i, j) for j in range(C) for i in range(j)]
+        return sum(star_discrepancy(uniform[:, list(pair)]) for pair in pairs) / len(pairs)
+
+    for seed in range(4):
+        even, independent = (draw_noise(VECTOR, 64, 1, seeded(seed), spread=how) for how in (True, False))
+        assert mean_discrepancy(even) < 0.7 * mean_discrepancy(independent)
+
+
+def test_spread_draws_are_normal_each_and_together() -> None:
+    """A point alone follows the normal distribution over scramblings; 2^10 together have its moments nearly exactly."""
+    alone = spread(VECTOR, 1, 3000, seeded())[0].double().flatten()
+    count = len(alone)
+    assert abs(float(alone.mean())) <= 5 / count**0.5
+    assert abs(float(alone.var()) - 1) <= 5 * (2 / count) ** 0.5
+    assert abs(float((alone.abs() < 0.6744898).double().mean()) - 0.5) <= 5 * 0.5 / count**0.5
+    many = spread(VECTOR, 1024, 1, seeded())[0].double()[:, 0]
+    assert bool(many.isfinite().all())
+    assert float(many.mean(0).abs().max()) < 0.01 and float((many.var(0) - 1).abs().max()) < 0.03
+    correlations = torch.corrcoef(many.T) - torch.eye(C)
+    assert float(correlations.abs().max()) < 0.05  # of independent draws 0.03 is the standard error
+
+
+def test_seeds_and_names_decide_and_images_have_scramblings_of_their_own() -> None:
+    first = spread(VECTOR, N, B, named(1, 2, 3))
+    assert equal(first, spread(VECTOR, N, B, named(1, 2, 3)))
+    (alone,) = spread(VECTOR, N, 1, named(2))
+    assert torch.equal(first[0][:, 1:2], alone)
+    (other,) = spread(VECTOR, N, B, named(1, 5, 3))
+    assert torch.equal(other[:, ::2], first[0][:, ::2]) and not torch.isclose(other[:, 1], first[0][:, 1]).any()
+    (together,) = spread(VECTOR, N, B, seeded())
+    for one, another in ((0, 1), (1, 2), (0, 2)):
+        assert not torch.isclose(together[:, one], together[:, another]).any()
+    generator = seeded()
+    again = [spread(VECTOR, N, B, generator)[0] for _ in range(2)]
+    assert torch.equal(again[0], together) and not torch.isclose(again[0], again[1]).any()
+    torch.manual_seed(3)
+    by_default = spread(VECTOR, N, B, None)
+    torch.manual_seed(3)
+    assert equal(by_default, spread(VECTOR, N, B, None))
+
+
+def test_fine_levels_and_levels_at_their_mean_are_as_without() -> None:
+    assert spread_parts(LEVELS) == [0, 1] and 30 + 60 <= MAX_SPREAD < 30 + 60 + 1050
+    assert spread_parts(LEVELS[::-1]) == [0]
+    independent, even = draw_noise(LEVELS, N, B, seeded()), spread(LEVELS, N, B, seeded())
+    assert torch.equal(even[2], independent[2])
+    for level in (0, 1):
+        assert not torch.isclose(even[level], independent[level]).any()
+    held = draw_noise(LEVELS, N, B, seeded(), at_mean=(0,), spread=True)
+    assert bool((held[0] == 0).all()) and equal(held[1:], even[1:])
+
+
+@pytest.mark.parametrize(
+    ("parts", "why"),
+    [
+        (PARTS["index"], "each of them once before any repeats"),
+        (PARTS["weighted"], "each of them once before any repeats"),
+        ([NoisePart("weights", "index", count=1)], "draws nothing"),
+        (PARTS["uniform"], "uniform numbers for pixels"),
+        (PARTS["seeds"], "weights or masks of a network by a seed"),
+        ([NoisePart("image", "seed")], "pixels by a seed"),
+        ([NoisePart("weights", "normal", (3,))], "normal numbers for weights"),
+        (PARTS["everything"], "each of them once before any repeats"),
+        ([NoisePart("places", "normal", (1, 150, 160))], "at most 21,201 latents, .* has 1 x 150 x 160"),
+    ],
+)
+def test_what_has_no_latents_cannot_be_spread(parts: list[NoisePart], why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        spread(parts, N, B, seeded())
+    assert not can_spread(parts) and can_spread(VECTOR) and can_spread(LEVELS)

@@ -452,6 +452,44 @@ def probabilistic_unet_panels() -> tuple[Panel, ...]:
     )
 
 
+def energy_score_unet_panels() -> tuple[Panel, ...]:
+    scales, pairs = "last scales\nof the decoder", "means over all\npairs, $s \\neq s'$"
+    sampling = {
+        "once": once(0.72, 3.55, 0.05, 2.2),
+        "again": again(3.63, 5.8, 0.05, 2.2),
+        "image": image(1.8),
+        "unet": unet(2.2, 1.8),
+        "p": gaussian(4.1, 0.55, "$N(0, I)$", ORANGE, 4),
+        "scales": box(4.75, 1.8, scales, 0.95),
+        "masks": masks(6.35, 1.15, 1.9, "", (0, 1, 3, -1, 2)),
+    }
+    training = {
+        "image": image(1.8),
+        "unet": unet(1.9, 1.8),
+        "p": gaussian(2.95, 0.28, "", ORANGE, 4),
+        "scales": box(3.65, 1.8, scales, 0.95),
+        "masks": masks(4.75, 1.75, 0.9, "", (0, 3)),
+        "raters": Node("masks", 6.35, 1.75, 0.36, 0.9, "raters' $y$", (ORANGE, 2, 3)),
+        "far": loss(5.55, 1.75, "$2\\,d(s, y)$", 0.75),
+        "near": loss(4.75, 0.55, "$-\\,d(s, s')$", 0.8),
+    }
+    flow = [
+        Link("image.right", "unet.left"),
+        Link("unet.right", "scales.left"),
+        Link("p.right", "scales.bottom", bend="hv"),
+        Link("scales.right", "masks.left", bend="hvh"),
+    ]
+    learning = [
+        Link("masks.right", "far.left"),
+        Link("raters.left", "far.right"),
+        Link("masks.bottom", "near.top"),
+    ]
+    return (
+        Panel(SAMPLE, 2.5, sampling, flow, [(5.28, 0.9, "$z_1 \\ldots z_N$\nscale and shift")]),
+        Panel(TRAIN, 2.6, training, flow + learning, [(5.95, 0.55, pairs), (5.07, 1.05, "$s_1 \\ldots s_n$")]),
+    )
+
+
 DROPPED = ("e2", "e3", "e4", "d3", "d2", "d1")
 
 
@@ -731,6 +769,80 @@ def hierarchical_probabilistic_unet_panels() -> tuple[Panel, ...]:
     return (Panel(SAMPLE, 4.36, sampling, flow, said), Panel(TRAIN, 4.4, training, learning, told))
 
 
+def bayes_by_backprop_panels() -> tuple[Panel, ...]:
+    sampling = {
+        "again": again(0.72, 5.0, 0.05, 2.62, "again for each sample"),
+        "image": image(2.15),
+        "unet": unet(2.2, 2.15),
+        "q": gaussian(4.2, 0.62, "$q(w) = N(\\mu, \\sigma^2)$", ORANGE, 3),
+        "scores": box(4.2, 2.15, "1x1 conv,\nsoftmax"),
+        "masks": masks(6.35, 1.3, 2.05, "", (0, 1, 3, -1, 2)),
+    }
+    training = {
+        "image": image(2.15),
+        "unet": unet(2.2, 2.15),
+        "scores": box(3.95, 2.15, "1x1 conv"),
+        "q": gaussian(3.95, 0.62, "$q(w)$", ORANGE, 1),
+        "p": Node("gaussian", 6.35, 0.62, 0.66, 0.42, "prior $p(w)$", (GREEN, 0)),
+        "kl": loss(5.2, 0.62, "KL$(q \\,\\|\\, p)$, its share\nof this batch", 1.15),
+        "loss": loss(5.2, 2.15),
+        "target": rater(6.35, 1.5, "map $y$"),
+    }
+    flow = [
+        Link("image.right", "unet.left"),
+        Link("unet.right", "scores.left"),
+        Link("q.left", "unet.bottom", bend="hv"),
+        Link("scores.right", "masks.left", bend="hvh"),
+    ]
+    learning = [
+        Link("image.right", "unet.left"),
+        Link("unet.right", "scores.left"),
+        Link("q.left", "unet.bottom", bend="hv"),
+        Link("scores.right", "loss.left"),
+        Link("target.left", "loss.bottom", bend="hv"),
+        Link("q.right", "kl.left"),
+        Link("p.left", "kl.right"),
+    ]
+    said = [(3.0, 0.4, "all weights drawn,\nfor all images")]
+    told = [(2.95, 0.4, "values drawn by the\nweights' mean and $\\sigma$")]
+    return (Panel(SAMPLE, 2.92, sampling, flow, said), Panel(TRAIN, 2.9, training, learning, told))
+
+
+def swag_panels() -> tuple[Panel, ...]:
+    heights, names = (1.62, 1.05, 0.3), ("1", "2", "S")
+    sampling, links = {"once": once(0.9, 4.2, 0.03, 2.1), "image": image(1.05)}, []
+    for y, name, variant in zip(heights, names, (0, 1, 2), strict=True):
+        sampling |= {
+            name: Node("icon", 2.5, y, 1.25, 0.42, f"draw {name}"),
+            f"mask {name}": masks(4.9, y, 0.36, "", (variant,)),
+        }
+        links += [Link("image.right", f"{name}.left", bend="hvh"), Link(f"{name}.right", f"mask {name}.left")]
+    dots = [(2.5, 0.68, "$\\vdots$"), (4.9, 0.68, "$\\vdots$")]
+    said = (5.95, 1.05, "each network once\nbefore any repeats")
+    top, low = 1.5, 0.5
+    training = {
+        "base": Node("icon", 0.78, top, 1.3, 0.42, "trained"),
+        "sgd": Node("box", 2.45, top, 1.15, 0.42, "SGD, its learning\nrate kept up", (BLUE,)),
+        "way": Node("box", 4.2, top, 1.25, 0.56, "weights $w_1, w_2, \\ldots$\nof every $c$-th step", (SKY,)),
+        "law": gaussian(5.85, top, "", ORANGE, 4),
+        "norm": Node("box", 4.2, low, 1.25, 0.42, "batch-norm statistics\nof each draw", (GREEN,)),
+        "draws": Node("icon", 2.3, low, 1.3, 0.42, "1 ... S"),
+    }
+    learning = [
+        Link("base.right", "sgd.left"),
+        Link("sgd.right", "way.left"),
+        Link("way.right", "law.left", "$m, v, D$"),
+        Link("law.bottom", "norm.right", "$S$ draws", bend="vh"),
+        Link("norm.left", "draws.right"),
+    ]
+    law = "$N(m,$ diag$(v)/2 \\,+$\n$D D^T / (2 (K - 1)))$"
+    told = [(5.85, 1.98, law), (0.78, 1.12, "any method,\nits own loss"), (1.05, low, "kept in\nthe run")]
+    return (
+        Panel(SAMPLE, 2.4, sampling, links, [*dots, said]),
+        Panel(TRAIN, 2.3, training, learning, told),
+    )
+
+
 def lane(finest: float) -> Node:
     """A U-Net for means or for variances, lower than `unet`."""
     return Node("unet", 1.95, finest - 0.55, 2.1, 1.3)
@@ -829,7 +941,10 @@ PANELS: dict[str, Callable[[], tuple[Panel, ...]]] = {
     "m-heads": m_heads_panels,
     "image2image-vae": image2image_vae_panels,
     "hierarchical-probabilistic-unet": hierarchical_probabilistic_unet_panels,
+    "energy-score-unet": energy_score_unet_panels,
     "lightweight-probabilistic": lightweight_probabilistic_panels,
+    "bayes-by-backprop": bayes_by_backprop_panels,
+    "swag": swag_panels,
 }
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from plurimask.method import Loss, SegmentationMethod
     from plurimask.methods import METHODS, build_method
     from plurimask.nn.moments import Moments, Propagation, calibrate_moments, moment_network
-    from plurimask.runs.load import load, load_run
+    from plurimask.runs.load import load, load_pretrained, load_run
     from plurimask.runs.plan import Plan
     from plurimask.runs.train import train_run
     from plurimask.training.config import Hardware
@@ -31,6 +31,7 @@ _HOMES = {
     "build_method": "methods",
     "calibrate_moments": "nn.moments",
     "load": "runs.load",
+    "load_pretrained": "runs.load",
     "load_run": "runs.load",
     "moment_network": "nn.moments",
     "open_data": "data",
@@ -52,6 +53,7 @@ __all__ = [
     "build_method",
     "calibrate_moments",
     "load",
+    "load_pretrained",
     "load_run",
     "moment_network",
     "open_data",

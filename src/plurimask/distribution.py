@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from plurimask.noise import Noise, NoisePart, RandomSource, draw_noise, take
-
-IGNORE = 255
-"""The label of a pixel that nobody judged. An absent rater is a map of IGNORE; one who saw nothing is one of 0."""
+from plurimask.sets.maps import IGNORE as IGNORE
+from plurimask.sets.maps import most_likely as most_likely
+from plurimask.sets.representatives import Representatives, representatives_of_batch
 
 MAX_CHUNK_ELEMENTS = 2**24
 """Samples are decoded in chunks of at most this many logits (64 MB of float32), so that memory is bounded."""
@@ -80,25 +80,47 @@ class SegmentationDistribution(abc.ABC):
         with self.precision():
             return self.scores(noise).float().view(-1, *self.logits_shape)
 
-    def draw_noise(self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = ()) -> Noise:
+    def draw_noise(
+        self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = (), spread: bool = False
+    ) -> Noise:
         """Base noise for N samples, a CPU tensor for each part; normal parts `at_mean` are 0 (`noise.draw_noise`)."""
-        return draw_noise(self.noise, num_samples, self.logits_shape[0], generator, at_mean)
+        return draw_noise(self.noise, num_samples, self.logits_shape[0], generator, at_mean, spread)
 
     def expand(self, noise: Noise) -> Noise:
         """The same noise with the random numbers themselves in place of seeds: for programs that cannot draw them."""
         return noise
 
-    def sample(self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = ()) -> Tensor:
-        """N label maps `(N, B, *spatial)`, uint8: the most likely map of each draw."""
-        noise = self.draw_noise(num_samples, generator, at_mean)
+    def sample(
+        self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = (), spread: bool = False
+    ) -> Tensor:
+        """N label maps `(N, B, *spatial)`, uint8: the most likely map of each draw.
+
+        Together spread draws stand for the distribution more evenly than independent ones: fewer of them show as much.
+        They differ from each other a little more than independent draws do. InputError where there are no latents.
+        """
+        noise = self.draw_noise(num_samples, generator, at_mean, spread)
         return torch.cat([most_likely(chunk) for chunk in self.logit_chunks(noise)])
 
-    def freeze(self, num_samples: int, generator: RandomSource = None) -> MixtureSegmentation:
+    def freeze(self, num_samples: int, generator: RandomSource = None, spread: bool = False) -> MixtureSegmentation:
         """N fixed draws as an equally weighted mixture, on which every statistic is exact and mutually consistent.
 
-        Where there is a finite number of components it is those, whatever N is.
+        Where there is a finite number of components it is those, whatever N is. `spread` as for `sample`.
         """
-        return self.components() or MixtureSegmentation(self, self.draw_noise(num_samples, generator))
+        if spread or (finite := self.components()) is None:
+            return MixtureSegmentation(self, self.draw_noise(num_samples, generator, spread=spread))
+        return finite
+
+    def representatives(
+        self, k: int, draws: int = 100, generator: RandomSource = None, classes: Sequence[int] | None = None
+    ) -> Representatives:
+        """The at most k maps with weights that stand best for the distribution, of so many draws (`freeze`).
+
+        They are the weighted subset with the least squared energy distance to all draws, in d = 1 - IoU of the
+        `classes` that count, all but 0 if not given (`plurimask.sets.representatives`). InputError if k is below 1.
+        """
+        drawn = self.freeze(draws, generator)
+        counted = range(1, self.logits_shape[1]) if classes is None else classes
+        return representatives_of_batch(drawn.maps, counted, k, drawn.weights)
 
     def components(self) -> MixtureSegmentation | None:
         """All that can be drawn, with exact weights, where that is a finite number of maps; None where it is not."""
@@ -159,8 +181,10 @@ class MixtureSegmentation(SegmentationDistribution):
     def closed_form(self) -> SegmentationStatistics:
         return self
 
-    def sample(self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = ()) -> Tensor:
-        (index,) = self.draw_noise(num_samples, generator, at_mean)
+    def sample(
+        self, num_samples: int, generator: RandomSource = None, at_mean: Collection[int] = (), spread: bool = False
+    ) -> Tensor:
+        (index,) = self.draw_noise(num_samples, generator, at_mean, spread)
         return self.maps[index.to(self.maps.device)]
 
     @property
@@ -256,19 +280,6 @@ class Statistics(NamedTuple):
     mean: Tensor  # (B, C, *spatial)
     expected_entropy: Tensor  # (B, *spatial), nats
     variance: Tensor  # (B, C, *spatial)
-
-
-def most_likely(logits: Tensor) -> Tensor:
-    """The most likely class `(N, B, *spatial)`, uint8, of logits `(N, B, C, *spatial)`; of equals, the first.
-
-    One pass per class: argmax over a dimension that is not the innermost is many times slower on a processor.
-    """
-    best, winner = logits[:, :, 0], torch.zeros_like(logits[:, :, 0], dtype=torch.uint8)
-    for index in range(1, logits.shape[2]):
-        winner.masked_fill_(logits[:, :, index] > best, index)
-        if index + 1 < logits.shape[2]:
-            best = torch.maximum(best, logits[:, :, index])
-    return winner
 
 
 def entropy(probabilities: Tensor, dim: int) -> Tensor:

@@ -49,14 +49,15 @@ class LatentSegmentation(SegmentationDistribution):
     def latents(self, noise: Noise) -> tuple[Tensor, ...]:
         """Standard normal noise of each level -> draws from the prior."""
 
-    @abc.abstractmethod
     def posteriors_of(self, images: Tensor, labels: Tensor) -> Sequence[Gaussian]:
-        """Of P images and P label maps `(P, *spatial)`, of each level: see `posterior`."""
+        """Of P images and P label maps `(P, *spatial)`, of each level: see `posterior`. None by default."""
+        return ()
 
     def posterior(self, labels: Tensor) -> tuple[Gaussian, ...]:
         """Which latents stand for label maps `(N, B, *spatial)`, uint8: of each level q(z | image, label map).
 
-        The Gaussians have the shape of latents; that of a level is given the means of the levels before it.
+        The Gaussians have the shape of latents; that of a level is given the means of the levels before it. There are
+        none of a method without a posterior.
         """
         images = self.images.repeat(len(labels), *[1] * (self.images.ndim - 1))
         with self.precision():

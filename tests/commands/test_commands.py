@@ -53,15 +53,33 @@ def test_evaluate_writes_json_and_a_row_per_image(
     assert f"{content['class_iou']['foreground']:.4f}" in row
     assert f"{content['mean_class_iou']:.4f}" in printed
     assert "error_auroc_spread" in printed
-    names = "num_images num_samples ged ged_unbiased ged_oracle hungarian_iou diversity rater_diversity dice "
-    names += "median_dice iou mean_class_iou ece nll error_auroc ause conventions subset_b"
+    names = (
+        "num_images num_samples ged ged_unbiased ged_oracle ged_ratio hungarian_iou_balanced diversity rater_diversity "
+    )
+    names += (
+        "hungarian_iou_best_draws dice median_dice iou mean_class_iou ece nll error_auroc ause conventions subset_b"
+    )
     assert set(names.split()) <= set(content)
     assert content["num_images"] == 5
     assert content["num_samples"] == 5
     assert len((tmp_path / "e.csv").read_text().splitlines()) == 6
-    assert main([*arguments, "--batch-size", "2", "--out", str(tmp_path / "f.json")]) == 0
+    assert not {name for name in content if name.startswith("ged_representatives")}
+    assert main([*arguments, "--batch-size", "2", "--representatives", "--out", str(tmp_path / "f.json")]) == 0
     other = json.loads((tmp_path / "f.json").read_text())
+    assert 0 <= other["ged_representatives"] < 2 and "ged_representatives_4: the GED of the 4" in other["conventions"]
+    assert "ged_representatives_4" in capsys.readouterr().out
     assert other["ged"] == pytest.approx(content["ged"], abs=1e-3)  # rounding may decide a tie
+
+
+def test_the_number_of_readings_can_be_asked_for(run: Path, lesion_folder: Path, tmp_path: Path) -> None:
+    image = sorted((lesion_folder / "val" / "images").iterdir())[0]
+    for count in (1, 3):
+        arguments = ["predict", str(run), str(image), "--out", str(tmp_path / "p"), "--overwrite", "--samples", "6"]
+        assert main([*arguments, "--readings", str(count)]) == 0
+        content = json.loads((tmp_path / "p" / image.stem / "readings.json").read_text())
+        assert content["num_readings"] == len(content["readings"]) <= count and f"{count} at most" in content["rule"]
+        assert len([*(tmp_path / "p" / image.stem).glob("reading-*.png")]) == content["num_readings"]
+        assert sum(row["share"] for row in content["readings"]) == pytest.approx(1)
 
 
 def test_predict_writes_the_files_of_each_image(run: Path, lesion_folder: Path, tmp_path: Path) -> None:
@@ -87,6 +105,19 @@ def test_predict_writes_the_files_of_each_image(run: Path, lesion_folder: Path, 
         assert sum(one["count"] for one in distinct["distinct"]) == 3
     index = (tmp_path / "p" / "index.html").read_text()
     assert all(f'href="{folder.name}/"' in index for folder in folders)
+
+
+def test_predict_says_how_it_drew(run: Path, lesion_folder: Path, tmp_path: Path) -> None:
+    image = sorted((lesion_folder / "val" / "images").iterdir())[0]
+    drawn = {}
+    for name, more in {"independent": [], "spread": ["--spread"]}.items():
+        out = tmp_path / name
+        assert main(["predict", str(run), str(image), "--out", str(out), "--samples", "8", "--seed", "3", *more]) == 0
+        content = json.loads((out / image.stem / "samples.json").read_text())
+        assert (content["draws"], content["seed"], content["num_samples"]) == (name, 3, 8)
+        assert ("spread evenly" in (out / "index.html").read_text()) == (name == "spread")
+        drawn[name] = tifffile.imread(out / image.stem / "mean.tif")
+    assert not np.allclose(drawn["independent"], drawn["spread"], atol=1e-4)
 
 
 def centred(folder: Path, out: Path) -> Path:

@@ -14,13 +14,17 @@ from plurimask.data.example import Example, ExampleSet
 from plurimask.data.preprocessing import Preprocessing, draw_raters, random_crop, stack_padded
 from plurimask.data.worlds.lesions import lesion_source
 from plurimask.distribution import IGNORE
+from plurimask.errors import InputError
 from plurimask.evaluation.evaluate import ExampleView, evaluate, named_classes
 from plurimask.flips import Flip
 from plurimask.methods import build_method
-from plurimask.metrics import class_overlap, rater_votes, reconstruction_iou
+from plurimask.metrics import TABLE, class_overlap, energy_distances, pairwise_distance, rater_votes, reconstruction_iou
 from plurimask.metrics.error_detection import bin_errors
+from plurimask.metrics.modes import mode_distances, weighted_energy_distance
+from plurimask.metrics.representatives import TABLE_WITH_REPRESENTATIVES
 from plurimask.prediction.predict import Sampling, predict_images, reconstruct_images
 from plurimask.prediction.seeds import generators_of
+from plurimask.sets.representatives import representative_maps
 
 pytestmark = pytest.mark.usefixtures("precision")
 
@@ -62,7 +66,7 @@ def test_errors_are_counted_by_what_the_draws_say(view: ExampleView) -> None:
     evaluation = evaluate(network, view, sampling)
     seen = [view.preprocessing.example(view.examples[index]) for index in view.indices]
     expected, classes, start = torch.zeros(3, 2, 1024, dtype=torch.float64), torch.zeros(3, 2, dtype=torch.float64), 0
-    for _, _, statistics in predict_images(network, [(one.name, one.image) for one in seen], sampling):
+    for _, _, statistics, _ in predict_images(network, [(one.name, one.image) for one in seen], sampling):
         spread = statistics.variance().sqrt().mean(1)
         for number, maps in enumerate(zip(statistics.entropy(), statistics.mutual_information(), spread, strict=True)):
             votes = rater_votes(seen[start + number].labels, 2)
@@ -105,11 +109,53 @@ def test_draws_depend_on_seed_and_name_alone() -> None:
     )
 
 
+def test_the_ged_of_spread_draws_is_apart_from_that_of_independent_ones(view: ExampleView) -> None:
+    """By the definition, of the draws that `predict --spread` makes; nothing else changes by it."""
+    network, sampling = method("probabilistic-unet"), Sampling(8, seed=3, batch_size=4)
+    evaluation = evaluate(network, view, sampling)
+    seen = [view.preprocessing.example(view.examples[index]) for index in view.indices]
+    images = [(one.name, one.image) for one in seen]
+    spread = [batch.samples for batch in predict_images(network, images, replace(sampling, spread=True))]
+    samples = torch.cat(spread, dim=1)
+    with torch.inference_mode():
+        want = energy_distances(samples, torch.stack([one.labels for one in seen]), (1,)).ged.tolist()
+    assert [row["ged_spread"] for row in evaluation.rows] == pytest.approx(want, abs=0.02)  # rounding may decide a tie
+    assert evaluation.totals["ged_spread"] == pytest.approx(float(np.mean(want)), abs=0.02)
+    assert any(abs(row["ged_spread"] - row["ged"]) > 1e-3 for row in evaluation.rows)
+    plain = evaluate(network, view, sampling, table=[row for row in TABLE if row.key != "ged_spread"])
+    assert plain.totals == {
+        key: {name: one for name, one in value.items() if name != "ged_spread"} if isinstance(value, dict) else value
+        for key, value in evaluation.totals.items()
+        if key != "ged_spread"
+    }
+
+
+@pytest.mark.parametrize("name", ["unet", "m-heads", "dropout-unet"])
+def test_a_method_without_latents_has_no_spread_draws(name: str, view: ExampleView) -> None:
+    assert evaluate(method(name), view, Sampling(3)).totals["ged_spread"] is None
+    with pytest.raises(InputError, match="spread draws are for methods that draw latents of an image"):
+        next(predict_images(method(name), [("a", torch.randn(1, 9, 7))], Sampling(3, spread=True)))
+
+
+def test_spread_draws_where_classes_flip(view: ExampleView) -> None:
+    flips = (Flip(1, 2, 0.4),)
+    flipping = stored(view, lambda _, one: replace(one, labels=one.labels[:1], flips=flips))
+    torch.manual_seed(0)
+    network = build_method("probabilistic-unet", channels=(6, 8), num_classes=3).eval()
+    rows = evaluate(network, replace(flipping, counted_classes=(1, 2)), Sampling(4)).rows
+    first = next(number for number, row in enumerate(rows) if not math.isnan(row["ged"]))
+    seen = view.preprocessing.example(flipping.examples[first])
+    (batch,) = predict_images(network, [(seen.name, seen.image)], Sampling(4, spread=True))
+    want = weighted_energy_distance(mode_distances(batch.samples[:, 0], seen.labels[0], flips)).ged
+    assert rows[first]["ged_spread"] == pytest.approx(want, abs=0.02)
+    assert all(math.isnan(row["ged_spread"]) == math.isnan(row["ged"]) for row in rows)
+
+
 def test_images_of_mixed_sizes_come_back_in_order() -> None:
     sizes = [(9, 7), (9, 7), (8, 12), (9, 7)]
     images = [(str(number), torch.randn(1, *size)) for number, size in enumerate(sizes)]
     seen = []
-    for names, samples, _ in predict_images(method("probabilistic-unet"), images, Sampling(3)):
+    for names, samples, *_ in predict_images(method("probabilistic-unet"), images, Sampling(3)):
         seen += [(name, tuple(samples[:, number].shape)) for number, name in enumerate(names)]
     assert seen == [(str(number), (3, *size)) for number, size in enumerate(sizes)]
 
@@ -250,3 +296,29 @@ def test_raters_are_drawn_without_repeats_among_those_present() -> None:
     assert seen == {0, 1, 2, 3}
     padded = draw_raters(labels, 5, torch.Generator())[:, 0, 0].tolist()
     assert sorted(padded) == [0, 1, 2, 3, IGNORE]
+
+
+def test_representatives_are_scored_apart_from_independent_draws(view: ExampleView) -> None:
+    """The weighted GED of what 100 draws of the image's name give, by its definition; all else is as without."""
+    network, view = method("probabilistic-unet"), replace(view, indices=range(3))
+    plain = evaluate(network, view, Sampling(5, seed=4))
+    found = evaluate(network, view, Sampling(5, seed=4), table=TABLE_WITH_REPRESENTATIVES)
+    own = {"ged_representatives", "ged_representatives_4"}
+    assert {key: value for key, value in found.totals.items() if key not in own | {"subset_b"}} == {
+        key: value for key, value in plain.totals.items() if key != "subset_b"
+    }
+    assert not own & plain.rows[0].keys() and own < found.rows[0].keys()
+    for index, row in enumerate(found.rows):
+        example = view.preprocessing.example(view.examples[index])
+        (batch,) = predict_images(network, [(example.name, example.image)], Sampling(100, seed=4))
+        for number, key in ((16, "ged_representatives"), (4, "ged_representatives_4")):
+            few = representative_maps(batch.samples[:, 0], [1], number)
+            maps, weights = batch.samples[list(few.members), 0].cpu(), torch.tensor(few.weights).double()
+            crossed = pairwise_distance(maps, example.labels, [1])
+            within, between = pairwise_distance(maps, maps, [1]), pairwise_distance(example.labels, example.labels, [1])
+            ged = (
+                2 * (weights[:, None] * crossed).sum() / 4
+                - (weights[:, None] * weights * within).sum()
+                - between.mean()
+            )
+            assert row[key] == pytest.approx(float(ged), abs=1e-6)

@@ -161,6 +161,7 @@ def test_readings_of_several_images_have_their_shares_in_the_corner() -> None:
     rows = [make_row(2, 3), make_row(2, None)]
     rows[0].samples[:] = 0
     rows[0].samples[:2, 3:20, 5:30] = 1
+    rows[1].samples[:] = rows[1].samples[0]
     figure = readings_grid(rows, BINARY)
     said = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert said == ["empty", "71 %", "29 %", "100 %"]

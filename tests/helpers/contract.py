@@ -45,6 +45,10 @@ MORE: dict[str, tuple[str, dict[str, Any]]] = {
         "lightweight-probabilistic",
         {"channels": (7, 9), "pooling": "max", "normalisation": "batch"},
     ),
+    "probabilistic-backpropagation with batch norm": (
+        "probabilistic-backpropagation",
+        {"channels": (7, 9), "pooling": "max", "normalisation": "batch"},
+    ),
 }
 """Settings that differ from the small preset's so much that the contract is held to them too."""
 

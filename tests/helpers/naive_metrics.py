@@ -96,6 +96,13 @@ def hungarian(cost):
     return 1 - best / size
 
 
+def best_draws(cost):
+    """The best choice of another sample for each rater, by trying all of them."""
+    n, m = cost.shape
+    chosen = itertools.permutations(range(n), m)
+    return 1 - min(sum(cost[i, j] for j, i in enumerate(order)) for order in chosen) / m
+
+
 def calibration_error(images, classes, num_bins):
     """`images`: pairs of probabilities (C, *s) and labels (R, *s)."""
     errors = []

@@ -55,6 +55,25 @@ def test_a_sample_is_a_pass_of_the_ordinary_network_with_drawn_weights() -> None
         torch.testing.assert_close(prediction.logits((numbers,))[0], method.network.network(images))
 
 
+def test_draws_share_their_place_in_memory_and_nothing_else(precision: str) -> None:
+    """Without gradients the weights of all draws are written into one row, one after the other."""
+    method, images = built(initial_sigma=0.2).eval(), torch.randn(B, K, H, W, generator=seeded(1))
+    learning = predict(method, images)
+    noise = learning.draw_noise(N, seeded())
+    found = learning.logits(noise)
+    with torch.no_grad():
+        prediction = predict(method, images)
+        together = prediction.logits(noise)
+        alone = torch.cat([prediction.logits((noise[0][number : number + 1],)) for number in range(N)])
+        assert torch.equal(together, alone)
+        assert torch.equal(prediction.logits(prediction.expand(noise)), together)
+        rounding = 0.02 if precision == "bf16" else 1e-5
+        torch.testing.assert_close(found.detach(), together, rtol=rounding, atol=rounding)
+    means = list(method.network.network.parameters())
+    gradients = torch.autograd.grad(found.square().mean(), [*means, *method.network.rho.parameters()])
+    assert all(bool(gradient.any()) for gradient in gradients)
+
+
 def test_large_images_are_drawn_in_strips() -> None:
     method, images = built(initial_sigma=0.1).eval(), torch.randn(1, K, 150, 9, generator=seeded(1))
     with torch.no_grad():

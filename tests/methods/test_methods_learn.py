@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from contract import B, H, K, N, R, W, loss_of, predict, reconstruct, seeded
+from contract import CPU, B, H, K, N, R, W, loss_of, predict, reconstruct, seeded
 from torch import Tensor
 
 from plurimask.distribution import IGNORE
-from plurimask.method import SegmentationMethod
+from plurimask.method import SegmentationMethod, TrainingStep
+from plurimask.prediction.device import fast_precision
 
 
 def expected_agreement(method: SegmentationMethod, images: Tensor, labels: Tensor) -> float:
@@ -34,9 +35,13 @@ def test_every_parameter_of_the_optimiser_gets_a_gradient(
 
 
 def train(method: SegmentationMethod, rate: float, num_steps: int, batch: Any) -> None:
-    """Steps of Adam on `batch(step)`: images and labels."""
+    """Steps on `batch(step)`, images and labels: the method's own update, or Adam."""
     optimizer = torch.optim.Adam(method.parameter_groups(rate), lr=rate)
     for step in range(num_steps):
+        with fast_precision(CPU):
+            own = method.update(*batch(step), TrainingStep(step, step / num_steps, seeded(step)))
+        if own is not None:
+            continue
         optimizer.zero_grad()
         loss_of(method, *batch(step), step).total.backward()
         optimizer.step()

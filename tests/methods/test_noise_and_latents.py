@@ -7,8 +7,10 @@ import torch
 from contract import B, C, H, N, R, W, assert_nearly_equal, predict, reconstruct, seeded
 from torch import Tensor
 
+from plurimask.errors import InputError
 from plurimask.latent import LatentSegmentation
 from plurimask.method import SegmentationMethod
+from plurimask.noise import Generators
 
 
 def test_the_first_samples_are_the_same_however_many_are_drawn(
@@ -19,6 +21,30 @@ def test_the_first_samples_are_the_same_however_many_are_drawn(
         prediction = predict(method, images)
         few, many = (prediction.sample(number, seeded()) for number in (N, 4 * N + 1))
     assert_nearly_equal(many[:N], few, rounding)
+
+
+def test_latents_can_be_spread_and_nothing_else(method: SegmentationMethod, images: Tensor, rounding: float) -> None:
+    """Alone and in a batch alike, the first draws of more, and frozen with all their statistics."""
+    method.eval()
+    with torch.no_grad():
+        prediction = predict(method, images)
+        if not isinstance(prediction, LatentSegmentation):
+            for call in (prediction.sample, prediction.freeze):
+                with pytest.raises(InputError, match="latents"):
+                    call(N, seeded(), spread=True)
+            return
+        few, many = (prediction.sample(number, named(B), spread=True) for number in (N, 2 * N))
+        assert_nearly_equal(many[:N], few, rounding)
+        drawn = prediction.freeze(N, named(B), spread=True)
+        assert_nearly_equal(drawn.maps, few, rounding)
+        (noise, *_), (independent, *_) = drawn.draws, prediction.draw_noise(N, named(B))
+        assert noise.shape == independent.shape and not torch.isclose(noise, independent).any()
+        last = Generators(seeded(), named(B).images[-1:])
+        assert_nearly_equal(predict(method, images[-1:]).sample(N, last, spread=True)[:, 0], few[:, -1], rounding)
+
+
+def named(count: int) -> Generators:
+    return Generators(seeded(), tuple(map(seeded, range(count))))
 
 
 def test_every_part_of_the_noise_is_used_and_normal_parts_can_be_held(
@@ -101,6 +127,8 @@ def test_the_posterior_of_label_maps_decodes_to_reconstructions(
 ) -> None:
     with torch.no_grad():
         gaussians = latent.posterior(labels.transpose(0, 1))
+        if not gaussians:
+            pytest.skip("no posterior")
         for gaussian, part in zip(gaussians, latent.noise, strict=True):
             assert gaussian.mean.shape == gaussian.log_sigma.shape == (R, B, *part.shape)
         decoded = latent.decode([gaussian.mean for gaussian in gaussians])

@@ -10,7 +10,9 @@ from hypothesis.extra import numpy as hnp
 
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
-from plurimask.metrics import distance, joint_distances, judged, pairwise_distance, rater_distance
+from plurimask.metrics import joint_distances, judged, pairwise_distance, rater_distance
+from plurimask.metrics.distance import mean_of_pairs
+from plurimask.sets import distance
 
 
 def random_maps(num, shape, num_classes, seed):
@@ -117,7 +119,7 @@ def test_rater_distance():
 def test_no_valid_pixel_is_nan():
     maps = random_maps(2, (3, 4), 2, 8)
     assert joint_distances([maps], [1], torch.zeros(3, 4, dtype=torch.bool)).isnan().all()
-    assert math.isnan(distance.mean_of_pairs(joint_distances([maps[:1]], [1])))
+    assert math.isnan(mean_of_pairs(joint_distances([maps[:1]], [1])))
 
 
 def test_errors_say_what_is_wrong():

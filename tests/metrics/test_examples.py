@@ -16,6 +16,7 @@ WITH_EXAMPLES = {
     "error_detection",
     "hungarian",
     "modes",
+    "names",
     "overlap",
     "reconstruction",
     "scores",

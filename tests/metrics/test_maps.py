@@ -22,7 +22,8 @@ from plurimask.metrics import (
     evaluate_image,
     evaluate_images,
     expected_dice,
-    hungarian_iou,
+    hungarian_iou_balanced,
+    hungarian_iou_best_draws,
     image_distances,
     image_uncertainty,
     joint_distances,
@@ -60,6 +61,13 @@ CONVERSIONS: dict[str, Callable[[torch.Tensor], Any]] = {
     "numpy reversed": lambda maps: maps.numpy()[..., ::-1].copy()[..., ::-1],
 }
 
+
+def crossed(samples: Any, labels: Any, mean: Any) -> Any:
+    """Distances as a tensor, or as an array where the maps are."""
+    distances = image_distances(samples[:, 1], labels[1], [1]).crossed
+    return distances if mean is MEAN else distances.numpy()
+
+
 CALLS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "evaluate_images": lambda s, y, p: evaluate_images(s, p, y, [1], y),
     "evaluate_image": lambda s, y, p: evaluate_image(
@@ -67,11 +75,8 @@ CALLS: dict[str, Callable[[Any, Any, Any], Any]] = {
     ),
     "image_with_modes": lambda s, y, _: evaluated(image_with_modes(s[:, 0], MEAN_OF_THREE, y[0, 0], FLIPS, y[0, 1])),
     "energy_distances": lambda s, y, _: energy_distances(s, y, [1]),
-    "hungarian_iou": lambda s, y, p: hungarian_iou(
-        image_distances(s[:, 1], y[1], [1]).crossed
-        if p is MEAN
-        else image_distances(s[:, 1], y[1], [1]).crossed.numpy()
-    ),
+    "hungarian_iou_balanced": lambda s, y, p: hungarian_iou_balanced(crossed(s, y, p)),
+    "hungarian_iou_best_draws": lambda s, y, p: hungarian_iou_best_draws(crossed(s, y, p)),
     "joint_distances": lambda s, y, _: joint_distances([s[:, 0], y[0]], [1], VALID),
     "pairwise_distance": lambda s, y, _: pairwise_distance(s[:, 0], y[0], [0, 1], VALID.numpy()),
     "rater_distance": lambda s, y, _: rater_distance(y[2], [1]),

@@ -15,7 +15,7 @@ from plurimask.metrics import (
     PixelUncertainty,
     SegmentationMetrics,
     calibration_bins,
-    hungarian_iou,
+    hungarian_iou_balanced,
     joint_distances,
     overlap,
 )
@@ -126,7 +126,7 @@ def test_transport_with_equal_weights_is_the_hungarian_matching():
     crossed = torch.rand(6, 4, generator=generator, dtype=torch.float64)
     weights = torch.full((4,), 0.25, dtype=torch.float64)
     distances = ModeDistances(crossed, torch.zeros(4, 4), weights, torch.zeros(6, 6))
-    assert weighted_hungarian_iou(distances) == pytest.approx(hungarian_iou(crossed), abs=1e-9)
+    assert weighted_hungarian_iou(distances) == pytest.approx(hungarian_iou_balanced(crossed), abs=1e-9)
 
 
 def test_transport_with_weights_in_twelfths():
@@ -136,7 +136,7 @@ def test_transport_with_weights_in_twelfths():
     repeats = torch.tensor([5, 1, 4, 2])
     distances = ModeDistances(crossed, torch.zeros(4, 4), repeats / 12.0, torch.zeros(3, 3))
     assert weighted_hungarian_iou(distances) == pytest.approx(
-        hungarian_iou(crossed.repeat_interleave(repeats, dim=1)), abs=1e-7
+        hungarian_iou_balanced(crossed.repeat_interleave(repeats, dim=1)), abs=1e-7
     )
 
 

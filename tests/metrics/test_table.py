@@ -20,9 +20,12 @@ from plurimask.evaluation.evaluate import Evaluation, ExampleView, evaluate, nam
 from plurimask.methods import build_method
 from plurimask.metrics.conventions import CONVENTIONS, conventions
 from plurimask.metrics.image import ComparedImage
-from plurimask.metrics.table import AVERAGED, TABLE, VALIDATED, MetricRow, row_of
+from plurimask.metrics.names import RENAMED, current_names
+from plurimask.metrics.row import AVERAGED, MetricRow
+from plurimask.metrics.table import TABLE, VALIDATED, row_of
 from plurimask.prediction.predict import Sampling
 from plurimask.report.tables import class_scores, metric_table
+from plurimask.training.log import read_metrics
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,8 +36,10 @@ TOTALS = [
     "ged_unbiased",
     "ged_oracle",
     "ged_ratio",
+    "ged_spread",
     "empty_ged",
-    "hungarian_iou",
+    "hungarian_iou_balanced",
+    "hungarian_iou_best_draws",
     "diversity",
     "rater_diversity",
     "empty_samples",
@@ -64,8 +69,10 @@ COLUMNS = [
     "ged",
     "ged_unbiased",
     "ged_oracle",
+    "ged_spread",
     "empty_ged",
-    "hungarian_iou",
+    "hungarian_iou_balanced",
+    "hungarian_iou_best_draws",
     "diversity",
     "rater_diversity",
     "empty_samples",
@@ -88,7 +95,9 @@ COMPARED = [
     "ged",
     "ged_unbiased",
     "ged_ratio",
-    "hungarian_iou",
+    "ged_spread",
+    "hungarian_iou_balanced",
+    "hungarian_iou_best_draws",
     "diversity",
     "empty_samples",
     "sample_dice",
@@ -149,10 +158,20 @@ def test_names_and_their_order_stay_as_they_are_read_by_others() -> None:
     evaluation = evaluated(tuple(TABLE))
     assert list(evaluation.totals) == TOTALS
     assert list(evaluation.rows[0]) == COLUMNS
-    validated = ("ged", "ged_unbiased", "hungarian_iou", "diversity", "dice", "iou", "ece", "nll", "reconstruction_iou")
-    assert validated == VALIDATED
+    validated = (
+        "ged",
+        "ged_unbiased",
+        "hungarian_iou_balanced",
+        "diversity",
+        "dice",
+        "iou",
+        "ece",
+        "nll",
+        "reconstruction_iou",
+    )
+    assert validated == tuple(row.key for row in VALIDATED)
     assert [row.name for row in metric_table(evaluation.totals)] == COMPARED
-    assert [column.key for column in known_columns()][2:22] == [*COMPARED]
+    assert [column.key for column in known_columns()][2:24] == [*COMPARED]
 
 
 def test_a_further_row_is_found_everywhere(tmp_path: Path) -> None:
@@ -214,8 +233,26 @@ def test_what_needs_nothing_is_always_there() -> None:
     """And what needs something is missing where that is missing: one rater, one sample, no posterior."""
     row = evaluated(tuple(TABLE)).rows[0]
     missing = {key for key, value in row.items() if isinstance(value, float) and math.isnan(value)}
-    assert missing == {"reconstruction_iou", "reconstruction_iou_marked"}
+    # three samples of four raters, no latents, and no posterior
+    assert missing == {"ged_spread", "hungarian_iou_best_draws", "reconstruction_iou", "reconstruction_iou_marked"}
     assert all(row_of(key).needs for key in missing)
+
+
+def test_what_earlier_versions_wrote_is_read_by_the_names_of_today() -> None:
+    before = {"num_images": 2, "hungarian_iou": 0.5, "subset_b": {"hungarian_iou": 0.25}, "methods": [{"dice": 1}]}
+    assert current_names(before) == {
+        "num_images": 2,
+        "hungarian_iou_balanced": 0.5,
+        "subset_b": {"hungarian_iou_balanced": 0.25},
+        "methods": [{"dice": 1}],
+    }
+    rows = read_metrics(ROOT / "tests" / "runs" / "format_1" / "probabilistic-unet" / "metrics.csv")
+    validated = [row for row in rows if "val_ged" in row]
+    assert validated and all("val_hungarian_iou_balanced" in row for row in validated)
+    keys = {key for row in rows for key in row}
+    assert "val_hungarian_iou" not in keys and {f"val_{row.key}" for row in VALIDATED} <= keys
+    assert current_names([{"val_ged": 1.0}]) == [{"val_ged": 1.0}]
+    assert not RENAMED.keys() & {row.key for row in TABLE} and set(RENAMED.values()) <= {row.key for row in TABLE}
 
 
 def test_conventions_name_every_figure() -> None:

@@ -1,4 +1,4 @@
-"""Readings: samples in groups that their distances bear out, against an independent computation of each part."""
+"""Readings: samples around their representatives, against an independent computation of each part."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from plurimask.prediction.readings import AGREEMENT, class_areas, find_readings, group_samples, same_maps, silhouette
+from plurimask.errors import InputError
+from plurimask.prediction.readings import ENOUGH, class_areas, find_readings, rule, same_maps
 
 Maps = NDArray[np.uint8]
 HEIGHT, WIDTH = 72, 90
@@ -29,7 +30,7 @@ def shares(maps: list[Maps], counted: tuple[int, ...] = (1,), classes: int = 2) 
 
 
 def test_two_sizes_are_two_readings_with_their_shares_and_areas() -> None:
-    maps = [disk(12 if number % 4 == 0 else 26, rough=1.5, seed=number) for number in range(16)]
+    maps = [disk(12 if number % 4 == 0 else 26, rough=0.5, seed=number) for number in range(16)]
     large, small = find_readings(np.stack(maps), (1,), 2)
     assert small.members == (0, 4, 8, 12) and small.share == 0.25 and large.share == 0.75
     assert set(small.members) | set(large.members) == set(range(16))
@@ -48,24 +49,44 @@ def distance(first: Maps, second: Maps) -> float:
     return float(1 - ((first == 1) & (second == 1)).sum() / union) if union else 0.0
 
 
-@pytest.mark.parametrize("rough", [0.0, 1.0, 4.0])
-def test_samples_that_agree_or_differ_without_groups_are_one_reading(rough: float) -> None:
+@pytest.mark.parametrize("rough", [0.0, 0.3, 0.6])
+def test_samples_that_agree_are_one_reading(rough: float) -> None:
     assert shares([disk(20, rough=rough, seed=number) for number in range(16)]) == [1.0]
 
 
-def test_noise_and_independent_cells_are_one_reading() -> None:
+def test_noise_and_independent_cells_are_shown_by_five_none_of_which_is_most() -> None:
     random = np.random.default_rng(2)
-    assert shares([(random.random((HEIGHT, WIDTH)) < 0.3).astype(np.uint8) for _ in range(12)]) == [1.0]
+    noise = shares([(random.random((HEIGHT, WIDTH)) < 0.3).astype(np.uint8) for _ in range(12)])
     cells = [disk(6, 9 + 18 * row, 9 + 18 * column) for row in range(4) for column in range(5)]
-    assert shares([np.maximum.reduce([c * (random.random() < 0.5) for c in cells]) for _ in range(16)]) == [1.0]
+    drawn = shares([np.maximum.reduce([c * (random.random() < 0.5) for c in cells]) for _ in range(16)])
+    assert len(noise) == len(drawn) == 5 and max(noise) < 0.5 and max(drawn) < 0.5
 
 
-def test_a_narrow_continuum_is_mostly_one_reading_and_a_wide_one_is_cut() -> None:
-    """Of 20 draws of 16 radii each; the seeds are fixed."""
-    for low, high, is_one in ((15, 21, True), (6, 34, False)):
-        radii = [np.random.default_rng(seed).uniform(low, high, 16) for seed in range(20)]
-        found = [shares([disk(radius) for radius in one]) for one in radii]
-        assert sum((len(one) == 1) == is_one for one in found) >= 16, (low, high)
+def test_there_are_as_many_readings_as_the_energy_distance_needs() -> None:
+    """Of 20 draws of 16 radii each; the number is the smallest whose groups' representatives are near enough."""
+    for low, high, most in ((18, 20, 1), (15, 21, 2), (6, 34, 5)):
+        counts = []
+        for seed in range(20):
+            radii = np.random.default_rng(seed).uniform(low, high, 16)
+            counts.append(len(shares([disk(radius) for radius in radii])))
+        assert max(counts) <= most, (low, high, counts)
+    assert min(counts) >= 2
+
+
+def test_the_number_can_be_asked_for() -> None:
+    maps = np.stack([disk(8 + number) for number in range(16)])
+    for count in (1, 2, 3, 7):
+        found = find_readings(maps, (1,), 2, count)
+        assert len(found) == count and sum(one.share for one in found) == pytest.approx(1)
+        assert sorted(number for one in found for number in one.members) == list(range(16))
+    assert len(find_readings(maps, (1,), 2, 99)) == 16
+    maps[:5] = 0
+    assert [one.areas[1] for one in find_readings(maps, (1,), 2, 2) if one.areas[1] == (0, 0)] == [(0, 0)]
+    (only,) = find_readings(maps, (1,), 2, 1)
+    assert only.share == 1 and maps[only.medoid].any()
+    with pytest.raises(InputError, match="0 readings"):
+        find_readings(maps, (1,), 2, 0)
+    assert "as asked for" in rule(3) and str(ENOUGH) in rule()
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5])
@@ -82,7 +103,7 @@ def test_more_than_five_groups_are_never_shown() -> None:
 
 
 def test_empty_maps_are_a_reading_of_their_own() -> None:
-    maps = [disk(0), *[disk(9, rough=1, seed=number) for number in range(7)], disk(0)]
+    maps = [disk(0), *[disk(12, rough=0.3, seed=number) for number in range(7)], disk(0)]
     full, empty = find_readings(np.stack(maps), (1,), 2)
     assert empty.members == (0, 8) and empty.mean_distance == 0 and full.share == pytest.approx(7 / 9)
     assert shares([disk(0)] * 5) == [1.0]
@@ -108,7 +129,7 @@ def test_background_and_classes_that_do_not_count_make_no_reading() -> None:
     assert shares(outside, (2,), 4) == [1.0]
 
 
-def test_equal_samples_give_equal_readings_in_any_order_of_equals() -> None:
+def test_readings_do_not_depend_on_the_order_of_samples() -> None:
     maps = np.stack([disk(12 if number % 3 else 26, rough=1.5, seed=number) for number in range(9)])
     first = find_readings(maps, (1,), 2)
     assert first == find_readings(maps.copy(), (1,), 2)
@@ -116,22 +137,14 @@ def test_equal_samples_give_equal_readings_in_any_order_of_equals() -> None:
     assert [{8 - member for member in reading.members} for reading in backwards] == [set(one.members) for one in first]
 
 
-def test_the_silhouette_is_the_published_one_but_for_small_groups() -> None:
-    random = np.random.default_rng(5)
-    places = np.concatenate(
-        [random.normal(0, 0.3, (7, 2)), random.normal(3, 0.3, (4, 2)), random.normal(-4, 0.3, (1, 2))]
-    )
-    distances = np.linalg.norm(places[:, None] - places, axis=2)
-    labels = np.array([1] * 7 + [2] * 4 + [3])
-    scores = []
-    for number, label in enumerate(labels):
-        others = [distances[number, k] for k in range(12) if labels[k] == label and k != number]
-        a = max(AGREEMENT, sum(others) / max(1, len(others)))
-        b = min(distances[number, labels == other].mean() for other in {1, 2, 3} - {label})
-        scores.append((b - a) / max(a, b))
-    assert silhouette(distances, labels) == pytest.approx(np.mean(scores), abs=1e-12)
-    groups = group_samples(distances / 10, np.zeros(12, bool))
-    assert sorted(group.tolist() for group in groups) == [list(range(7)), list(range(7, 11)), [11]]
+def test_a_sample_belongs_to_the_representative_that_is_nearest() -> None:
+    maps = np.stack([disk(6 + 1.5 * number, rough=1, seed=number) for number in range(16)])
+    for reading in find_readings(maps, (1,), 2):
+        inside = np.array(reading.members)
+        others = [one for one in find_readings(maps, (1,), 2) if one != reading]
+        for number in inside:
+            own = np.mean([distance(maps[number], maps[one]) for one in inside])
+            assert all(own < np.mean([distance(maps[number], maps[one]) for one in rest.members]) for rest in others)
 
 
 def test_areas_are_counted_by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.fabric import Fabric
 from safetensors.torch import load_file
 
 from plurimask import Plan, load_run, open_data, train_run
@@ -21,6 +22,7 @@ from plurimask.runs.combine import combine_runs
 from plurimask.runs.prepare import prepare
 from plurimask.runs.record import read_record
 from plurimask.training import fit
+from plurimask.training.config import Hardware
 from plurimask.training.log import read_metrics
 
 FAST: dict[str, Any] = {"max_steps": 12, "num_validations": 2, "validation_images": 2, "validation_samples": 3}
@@ -154,6 +156,18 @@ def test_what_does_not_fit_the_run_is_refused(source: DataSource, base: Path, tm
         named = type(source)(source.description, source.splits, drawn=not source.drawn)
         train_run(stage(base), named, tmp_path / "run")
     assert not (tmp_path / "run").exists() or not any((tmp_path / "run").glob("*.json"))
+
+
+def test_several_devices_are_refused(
+    source: DataSource, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each process would collect weights of its own."""
+    launched: list[Fabric] = []
+    monkeypatch.setattr(Fabric, "launch", lambda fabric: launched.append(fabric))
+    with pytest.raises(InputError, match="in one process: leave out devices and nodes"):
+        train_run(stage(base), source, tmp_path / "run", hardware=Hardware("cpu", devices=2))
+    assert [fabric.world_size for fabric in launched] == [2]
+    assert not (tmp_path / "run/run.json").exists()
 
 
 def test_an_ensemble_of_swag_is_joined_or_trained_as_any_other(source: DataSource, base: Path, tmp_path: Path) -> None:

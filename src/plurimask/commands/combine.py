@@ -14,7 +14,9 @@ from plurimask.commands.parsing import POSITIONAL, Options, console, parse
 class CombineOptions(Options):
     """Join runs that were trained apart to one run, their ensemble: of one method or of several."""
 
-    runs: Annotated[tuple[Path, ...], POSITIONAL] = Field(description="run folders, at least two, of the same data")
+    runs: Annotated[tuple[Path, ...], POSITIONAL] = Field(
+        description="run folders, or pretrained:NAME, at least two, of the same data"
+    )
     out: Path = Field(description="the run folder to write; it needs the others no more")
     overwrite: bool = Field(False, description="replace the run in --out")
 

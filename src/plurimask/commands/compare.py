@@ -32,6 +32,7 @@ from plurimask.commands.settings import read_settings
 from plurimask.errors import InputError, shown, unknown_name
 from plurimask.files.writing import remove_temporaries
 from plurimask.methods.presets import DEFAULT_PRESET
+from plurimask.pretrained import folder_of
 from plurimask.training.config import TrainingConfig
 from plurimask.training.signals import exit_code
 
@@ -161,7 +162,7 @@ def _contenders(options: CompareOptions, settings: dict[str, Any]) -> list[Conte
         plan = Plan(method, options.preset, own, options.seed, options.group)
         resolve(plan)
         contenders.append(Contender(method.rpartition(":")[2], plan))
-    contenders += [Contender(run.name, run=run) for run in options.runs]
+    contenders += [Contender(run.name, run=run) for run in map(folder_of, options.runs)]
     name, number = Counter(contender.name for contender in contenders).most_common(1)[0]
     if number > 1:
         raise InputError(f"two of the compared are called {name!r}: rename a run's folder")

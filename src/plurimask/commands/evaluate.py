@@ -43,6 +43,9 @@ class EvaluateOptions(Options):
     )
     seed: int = Field(0, description="of the samples")
     batch_size: int = Field(16, ge=1, le=4096, description="images at once; the result does not depend on it")
+    representatives: bool = Field(
+        False, description="ged_representatives too, of 16 and of 4 weighted maps: 100 draws more for each image"
+    )
     out: Path | None = Field(None, description="JSON file to write; a CSV with a row per image goes beside it")
     overwrite: bool = Field(False, description="replace the files of --out")
 
@@ -57,6 +60,8 @@ def main(arguments: Sequence[str]) -> int:
             refuse_existing(path, "an evaluation", options.overwrite)
 
     from plurimask.evaluation import evaluate
+    from plurimask.metrics.representatives import TABLE_WITH_REPRESENTATIVES
+    from plurimask.metrics.table import TABLE
     from plurimask.prediction.predict import Sampling
     from plurimask.runs.load import find_split, load_run, open_run_data
 
@@ -67,9 +72,10 @@ def main(arguments: Sequence[str]) -> int:
     say, out = console(), Console(markup=False, emoji=False)
     view = evaluate.ExampleView(examples, range(len(examples)), about.preprocessing, about.data.counted_classes)
     sampling = Sampling(options.samples, options.seed, options.batch_size)
+    rows = TABLE_WITH_REPRESENTATIVES if options.representatives else TABLE
     with Progress(console=say, transient=True) as progress:
         task = progress.add_task("evaluating", total=len(examples))
-        evaluation = evaluate.evaluate(run.method, view, sampling, lambda _: progress.advance(task))
+        evaluation = evaluate.evaluate(run.method, view, sampling, lambda _: progress.advance(task), rows)
     facts: dict[str, Any] = {
         "num_samples": options.samples,
         "split": options.split,
@@ -89,7 +95,7 @@ def main(arguments: Sequence[str]) -> int:
         out.print(f"{name} flips in {seen} of the samples' pixels, truly {true}")
     if options.out is not None:
         totals = evaluate.named_classes(evaluation.totals, about.data.class_names)
-        evaluate.write_evaluation(totals, evaluation.rows, options.out, facts)
+        evaluate.write_evaluation(totals, evaluation.rows, options.out, facts, rows)
         say.print(f"Wrote {options.out} and {options.out.with_suffix('.csv')}")
     return 0
 

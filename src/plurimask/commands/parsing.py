@@ -32,6 +32,7 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 
 from plurimask.errors import InputError, unknown_name
+from plurimask.pretrained import PREFIX, data_of
 
 if TYPE_CHECKING:
     from plurimask.data import Place
@@ -54,11 +55,18 @@ class Options(BaseModel):
 AnyOptions = TypeVar("AnyOptions", bound=Options)
 
 # Options of several commands.
-RunFolder = Annotated[Path, POSITIONAL, Field(description="run folder that `plurimask train` wrote")]
+RunFolder = Annotated[
+    Path,
+    POSITIONAL,
+    Field(description="run folder that `plurimask train` wrote, or pretrained:NAME, a model of the package"),
+]
 Data = Annotated[
     Path | None,
     POSITIONAL,
-    Field(description="folder of images and masks, or .npz; with --images, where patterns start"),
+    Field(
+        description="folder of images and masks, or .npz, or pretrained:NAME, the examples beside a model; with "
+        "--images, where patterns start"
+    ),
 ]
 ImagePattern = Annotated[
     str | None,
@@ -149,7 +157,7 @@ def place_of(options: WithData) -> Place:
     masks = masks_by_rater(options.masks)
     if options.data is None and options.images is None:
         raise InputError("DATA is missing: give the folder of images and masks, or patterns by --images and --masks")
-    return Place(options.data or Path(), "foreground" if options.foreground else None, options.images, masks)
+    return Place(data_of(options.data or Path()), "foreground" if options.foreground else None, options.images, masks)
 
 
 def shell_word(path: Path) -> str:
@@ -236,6 +244,8 @@ def _value(name: str, field: FieldInfo, given: bool | str | list[str]) -> Any:
     kind, parts = _kind(field)
     if words == ["None"] and NoneType in get_args(field.annotation):
         return None
+    if name == "--out" and words[0].startswith(PREFIX):
+        raise InputError(f"--out {_brief(words[0])}: models of the package are only read: give a place of your own")
     if "" in words and Path in (kind, *parts):
         raise InputError(f"{name}: an empty word, expected a path: is a variable of the shell not set?")
     value: Any = words if parts else words[0]

@@ -15,6 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from plurimask.commands.parsing import POSITIONAL, ImagePattern, Options, RunFolder, console, parse
 from plurimask.errors import InputError
 from plurimask.files.writing import refuse_existing
+from plurimask.pretrained import images_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,8 +34,8 @@ class PredictOptions(Options):
     run: RunFolder
     path: Annotated[Path | None, POSITIONAL] = Field(
         None,
-        description="an image, a folder of images (or of one folder per channel), or .npz; with --images, where the "
-        "pattern starts",
+        description="an image, a folder of images (or of one folder per channel), or .npz, or pretrained:NAME, the "
+        "examples beside a model; with --images, where the pattern starts",
     )
     images: ImagePattern = None
     out: Path = Field(
@@ -43,8 +44,16 @@ class PredictOptions(Options):
     )
     samples: int = Field(16, ge=1, le=4096, description="masks to draw for each image")
     seed: int = Field(0, description="of the draws; an image's masks depend on the run, the seed and its name alone")
+    spread: bool = Field(
+        False,
+        description="spread the draws of latents evenly: few masks show more of the possible, and their shares still "
+        "hold; for methods with latents",
+    )
     batch_size: int = Field(
         16, ge=1, le=4096, description="images of one size at once; the result does not depend on it"
+    )
+    readings: int | None = Field(
+        None, ge=1, le=16, description="how many readings to show for each image at most; by default one to five"
     )
     stack: bool = Field(False, description="write the samples of an image as one TIFF of several pages too")
     least_object: int = Field(
@@ -74,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
 
     run = load_run(options.run)
     about = run.record.data
-    path = options.path or Path()
+    path = images_of(options.path or Path())
     images = open_images(path, about.channel_names, options.images)
     say = console()
     if about.patterns is not None and options.images is None and path.is_dir():
@@ -85,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
     if size := run.record.preprocessing.center_crop:
         rest = "background" if about.has_background else "not judged"
         say.print(f"The run was trained on centre crops of {size} pixels: outside of that, masks are {rest}.")
-    sampling = Sampling(options.samples, options.seed, options.batch_size)
+    sampling = Sampling(options.samples, options.seed, options.batch_size, options.spread)
     classes, side = Classes(about.class_names, about.has_background), thumbnail_side(len(images))
     entries: list[IndexEntry] = []
     (options.out / INDEX).unlink(missing_ok=True)  # of an earlier call, perhaps for other images
@@ -101,8 +110,9 @@ def main(arguments: Sequence[str]) -> int:
 
         notice = MemoryNotice(say, run.method, options.samples)
         rows = predict(run.method, images, run.record.preprocessing, sampling, watched.phase, notice)
-        write_predictions(rows, about, options.out, show, Outputs(options.stack, options.least_object))
-    page = IndexPage(run.folder.name, run.record.method, options.samples, classes)
+        outputs = Outputs(options.stack, options.least_object, options.readings)
+        write_predictions(rows, about, options.out, show, outputs)
+    page = IndexPage(run.folder.name, run.record.method, options.samples, classes, options.spread)
     replace_file(options.out / INDEX, build_index(entries, page).encode())
     for note in images.notes:
         say.print(f"note: {note}", markup=False)

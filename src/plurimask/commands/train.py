@@ -61,7 +61,8 @@ class TrainOptions(Options):
     config: Path | None = Field(None, description="YAML file of settings (of the method and its training)")
     from_: Path | None = Field(
         None,
-        description="run to go on from, for a method that is built on a trained one (swag): its weights and settings",
+        description="run, or pretrained:NAME, to go on from, for a method that is built on a trained one (swag): its "
+        "weights and settings",
     )
     seed: int = Field(0, ge=0, le=2**63 - 1, description="of initial weights, order, crops and draws")
     group: PatientGroup = None

@@ -28,7 +28,7 @@ from plurimask.evaluation.evaluate import (
 from plurimask.figures.colours import thinned
 from plurimask.files.writing import replace_file
 from plurimask.flips import mode_table
-from plurimask.metrics import CalibrationBins, ErrorHistograms, image_distances
+from plurimask.metrics import TABLE, CalibrationBins, ErrorHistograms, image_distances
 from plurimask.metrics.energy_distance import ged_of_fewer
 from plurimask.metrics.modes import mode_distances, sample_modes
 from plurimask.prediction.predict import Sampling, predict_images
@@ -182,10 +182,11 @@ def _seconds_per_image(run: Run, view: ExampleView, sampling: Sampling) -> float
 
 
 def key_of(run: Run, examples: str, sampling: Sampling) -> str:
-    """What decides a result: weights, record, samples and seed, and the images and labels, by their `digest_of`."""
+    """What decides a result: weights, record, samples and seed, the images and labels, by their `digest_of`, and
+    which figures there are."""
     digest = hashlib.sha256((run.folder / WEIGHTS_FILE).read_bytes())
     digest.update(run.record.model_dump_json().encode())
-    digest.update(json.dumps([sampling.num_samples, sampling.seed]).encode())
+    digest.update(json.dumps([sampling.num_samples, sampling.seed, [row.key for row in TABLE]]).encode())
     digest.update(examples.encode())
     return digest.hexdigest()
 

@@ -50,7 +50,7 @@ _SHORT = {
     "nll": "NLL",
     "ece": "ECE",
     "mean_class_iou": "IoU",
-    "hungarian_iou": "Hung.IoU",
+    "hungarian_iou_balanced": "Hung.IoU",
 }
 
 COLUMNS = known_columns()
@@ -59,7 +59,7 @@ COLUMNS = known_columns()
 CLASS_IOU = "IoU of "
 """Keys that begin so are of one class, whose name follows: their columns are behind that of the mean."""
 
-_TELLING = ("ged", GED_RATIO, "dice", "nll", "seconds_per_image", "mean_class_iou", "ece", "hungarian_iou")
+_TELLING = ("ged", GED_RATIO, "dice", "nll", "seconds_per_image", "mean_class_iou", "ece", "hungarian_iou_balanced")
 _MOST_TELLING = 5
 _LONGEST_NAME = 33  # characters, beside five numbers in a terminal of 80
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,14 +23,30 @@ from plurimask.metrics import (
     SegmentationMetrics,
     Totals,
     class_spread,
+    image_distances,
 )
 from plurimask.metrics.conventions import conventions
+from plurimask.metrics.energy_distance import ged_of_weighted
 from plurimask.metrics.image import ComparedImage, image_with_raters
 from plurimask.metrics.image_with_modes import image_with_modes
-from plurimask.metrics.modes import flip_counts
+from plurimask.metrics.modes import (
+    flip_counts,
+    ged_of_weighted_with_modes,
+    mode_distances,
+)
+from plurimask.metrics.representatives import DRAWS, NUMBERS
 from plurimask.metrics.scores import evaluated
 from plurimask.metrics.table import TABLE, Table
-from plurimask.prediction.predict import Sampling, predict_images, reconstruct_images, require_probabilities
+from plurimask.prediction.predict import (
+    PredictedBatch,
+    Sampling,
+    predict_images,
+    reconstruct_images,
+    require_probabilities,
+    spread_samples,
+)
+from plurimask.prediction.seeds import generators_of
+from plurimask.sets.representatives import Representatives
 
 
 @dataclass(frozen=True)
@@ -93,7 +109,9 @@ def evaluate(
 ) -> Evaluation:
     """Draw samples for every example of the view and compare them with its raters.
 
-    Where the method has a posterior, each rater's map is reconstructed too, and compared with that rater.
+    Where the method has a posterior, each rater's map is reconstructed too, and compared with that rater. Where it
+    draws latents of an image and the table has `ged_spread`, as many spread draws are made beside the independent ones.
+    Where the table has `ged_representatives`, `DRAWS` draws more are made for them.
 
     Args:
         method: trained; used as it is, on the device where its weights are.
@@ -103,10 +121,7 @@ def evaluate(
 
     In a distributed training each process gives its own share of the indices, and the totals are of all shares.
     """
-    metrics = SegmentationMetrics(view.counted_classes, table)
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        metrics = metrics.to(next(method.parameters()).device)  # where processes can exchange tensors
-        metrics.set_dtype(torch.float64)  # which .to forgets
+    metrics = _totals(method, view, table)
     rows: list[dict[str, Any]] = []
     examples: dict[str, Example] = {}
     flip_totals: Tensor | None = None
@@ -123,13 +138,15 @@ def evaluate(
             maps.cpu() for maps in (drawn.mean(), drawn.entropy(), drawn.mutual_information(), drawn.variance())
         )
         require_probabilities(mean, predicted.names)
+        others = _other_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
         seen = [examples.pop(name) for name in predicted.names]
         made = reconstruct_images(method, [one.image for one in seen], [one.labels for one in seen])
         for number, example in enumerate(seen):
             row: dict[str, Any] = {"name": example.name}
             maps = (entropy[number], information[number], variance[number])
             image = EvaluatedImage(example, samples[:, number], mean[number], *maps, row)
-            scored = evaluated(_compared(image, None if made is None else made[number], view.counted_classes), table)
+            compared = _compared(image, None if made is None else made[number], view.counted_classes)
+            scored = evaluated(replace(compared, **others.figures(number, example, view.counted_classes)), table)
             metrics.update([scored])
             row |= scored.scores
             rows.append(row)
@@ -141,6 +158,14 @@ def evaluate(
     return Evaluation(metrics.compute(), rows, metrics.calibration_bins(), metrics.error_histograms(), flip_totals)
 
 
+def _totals(method: SegmentationMethod, view: ExampleView, table: Table) -> SegmentationMetrics:
+    metrics = SegmentationMetrics(view.counted_classes, table)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        metrics = metrics.to(next(method.parameters()).device)  # where processes can exchange tensors
+        metrics.set_dtype(torch.float64)  # which .to forgets
+    return metrics
+
+
 def _compared(image: EvaluatedImage, made: Tensor | None, counted_classes: Sequence[int]) -> ComparedImage:
     example, samples, mean = image.example, image.samples, image.mean
     uncertainty = PixelUncertainty(image.mutual_information, class_spread(image.variance, dim=0))
@@ -148,6 +173,46 @@ def _compared(image: EvaluatedImage, made: Tensor | None, counted_classes: Seque
         of_annotator = None if made is None else made[0]
         return image_with_modes(samples, mean, example.labels[0], example.flips, of_annotator, uncertainty)
     return image_with_raters(samples, mean, example.labels, counted_classes, made, uncertainty)
+
+
+class _OtherSamples(NamedTuple):
+    """Of the images of a batch, beside its independent draws; scored apart from them."""
+
+    spread: Tensor | None
+    representatives: dict[int, Representatives]
+    """By their number."""
+
+    def figures(self, number: int, example: Example, counted_classes: Sequence[int]) -> dict[str, Any]:
+        """Those of one image, as fields of `ComparedImage`."""
+        found: dict[str, Any] = {}
+        if self.spread is not None:
+            found["ged_spread"] = _ged(self.spread[:, number], example, counted_classes)
+        if self.representatives:
+            found["ged_representatives"] = {
+                count: _ged(few.maps[:, number], example, counted_classes, few.weights[:, number])
+                for count, few in self.representatives.items()
+            }
+        return found
+
+
+def _other_samples(
+    batch: PredictedBatch, sampling: Sampling, counted_classes: Sequence[int], keys: Collection[str]
+) -> _OtherSamples:
+    few: dict[int, Representatives] = {}
+    if "ged_representatives" in keys:
+        with torch.inference_mode():
+            drawn = batch.prediction.freeze(DRAWS, generators_of(sampling.seed, batch.names))
+            few = {number: drawn.representatives(number, classes=counted_classes) for number in NUMBERS}
+    return _OtherSamples(spread_samples(batch, sampling) if "ged_spread" in keys else None, few)
+
+
+def _ged(samples: Tensor, example: Example, counted_classes: Sequence[int], weights: Tensor | None = None) -> float:
+    """Of other samples of an image, `(N, *spatial)`, of equal weights if none are given."""
+    if weights is None:
+        weights = torch.full((len(samples),), 1 / len(samples), dtype=torch.float64)
+    if example.flips:
+        return ged_of_weighted_with_modes(mode_distances(samples.cpu(), example.labels[0], example.flips), weights)
+    return ged_of_weighted(image_distances(samples.cpu(), example.labels, counted_classes), weights)
 
 
 def named_classes(totals: Totals, class_names: Sequence[str]) -> Totals:

@@ -39,7 +39,7 @@ class LatentPlane:
     prior: tuple[NDArray[Any], NDArray[Any]]
     """Mean and sigma of the two latents, each `(2,)`."""
     posteriors: Sequence[tuple[NDArray[Any], NDArray[Any]]]
-    """Mean and sigma `(2,)` of each rater's posterior, in the latents' own units."""
+    """Mean and sigma `(2,)` of each rater's posterior, in the latents' own units; none of a method without."""
     class_names: Sequence[str]
     """Of all classes, in the order of their indices."""
     has_background: bool = True
@@ -60,7 +60,7 @@ def latent_walk(plane: LatentPlane) -> Figure:
     enlarged = _draw_mosaic(left, plane, classes)
     along, up = (f"{name}, sigmas of the prior from its mean" for name in plane.axis_names)
     style(left, f"decoded maps{', enlarged' if enlarged else ''}", along, up)
-    style(right, "area, prior and raters' posteriors", along, up)
+    style(right, "area, prior and raters' posteriors" if plane.posteriors else "area and prior", along, up)
     heat = _draw_area(right, plane, classes)
     bar = figure.colorbar(heat, ax=right, shrink=0.8, pad=0.02)
     bar.ax.tick_params(labelsize=SMALL, colors=INK)

@@ -12,12 +12,14 @@ from plurimask.errors import InputError, first_mistake, unknown_name
 from plurimask.method import MethodConfig, SegmentationMethod
 from plurimask.methods.bayes_by_backprop import BayesByBackprop
 from plurimask.methods.dropout_unet import DropoutUNet
+from plurimask.methods.energy_score_unet import EnergyScoreUNet
 from plurimask.methods.ensemble import Ensemble, EnsembleConfig
 from plurimask.methods.hierarchical_probabilistic_unet import HierarchicalProbabilisticUNet
 from plurimask.methods.image2image_vae import Image2ImageVAE
 from plurimask.methods.lightweight_probabilistic import LightweightProbabilistic
 from plurimask.methods.m_heads import MHeads
 from plurimask.methods.outside import GROUP, import_method, offered
+from plurimask.methods.probabilistic_backpropagation import ProbabilisticBackpropagation
 from plurimask.methods.probabilistic_unet import ProbabilisticUNet
 from plurimask.methods.swag import SWAG, SWAGConfig
 from plurimask.methods.unet import UNet
@@ -30,9 +32,11 @@ METHODS: dict[str, type[SegmentationMethod]] = {
     "image2image-vae": Image2ImageVAE,
     "probabilistic-unet": ProbabilisticUNet,
     "hierarchical-probabilistic-unet": HierarchicalProbabilisticUNet,
+    "energy-score-unet": EnergyScoreUNet,
     "lightweight-probabilistic": LightweightProbabilistic,
     "swag": SWAG,
     "bayes-by-backprop": BayesByBackprop,
+    "probabilistic-backpropagation": ProbabilisticBackpropagation,
 }
 
 

@@ -25,7 +25,6 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from plurimask.distribution import SegmentationDistribution
 from plurimask.method import Loss, SegmentationMethod, TrainingStep
 from plurimask.nn.bayesian import (
     DivergenceWeight,
@@ -34,42 +33,13 @@ from plurimask.nn.bayesian import (
     Prior,
     ScaleMixturePrior,
     Shares,
+    WeightDraws,
     bayesian_network,
 )
 from plurimask.nn.initialisation import initialise
 from plurimask.nn.losses import judgements, summed_cross_entropy
 from plurimask.nn.settings import UNetSettings
 from plurimask.nn.strips import PixelScores
-from plurimask.noise import Noise, NoisePart
-
-
-class WeightDraws(SegmentationDistribution):
-    """The images, and the Gaussians that each sample's network is drawn from."""
-
-    def __init__(self, method: BayesByBackprop, images: Tensor) -> None:
-        shape = (len(images), method.config.num_classes, *images.shape[2:])
-        # The weights themselves would be gigabytes for many samples.
-        super().__init__(shape, images.device, [NoisePart("weights", "seed")])
-        self.network, self.images, self.posterior = method.network, images, method.network.posterior()
-
-    def expand(self, noise: Noise) -> Noise:
-        """Standard normal numbers `(N, P)`, one a weight."""
-        return noise if noise[0].is_floating_point() else (torch.stack([self._normal(s) for s in noise[0].tolist()]),)
-
-    def scores(self, noise: Noise) -> Tensor:
-        (given,) = noise
-        numbers = iter(given) if given.is_floating_point() else map(self._normal, given.tolist())
-        return torch.stack([self.network.run(self.images, self._weights(one)) for one in numbers])
-
-    def _weights(self, numbers: Tensor) -> Tensor:
-        """`(P,)`, rounded once to what the layers compute in."""
-        mean, sigma = self.posterior
-        kind = mean.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else mean.dtype
-        return torch.addcmul(mean, sigma, numbers.to(mean.device)).to(dtype)
-
-    def _normal(self, seed: int) -> Tensor:
-        return torch.randn(len(self.posterior.mean), generator=torch.Generator().manual_seed(seed))
 
 
 class BayesByBackpropConfig(UNetSettings):
@@ -115,7 +85,8 @@ class BayesByBackprop(SegmentationMethod):
         return ScaleMixturePrior(self.config.mixture_share, *self.config.mixture_sigmas)
 
     def forward(self, images: Tensor) -> WeightDraws:
-        return WeightDraws(self, images)
+        network = self.network
+        return WeightDraws(network.network, network.posterior(), images, self.config.num_classes)
 
     def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
         raters = judgements(labels)

@@ -165,10 +165,18 @@ _SINGLE_NETWORKS: dict[str, dict[str, Preset]] = {
     "image2image-vae": _OF_THE_PAPER,
     "probabilistic-unet": _OF_THE_PAPER,
     "hierarchical-probabilistic-unet": _HIERARCHICAL,
+    "energy-score-unet": {
+        "small": Preset(
+            _LAPTOP, {"channels": _SMALL_WIDTHS}, {**_SMALL_TRAINING, "gradient_clip": 1.0}, is_planned=True
+        )
+    },
     "lightweight-probabilistic": {
         "small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING, is_planned=True)
     },
     "bayes-by-backprop": {"small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING, is_planned=True)},
+    "probabilistic-backpropagation": {
+        "small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING, is_planned=True)
+    },
 }
 
 

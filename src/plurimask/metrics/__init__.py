@@ -21,17 +21,19 @@ from plurimask.metrics.error_detection import (
     class_spread,
     error_histogram,
 )
-from plurimask.metrics.hungarian import hungarian_iou
+from plurimask.metrics.hungarian import hungarian_iou_balanced, hungarian_iou_best_draws
 from plurimask.metrics.image import ComparedImage, PixelSums
+from plurimask.metrics.names import current_names
 from plurimask.metrics.overlap import ClassOverlap, class_overlap, overlap
 from plurimask.metrics.pooled import SegmentationMetrics, Totals
 from plurimask.metrics.reconstruction import reconstruction_iou
+from plurimask.metrics.row import MetricRow
 from plurimask.metrics.scores import (
     evaluate_image,
     evaluate_images,
 )
 from plurimask.metrics.sparsification import Sparsification, sparsification
-from plurimask.metrics.table import TABLE, MetricRow
+from plurimask.metrics.table import TABLE
 from plurimask.metrics.uncertainty import (
     ImageUncertainty,
     expected_dice,
@@ -59,13 +61,15 @@ __all__ = [
     "calibration_bins",
     "class_overlap",
     "class_spread",
+    "current_names",
     "energy_distance",
     "energy_distances",
     "error_histogram",
     "evaluate_image",
     "evaluate_images",
     "expected_dice",
-    "hungarian_iou",
+    "hungarian_iou_balanced",
+    "hungarian_iou_best_draws",
     "image_distances",
     "image_uncertainty",
     "joint_distances",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from plurimask.metrics.table import AVERAGED, TABLE, Table
+from plurimask.metrics.row import AVERAGED
+from plurimask.metrics.table import TABLE, Table
 
 GENERAL = (
     "d = 1 - IoU. IoU counts the classes in counted_classes (background is left out): it is the mean over those that "
@@ -14,9 +15,9 @@ GENERAL = (
 )
 FLIPPING = (
     "Where classes flip at random, the raters are all modes with their exact probabilities: expectations over raters "
-    "are weighted by these, ged_oracle = mu / n, hungarian_iou is an optimal transport from samples of equal weight, "
-    "reconstructions are of the annotator's own map, only the classes that flip and their twins are counted_classes, "
-    "and images of which the annotator marked none of them are left out."
+    "are weighted by these, ged_oracle = mu / n, hungarian_iou_balanced is an optimal transport from samples of equal "
+    "weight, reconstructions are of the annotator's own map, only the classes that flip and their twins are "
+    "counted_classes, and images of which the annotator marked none of them are left out."
 )
 
 

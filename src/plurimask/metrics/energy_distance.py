@@ -81,6 +81,12 @@ def energy_distance(distances: ImageDistances) -> EnergyDistance[float]:
     )
 
 
+def ged_of_weighted(distances: ImageDistances, weights: Tensor) -> float:
+    """One image's GED of samples with weights `(N,)` of sum 1; NaN where there is no rater."""
+    within = weights @ distances.samples @ weights
+    return float(2 * weights @ distances.crossed.mean(1) - within - distances.raters.mean())
+
+
 def ged_of_fewer(samples: Tensor, crossed: Tensor, raters: float, numbers: Sequence[int]) -> list[float]:
     """One image's GED as it would be with fewer samples: for each number the mean over disjoint groups of so many.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from plurimask.metrics.calibration import CalibrationBins, LogLikelihood, calibr
 from plurimask.metrics.distance import joint_overlaps, judged
 from plurimask.metrics.energy_distance import EnergyDistance, ImageDistances, energy_distance
 from plurimask.metrics.error_detection import ErrorHistograms, PixelUncertainty, error_histograms
-from plurimask.metrics.hungarian import hungarian_iou
+from plurimask.metrics.hungarian import HungarianIoU, hungarian_iou
 from plurimask.metrics.maps import Maps, is_counted, label_map_of, label_maps, numbers
 from plurimask.metrics.overlap import ClassOverlap, Overlap, class_overlap
 from plurimask.metrics.reconstruction import ReconstructionIoU, reconstruction_iou
@@ -55,8 +55,8 @@ class ComparedImage:
     """How many raters chose each class, `(C, *spatial)`, or with what probability they do."""
     energy: EnergyDistance[float]
     """The energy distance between samples and raters, and what it is made of."""
-    hungarian_iou: float
-    """The mean IoU of samples and raters, matched as well as they can be."""
+    hungarian: HungarianIoU
+    """The mean IoU of samples and raters, matched as well as they can be, in both ways."""
     overlap: Overlap
     """Of the single prediction with the raters."""
     agreement: Agreement
@@ -65,6 +65,10 @@ class ComparedImage:
     """Of each rater's map with what the method made of it."""
     uncertainty: PixelUncertainty | None = None
     """How far the draws disagree, maps `(*spatial)`; None: errors are counted by the entropy alone."""
+    ged_spread: float = math.nan
+    """The GED of as many spread draws; NaN of a method that has none."""
+    ged_representatives: Mapping[int, float] = field(default_factory=dict)
+    """The GED of weighted representatives, by their number; empty where none were computed."""
     num_raters: int = 1
     """How many are present."""
     all_marked: bool = False
@@ -133,7 +137,7 @@ def image_with_raters(
         valid=valid,
         votes=votes,
         energy=energy_distance(distances),
-        hungarian_iou=hungarian_iou(distances.crossed),
+        hungarian=hungarian_iou(distances.crossed),
         overlap=Overlap(*(float(each[-1, others].mean()) for each in (dice, iou))),
         agreement=agreement(dice[:-1, :-1], 1 - iou[:-1, :-1], marks, len(samples)),
         reconstruction=reconstruction_iou(reconstructions, labels, counted_classes),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -12,6 +13,7 @@ from plurimask.errors import InputError
 from plurimask.flips import Flip, switchable_classes
 from plurimask.metrics.agreement import Agreement, empty_map, marks_anything
 from plurimask.metrics.error_detection import PixelUncertainty
+from plurimask.metrics.hungarian import HungarianIoU
 from plurimask.metrics.image import ComparedImage, refuse_unknown_classes
 from plurimask.metrics.maps import Maps, label_map_of, label_maps, numbers
 from plurimask.metrics.modes import (
@@ -73,7 +75,7 @@ def image_with_modes(
         votes=votes,
         energy=energy,
         agreement=agreement,
-        hungarian_iou=weighted_hungarian_iou(distances),
+        hungarian=HungarianIoU(weighted_hungarian_iou(distances), math.nan),
         overlap=expected_overlap(label_map_of(mean), label, flips),
         reconstruction=reconstruction_iou(made, label[None], counted),
         uncertainty=uncertainty,

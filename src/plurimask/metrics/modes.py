@@ -89,11 +89,18 @@ def weighted_energy_distance(distances: ModeDistances) -> EnergyDistance[float]:
     )
 
 
+def ged_of_weighted_with_modes(distances: ModeDistances, weights: Tensor) -> float:
+    """One image's GED of samples with weights `(N,)` of sum 1, where the raters' distribution is known exactly."""
+    spread = distances.weights @ distances.modes @ distances.weights
+    cross = weights @ distances.crossed @ distances.weights
+    return float(2 * cross - weights @ distances.samples @ weights - spread)
+
+
 def weighted_hungarian_iou(distances: ModeDistances) -> float:
     """The mean IoU of the best matching of samples and modes, from 0 to 1: optimal transport.
 
-    Samples have equal weights and modes their probabilities; with equal weights on both sides this is `hungarian_iou`.
-    NaN if there are no samples or no distances.
+    Samples have equal weights and modes their probabilities; with equal weights on both sides it is
+    `hungarian_iou_balanced`. NaN if there are no samples or no distances.
     """
     cost = distances.crossed.numpy()
     num_samples, num_modes = cost.shape

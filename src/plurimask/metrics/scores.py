@@ -44,8 +44,8 @@ def evaluate_image(
     >>> samples, labels = np.array([[1, 1, 0], [0, 1, 0]]), np.array([[1, 1, 0], [1, 1, 1]])
     >>> mean = np.array([[0.5, 0.1, 0.9], [0.5, 0.9, 0.1]])
     >>> scores = evaluate_image(samples, mean, labels, [1]).scores
-    >>> {key: round(scores[key], 4) for key in ("ged", "hungarian_iou", "dice", "nll", "num_raters")}
-    {'ged': 0.3333, 'hungarian_iou': 0.6667, 'dice': 0.5833, 'nll': 0.6675, 'num_raters': 2}
+    >>> {key: round(scores[key], 4) for key in ("ged", "hungarian_iou_balanced", "dice", "nll")}
+    {'ged': 0.3333, 'hungarian_iou_balanced': 0.6667, 'dice': 0.5833, 'nll': 0.6675}
     """
     return evaluated(
         image_with_raters(samples, mean_probabilities, labels, counted_classes, reconstructions, uncertainty)

@@ -8,65 +8,13 @@ a `ComparedImage` (or of `PixelSums`), and a row.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass
-from typing import Literal, TypeAlias
-
-from torch import Tensor
+from collections.abc import Sequence
+from typing import TypeAlias
 
 from plurimask.metrics.error_detection import ErrorHistogram
-from plurimask.metrics.image import ComparedImage, PixelSums
+from plurimask.metrics.row import MetricRow
 from plurimask.metrics.sparsification import sparsification
 from plurimask.metrics.uncertainty import expected_dice, mean_entropy
-
-Over: TypeAlias = Literal["images", "median", "ratio", "pixels", "classes", "image"]
-
-AVERAGED: dict[Over, str] = {
-    "images": "mean over images",
-    "median": "median over images",
-    "ratio": "ratio of two means over images",
-    "pixels": "pooled over the data set",
-    "classes": "of each class, pooled over the data set",
-    "image": "of each image alone",
-}
-"""Which mean over what a figure is, in words."""
-
-
-@dataclass(frozen=True)
-class MetricRow:
-    """One figure."""
-
-    key: str
-    """Its name in JSON and CSV."""
-    title: str
-    """For people, within a sentence."""
-    sentence: str
-    """What it tells and how it is computed, without the mean over images."""
-    _: KW_ONLY
-    better: Literal["lower", "higher"] | None = None
-    """None where neither is."""
-    digits: int = 4
-    """Behind the point."""
-    over: Over = "images"
-    """Which mean over what the figure of a data set is."""
-    needs: str = ""
-    """What there must be, that the figure exists."""
-    source: str = ""
-    of_image: Callable[[ComparedImage], float] | None = None
-    """The figure of one image, a column of the CSV; NaN where it does not exist."""
-    of_sums: Callable[[PixelSums], float | Tensor] | None = None
-    """The figure of a data set where pixels are pooled; `(C,)` if it is of each class. NaN where it does not exist."""
-    median_of: str = ""
-    """The key of the figure whose median it is."""
-    ratio_of: tuple[str, str] | None = None
-    """The keys of the two figures whose means are divided, over the images that have both."""
-    raters: str = ""
-    """The key of what raters themselves score, to look at beside it."""
-    empty: str = ""
-    """The key of what masks score that mark nothing."""
-    is_validated: bool = False
-    """Whether it is logged while a method is trained."""
-
 
 Table: TypeAlias = Sequence[MetricRow]
 
@@ -111,16 +59,30 @@ TABLE: Table = (
         needs="two raters who are not all of one opinion",
     ),
     MetricRow(
+        "ged_spread", "GED of spread draws",
+        "the GED of as many draws whose latents are spread evenly, apart from all other figures, which are of "
+        "independent draws; it may be below ged_oracle, which is of independent draws too",
+        better="lower", needs="a method that draws latents of an image", raters="ged_oracle", empty="empty_ged",
+        of_image=lambda image: image.ged_spread,
+    ),
+    MetricRow(
         "empty_ged", "GED of empty masks",
         "the GED of samples that all mark nothing: the background everywhere, or, where all classes count, the one "
         "that the raters chose most",
         of_image=lambda image: image.agreement.empty_ged,
     ),
     MetricRow(
-        "hungarian_iou", "Hungarian IoU",
+        "hungarian_iou_balanced", "Hungarian IoU, balanced",
         "samples and raters are repeated to their least common multiple and matched one to one, so that they overlap "
         "most: the mean IoU of the pairs",
-        better="higher", is_validated=True, of_image=lambda image: image.hungarian_iou, source=_KOHL_2019,
+        better="higher", is_validated=True, of_image=lambda image: image.hungarian.balanced, source=_KOHL_2019,
+    ),
+    MetricRow(
+        "hungarian_iou_best_draws", "Hungarian IoU, best draws",
+        "each rater is matched with a sample of its own, so that they overlap most, and the samples that are left over "
+        "do not count: the mean IoU of the pairs, which grows with the number of samples",
+        better="higher", needs="at least as many samples as raters, who are listed one by one",
+        of_image=lambda image: image.hungarian.best_draws, source="Ribeiro et al. 2025, ICCV",
     ),
     MetricRow(
         "diversity", "diversity",
@@ -272,7 +234,7 @@ TABLE: Table = (
 # fmt: on
 """In the order in which figures are written and shown."""
 
-VALIDATED = tuple(row.key for row in TABLE if row.is_validated)
+VALIDATED: Table = tuple(row for row in TABLE if row.is_validated)
 """What a training's log has of the validation images."""
 
 

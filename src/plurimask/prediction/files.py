@@ -19,9 +19,10 @@ from plurimask.files.writing import is_within, replace_file, replacing, table_by
 from plurimask.metrics import ImageUncertainty, image_uncertainty, object_scores
 from plurimask.metrics.maps import label_map_of
 from plurimask.metrics.uncertainty import count_specks
+from plurimask.prediction.predict import Sampling
 from plurimask.prediction.predicted import Predicted
 from plurimask.prediction.rasters import write_png, write_stack, write_tiff
-from plurimask.prediction.readings import RULE, Reading, class_areas, find_readings, same_maps
+from plurimask.prediction.readings import Reading, class_areas, find_readings, rule, same_maps
 
 TABLE = "uncertainty.csv"
 COLUMNS = ("name", *ImageUncertainty._fields, "num_objects")
@@ -40,10 +41,14 @@ class Outputs:
     stack: bool = False
     """Whether samples are written as one TIFF of several pages too."""
     least_object: int = LEAST_OBJECT
+    readings: int | None = None
+    """How many at most; None: one to five, by the samples' energy distance."""
 
     def __post_init__(self) -> None:
         if self.least_object < 1:
             raise InputError(f"objects of at least {self.least_object} pixels were asked for: give 1 or more")
+        if self.readings is not None and self.readings < 1:
+            raise InputError(f"{self.readings} readings were asked for: give 1 or more")
 
 
 @dataclass(frozen=True)
@@ -89,14 +94,15 @@ def write_predictions(
             raise InputError(f"{predicted.name!r} is no name for a folder in {out}: rename the image")
         for stale in [path for pattern in _STALE for path in folder.glob(pattern)]:
             stale.unlink()
-        readings = find_readings(predicted.samples, description.counted_classes, description.num_classes)
+        counted = description.counted_classes
+        readings = find_readings(predicted.samples, counted, description.num_classes, outputs.readings)
         files = _write_masks(predicted, readings, description, folder, outputs.stack)
         _write_maps(predicted, description, folder)
         uncertainty = uncertainty_of(predicted, description, outputs.least_object)
         rows.append({"name": predicted.name, **{name: uncertainty[name] for name in COLUMNS[1:]}})
         for name, content in (
-            ("readings", readings_content(readings, files, predicted, description)),
-            ("samples", samples_content(predicted.samples, files, description)),
+            ("readings", {**readings_content(readings, files, predicted, description), "rule": rule(outputs.readings)}),
+            ("samples", _drawn(predicted.sampling) | samples_content(predicted.samples, files, description)),
             ("uncertainty", _with_null(uncertainty)),
         ):
             replace_file(folder / f"{name}.json", json.dumps(content, indent=2, ensure_ascii=False).encode())
@@ -195,8 +201,15 @@ def readings_content(
         if size:
             row["areas"] = {name: [area * size.height * size.width for area in two] for name, two in pixels.items()}
         rows.append(row)
-    content: dict[str, Any] = {"num_samples": len(files), "num_readings": len(readings), "readings": rows, "rule": RULE}
+    content: dict[str, Any] = {"num_samples": len(files), "num_readings": len(readings), "readings": rows}
     return {**content, **({"pixel_size": size._asdict(), "area_unit": f"{size.unit}²"} if size else {})}
+
+
+def _drawn(sampling: Sampling | None) -> dict[str, Any]:
+    """How samples were drawn, where that is known."""
+    if sampling is None:
+        return {}
+    return {"seed": sampling.seed, "draws": "spread" if sampling.spread else "independent"}
 
 
 def samples_content(samples: NDArray[np.uint8], files: Sequence[str], description: DataDescription) -> dict[str, Any]:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from plurimask.distribution import IGNORE, SegmentationStatistics
+from plurimask.distribution import IGNORE, SegmentationDistribution, SegmentationStatistics
 from plurimask.errors import InputError
 from plurimask.files.reading import memory_bytes
 from plurimask.method import SegmentationMethod
+from plurimask.noise import can_spread
 from plurimask.prediction.device import fast_precision, images_in_layout
 from plurimask.prediction.seeds import generators_of
 
@@ -28,11 +29,12 @@ MAX_SAMPLES, MAX_BATCH_SIZE = 4096, 4096
 
 @dataclass(frozen=True)
 class Sampling:
-    """How many masks to draw for each image, and from which seed."""
+    """How many masks to draw for each image, from which seed, and whether independently or spread evenly."""
 
     num_samples: int = 16
     seed: int = 0
     batch_size: int = 16
+    spread: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_samples <= MAX_SAMPLES:
@@ -53,6 +55,17 @@ class PredictedBatch(NamedTuple):
     statistics: SegmentationStatistics
     """For every statistic, which it gives without further draws: the prediction itself where it has closed forms, else
     the same draws as a mixture, or the components of a finite one."""
+    prediction: SegmentationDistribution
+    """For further draws: it holds the features of the images."""
+
+
+def spread_samples(batch: PredictedBatch, sampling: Sampling) -> Tensor | None:
+    """As many spread draws of the images of a batch, `(N, B, *spatial)`, uint8; None of a method that has none."""
+    if not can_spread(batch.prediction.noise):
+        return None
+    with torch.inference_mode():
+        source = generators_of(sampling.seed, batch.names)
+        return batch.prediction.sample(sampling.num_samples, source, spread=True)
 
 
 def predict_images(
@@ -64,7 +77,7 @@ def predict_images(
     """Predictions for named, normalised images `(K, *spatial)`, batched where neighbours have one size, in their order.
 
     An image's samples depend on the method, the seed and the image's name, and on nothing else. `on_phase` is told what
-    is being done, in words for a progress bar.
+    is being done, in words for a progress bar. InputError for spread draws of a method that has none.
     """
     batch: list[tuple[str, Tensor]] = []
     for name, image in images:
@@ -116,13 +129,13 @@ def _predict(
     with torch.inference_mode(), fast_precision(device):
         prediction = method(images)
     with torch.inference_mode():
-        mixture = prediction.freeze(sampling.num_samples, generators_of(sampling.seed, names))
+        mixture = prediction.freeze(sampling.num_samples, generators_of(sampling.seed, names), sampling.spread)
         count = mixture.num_components  # the function must not hold the mixture: neither would be freed at once
         mixture.on_draws = lambda done: on_phase(f"{who}: mask {done} of {count}")
         samples = mixture.maps
         if mixture.num_components != sampling.num_samples:  # heads or members: as many of them as were asked for
             samples = mixture.sample(sampling.num_samples, generators_of(sampling.seed, names))
-    return PredictedBatch(names, samples, prediction.closed_form or mixture)
+    return PredictedBatch(names, samples, prediction.closed_form or mixture, prediction)
 
 
 def reconstruct_images(

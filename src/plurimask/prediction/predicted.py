@@ -47,6 +47,8 @@ class Predicted:
     """`(C, h, w)`, of each class's probability over the samples, 0 to 1/4."""
     pixel_size: PixelSize | None = None
     """Where the image's file says so."""
+    sampling: Sampling | None = None
+    """How the samples were drawn, where that is known."""
 
 
 def predict(
@@ -72,10 +74,10 @@ def predict(
             on_read(name, seen)
             yield name, seen
 
-    for names, samples, statistics in predict_images(method, prepared(), sampling, on_phase):
+    for names, samples, statistics, prediction in predict_images(method, prepared(), sampling, on_phase):
         maps = [statistics.mean(), statistics.mutual_information()[:, None], statistics.variance()]
         require_probabilities(maps[0], names)
-        del statistics  # and with them the image's features, which are larger than all that is written
+        del statistics, prediction  # and with them the image's features, which are larger than all that is written
         for number, name in enumerate(names):
             image, pixel_size = shown.pop(name)
             on_phase(f"{name}: writing")
@@ -93,6 +95,7 @@ def predict(
                 shared[0].numpy(),
                 spread.numpy(),
                 pixel_size,
+                sampling,
             )
 
 

@@ -92,8 +92,11 @@ def _latent_plane(
     latents[..., axes[0]] += sigma[axes[0]] * torch.tensor(WALK)
     latents[..., axes[1]] += sigma[axes[1]] * torch.tensor(WALK)[:, None]
     maps = [most_likely(prediction.decode([row[:, None].to(prior.mean)]))[:, 0].cpu() for row in latents]
-    (posterior,) = prediction.posterior(raters[:NUM_POSTERIORS, None])
-    pairs = zip(posterior.mean[:, 0].cpu(), posterior.log_sigma[:, 0].exp().cpu(), strict=True)
+    pairs = [
+        pair
+        for posterior in prediction.posterior(raters[:NUM_POSTERIORS, None])
+        for pair in zip(posterior.mean[:, 0].cpu(), posterior.log_sigma[:, 0].exp().cpu(), strict=True)
+    ]
     return LatentPlane(
         image=image.numpy(),
         grid=torch.stack(maps).numpy(),

@@ -47,6 +47,8 @@ class IndexPage:
     method: str
     num_samples: int
     classes: Classes
+    spread: bool = False
+    """Whether the draws are spread evenly."""
 
 
 def thumbnail_side(num_images: int) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from plurimask.errors import InputError
 from plurimask.files.reading import read_json
 from plurimask.files.writing import remove, remove_temporaries, replace_file
+from plurimask.pretrained import refuse_shipped
 from plurimask.runs.lock import LOCK_FILE, FolderLock
 from plurimask.runs.staging import HIDDEN, Staging, mend
 
@@ -35,6 +36,7 @@ def is_free(folder: Path) -> bool:
 def refuse_occupied(folder: Path, overwrite: bool) -> None:
     """Raise `InputError` if a run cannot be written into a folder: something is there, and it may not be replaced or is
     no run."""
+    refuse_shipped(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: give a folder as --out")
     if is_free(folder):
@@ -74,6 +76,7 @@ class RunWriter:
         self.held = ExitStack()
 
     def __enter__(self) -> RunWriter:
+        refuse_shipped(self.folder)
         with ExitStack() as held:
             held.enter_context(FolderLock(self.folder))
             mend(self.folder, RUN_FILES)

@@ -17,6 +17,7 @@ from plurimask.files.reading import is_there
 from plurimask.method import SegmentationMethod
 from plurimask.methods import build_method
 from plurimask.prediction.device import channels_last, default_device
+from plurimask.pretrained import PREFIX, example_images, folder_of
 from plurimask.runs.folder import RECORD_FILE, WEIGHTS_FILE
 from plurimask.runs.record import RunRecord, read_record
 from plurimask.training.weights import load_weights
@@ -29,6 +30,11 @@ class Run:
     folder: Path
     record: RunRecord
     method: SegmentationMethod
+
+    @property
+    def examples(self) -> tuple[Path, ...]:
+        """Images that lie beside a model of the package, for `read`; none beside a run of one's own."""
+        return example_images(self.folder)
 
     def read(self, path: Path | str) -> Tensor:
         """The image at `path`, ready for the method: `(1, K, H, W)`, cropped and normalised as in training.
@@ -45,10 +51,12 @@ class Run:
 def load_run(folder: Path | str) -> Run:
     """Read a run folder: its record, and its method with trained weights, in evaluation mode on the default device.
 
+    `pretrained:NAME` is a model that the package ships.
+
     Raises:
         InputError: there is no run, it has no weights yet, or another version of plurimask wrote it.
     """
-    folder = Path(folder)
+    folder = folder_of(folder)
     record = read_record(folder)
     path = folder / WEIGHTS_FILE
     if not is_there(path):
@@ -66,6 +74,15 @@ def load_run(folder: Path | str) -> Run:
     load_weights(method, path, record.identity, "restore the file, or train again")
     method.eval().requires_grad_(False)
     return Run(folder, record, channels_last(method).to(default_device()))
+
+
+def load_pretrained(name: str) -> Run:
+    """A model that the package ships, such as "lidc-nodule-64", as `load_run` gives a run of one's own.
+
+    Raises:
+        InputError: there is no model of that name; the error lists those that there are.
+    """
+    return load_run(f"{PREFIX}{name}")
 
 
 def load(folder: Path | str) -> SegmentationMethod:

@@ -53,6 +53,10 @@ def prepare(
     train, val, about = source.splits["train"], source.splits.get("val"), source.description
     tell("reading")
     look = look_at(train, about)
+    if find_method(plan.method).uses_all_raters and "raters_per_step" not in plan.settings:
+        drawn = max(given.raters_per_step, look.num_raters)
+        plan = replace(plan, settings={**plan.settings, "raters_per_step": drawn})
+        own, given = resolve(plan)
     asked, fixed = find_method(plan.method).for_single_raters if look.num_raters == 1 else {}, plan.settings.keys()
     of_method = {name: value for name, value in asked.items() if name not in fixed}
     tell("timing")

@@ -14,6 +14,7 @@ from plurimask.errors import InputError, first_mistake, shown
 from plurimask.files.reading import is_there, read_json
 from plurimask.method import MethodConfig
 from plurimask.prediction.seeds import MAX_SEED
+from plurimask.pretrained import folder_of
 from plurimask.runs.folder import RECORD_FILE
 from plurimask.training.config import TrainingConfig
 from plurimask.training.plan import TrainingPlan
@@ -85,11 +86,12 @@ def identity_of(record: RunRecord, weights: bytes = b"") -> str:
 
 
 def read_record(folder: Path) -> RunRecord:
-    """`run.json` of a run folder.
+    """`run.json` of a run folder, or of `pretrained:NAME`.
 
     Raises:
         InputError: there is no run, or another version of plurimask wrote it.
     """
+    folder = folder_of(folder)
     path = folder / RECORD_FILE
     if not is_there(path):
         raise InputError(f"{folder}: no run there ({RECORD_FILE} is missing): give one that `plurimask train` wrote")

@@ -12,6 +12,7 @@ from plurimask.errors import InputError
 from plurimask.method import MethodConfig, SegmentationMethod
 from plurimask.methods import find_method
 from plurimask.methods.swag import SWAG, SWAGConfig
+from plurimask.pretrained import is_pretrained
 from plurimask.runs.load import load_run
 from plurimask.runs.record import RunRecord, Start, read_record
 
@@ -19,6 +20,8 @@ _OWN = {"max_steps", "max_minutes", "early_stopping", "ema_decay"}
 """Settings of the training that are not taken over: when it ends, and averages, which the method makes itself."""
 _SEEN = ("base", "base_settings", "center_crop", "resize", "image_scaling")
 """Settings that the weights were trained with."""
+_AS_STORED = {"layout", "class_values", "encoding"}
+"""How images and masks are kept in files, which makes no other data of them."""
 
 
 def settings_of_start(method: str, folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -51,14 +54,19 @@ def start_of(folder: str, data: DataDescription, split: Mapping[str, list[str]] 
         InputError: there is no run, or it was trained on other data or another split.
     """
     record = read_record(Path(folder))
-    for what, one, other in (("data", record.data, data), ("split", record.split, split)):
-        if one != other:
+    own, given = (about.model_dump(exclude=_AS_STORED) for about in (record.data, data))
+    for what, differs in (("data", own != given), ("split", record.split != split)):
+        if differs:
             raise InputError(
                 f"{folder} was trained on other {what}: what goes on from its weights must see the same images, with "
                 "the same classes and split"
             )
-    where = str(Path(folder).resolve())
-    return record, Start(folder=where, identity=record.identity, steps=record.steps)
+    return record, Start(folder=lasting_name(folder), identity=record.identity, steps=record.steps)
+
+
+def lasting_name(folder: str) -> str:
+    """What a run that is gone on from is called in a record: where it lies, or which model of the package it is."""
+    return folder if is_pretrained(folder) else str(Path(folder).resolve())
 
 
 def give_start(method: SegmentationMethod, start: Start | None) -> None:

@@ -21,7 +21,7 @@ from plurimask.methods import build_method, find_method, package_of
 from plurimask.runs.folder import RunWriter
 from plurimask.runs.plan import BUDGET, Plan, merged, resolve
 from plurimask.runs.record import RunRecord, Start, identity_of, read_record
-from plurimask.runs.start import give_start, start_of
+from plurimask.runs.start import give_start, lasting_name, start_of
 from plurimask.training.config import ONE_DEVICE, Hardware, TrainingConfig
 from plurimask.training.plan import NEEDED_STEPS
 from plurimask.version import __version__
@@ -108,7 +108,7 @@ def _continued(folder: Path, plan: Plan, source: DataSource) -> RunRecord:
     except ValidationError as error:
         raise InputError(first_mistake(error)) from error
     differing = [name for name in ("method", "preset", "seed", "group") if getattr(plan, name) != getattr(record, name)]
-    if plan.start is not None and (record.start is None or str(Path(plan.start).resolve()) != record.start.folder):
+    if plan.start is not None and (record.start is None or lasting_name(plan.start) != record.start.folder):
         differing.append("from")
     after = {**training.model_dump(), **own.model_dump(mode="json")}
     differing += [name for name, value in after.items() if value != before.get(name) and name not in BUDGET]
@@ -143,6 +143,8 @@ def _new_record(plan: Plan, source: DataSource) -> RunRecord:
     else:
         of_start, start = start_of(plan.start, about, split)
         preprocessing = of_start.preprocessing
+    if "has_background" in find_method(plan.method).Config.model_fields:
+        own = {"has_background": about.has_background, **own}
     settings = {**own, "image_channels": len(about.channel_names), "num_classes": about.num_classes}
     packages = {"python": platform.python_version(), "plurimask": __version__}
     packages |= {name: version(name) for name in ("torch", "lightning")}

@@ -14,6 +14,7 @@ from torch import Tensor
 from plurimask.errors import InputError
 from plurimask.files.reading import is_there, read_text
 from plurimask.files.writing import replace_file
+from plurimask.metrics.names import current_names
 
 LOG_STEPS = 10
 """Steps that one row of training terms is the mean of."""
@@ -68,7 +69,7 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a `metrics.csv`, numbers where there are any; none if there is no file.
+    """The rows of a `metrics.csv`, numbers where there are any, by the names of today; none if there is no file.
 
     Raises:
         InputError: the file is damaged.
@@ -78,7 +79,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     remedy = "restore the file, or remove it"
     try:
         lines = csv.DictReader(io.StringIO(read_text(path, remedy), newline=""), strict=True)
-        rows = [{name: float(value) for name, value in row.items() if value} for row in lines]
+        rows = [current_names({name: float(value) for name, value in row.items() if value}) for row in lines]
         for row in rows:
             if not (row["step"] >= 0 and row["step"] == int(row["step"])):
                 raise ValueError(row["step"])

@@ -52,9 +52,9 @@ def validate(
         on_image(done, len(chosen))
 
     was_training = method.training
-    evaluation = evaluate(method.eval(), view, Sampling(config.validation_samples), count_image)
+    evaluation = evaluate(method.eval(), view, Sampling(config.validation_samples), count_image, VALIDATED)
     method.train(was_training)
-    figures = {f"val_{name}": evaluation.totals[name] for name in VALIDATED}
+    figures = {f"val_{row.key}": evaluation.totals[row.key] for row in VALIDATED}
     has_several = any(row["num_raters"] > 1 for row in evaluation.rows)
     judged = [float(row["ged"]) if has_several else 1 - float(row["dice"]) for row in evaluation.rows]
     return Validation(figures, judged)

@@ -67,11 +67,7 @@ class BayesianNetwork(nn.Module):
 
     def run(self, x: Tensor, weights: Tensor) -> Tensor:
         """The output of the ordinary network with weights `(P,)` in place of its own."""
-        means = gaussian_parameters(self.network)
-        drawn = of_parameters(weights, list(means.values()))
-        with DrawnWeights({id(mean): own for mean, own in zip(means.values(), drawn, strict=True)}):
-            y: Tensor = self.network(x)
-        return y
+        return run_with(self.network, x, weights)
 
     def kl(self, prior: Prior, generator: torch.Generator | None = None) -> Tensor:
         """KL(q || prior) of all weights in nats, `()`: a closed form, or by one draw of each (`prior.py`)."""
@@ -102,6 +98,20 @@ def bayesian_network(network: nn.Module, initial_sigma: float = 0.01) -> Bayesia
             "with weight norm or other parametrisations are not taken: remove those first"
         )
     return BayesianNetwork(network, initial_sigma)
+
+
+def run_with(network: nn.Module, x: Tensor, weights: Tensor) -> Tensor:
+    """The output of an ordinary network with `weights`, `(P,)`, in place of its `gaussian_parameters`."""
+    with with_weights(network, weights):
+        y: Tensor = network(x)
+    return y
+
+
+def with_weights(network: nn.Module, weights: Tensor) -> DrawnWeights:
+    """A context in which a network has `weights`, `(P,)`, in place of its `gaussian_parameters`: whatever they are when
+    it is entered."""
+    means = list(gaussian_parameters(network).values())
+    return DrawnWeights({id(mean): own for mean, own in zip(means, of_parameters(weights, means), strict=True)})
 
 
 def gaussian_parameters(network: nn.Module) -> dict[str, nn.Parameter]:

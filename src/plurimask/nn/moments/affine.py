@@ -2,12 +2,21 @@
 
 A sum sum_i w_i x_i + b has the mean sum_i w_i mu_i + b and the variance sum_i w_i^2 v_i. So a layer is applied twice:
 with its weights to the means, with their squares and without the bias to the variances. Biases are constants.
+
+Weights and bias may be uncertain too, of the means m_i, m_b and the variances u_i, u_b, independent of each other and
+of the inputs. Then the mean is sum_i m_i mu_i + m_b and the variance
+
+    sum_i m_i^2 v_i + u_i (mu_i^2 + v_i) + u_b = sum_i (m_i^2 + u_i) v_i + sum_i u_i mu_i^2 + u_b,
+
+for which a layer is applied three times (Hernandez-Lobato and Adams, "Probabilistic Backpropagation for Scalable
+Learning of Bayesian Neural Networks", ICML 2015). Of one value both are exact. That the values of a map
+share their weights, and so go up and down together, is neglected, as all dependence is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +36,24 @@ _APPLIED: dict[type[nn.Module], Any] = {
 }
 
 
-def weighted(layer: Any, x: Moments, how: Propagation, factors: Tensor | None = None) -> Moments:
-    """A linear layer, or a convolution, transposed or not, padded with zeros. `factors`: of the squared weights
-    (logarithms).
+class Uncertain(NamedTuple):
+    """The variances of a layer's weights and biases, in their shapes; the parameters are the means."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+def weighted(
+    layer: Any, x: Moments, how: Propagation, factors: Tensor | None = None, uncertain: Uncertain | None = None
+) -> Moments:
+    """A linear layer, or a convolution, transposed or not, padded with zeros.
+
+    Args:
+        layer: its parameters.
+        x: what it takes.
+        how: the floor.
+        factors: of the squared weights (logarithms).
+        uncertain: the variances of the weights; not given, they are constants.
 
     Raises:
         ValueError: the layer pads by repeating values, which would not be independent.
@@ -48,7 +72,13 @@ def weighted(layer: Any, x: Moments, how: Propagation, factors: Tensor | None = 
     mean = apply(x.mean, layer.weight, layer.bias, *rest)
     # The floor as the bias of the layer that carries the variances: it costs nothing there.
     floor = layer.weight.new_full((mean.shape[1 if rest else -1],), how.floor) if how.floor else None
-    return Moments(mean, apply(x.variance, squared, floor, *rest))
+    if uncertain is None:
+        return Moments(mean, apply(x.variance, squared, floor, *rest))
+    biases = floor if uncertain.bias is None else uncertain.bias + how.floor
+    of_inputs = apply(x.variance, squared + uncertain.weight, biases, *rest)
+    of_weights = apply(x.mean.square(), uncertain.weight, None, *rest)
+    # Fast convolutions may give sums of squares that are a little below 0.
+    return Moments(mean, (of_inputs + of_weights).clamp(min=0))
 
 
 WEIGHTED_LAYERS: Mapping[type[nn.Module], Any] = dict.fromkeys(_APPLIED, weighted)

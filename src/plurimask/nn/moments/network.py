@@ -11,21 +11,32 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 
 from plurimask.errors import InputError
+from plurimask.nn.bayesian.network import gaussian_parameters
+from plurimask.nn.moments.affine import Uncertain
 from plurimask.nn.moments.checks import overwrites, require_dimensions, require_rules
 from plurimask.nn.moments.moments import Moments, Propagation, Spent
 from plurimask.nn.moments.rules import AFFINE_LAYERS, FUNCTION_RULES, LAYER_RULES, METHOD_RULES, PLAIN_METHODS
 
 
 class MomentNetwork(nn.Module):
-    """Moments in, moments out. Made by `moment_network` of a traced network, whose modules hold the weights."""
+    """Moments in, moments out. Made by `moment_network` of a traced network, whose modules hold the weights.
 
-    def __init__(self, network: fx.GraphModule, how: Propagation) -> None:
+    Attributes:
+        variances: of each uncertain parameter, in its shape, by its path with / for the dots. The parameters themselves
+            are the means.
+    """
+
+    def __init__(self, network: fx.GraphModule, how: Propagation, weight_variance: float | None = None) -> None:
         super().__init__()
         self.network, self.how = network, how
-        self.factors = Factors()
+        self.factors, self.variances = Factors(), nn.ParameterDict()
+        if weight_variance is not None:
+            for key, mean in gaussian_parameters(network).items():
+                self.variances[key] = nn.Parameter(torch.full_like(mean, weight_variance))
 
     def forward(self, mean: Tensor, variance: Tensor) -> Moments:
         """Mean and variance `(B, K, *spatial)` of the images, the variance at least 0 -> moments of the output.
@@ -38,6 +49,12 @@ class MomentNetwork(nn.Module):
                 "such as torch.full_like(mean, 1e-3)"
             )
         return self.run(Moments(mean, variance))
+
+    def uncertain(self) -> dict[int, Tensor]:
+        """The variance of each uncertain parameter, by the `id` of the parameter."""
+        if not self.variances:
+            return {}
+        return {id(mean): self.variances[key] for key, mean in gaussian_parameters(self.network).items()}
 
     def run(self, x: Moments, found: dict[fx.Node, Moments] | None = None) -> Moments:
         """Moments of the images -> moments of the output. `found` takes those of each layer on the way."""
@@ -62,7 +79,11 @@ class Factors(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-def moment_network(network: nn.Module, how: Propagation = Propagation()) -> MomentNetwork:  # noqa: B008
+def moment_network(
+    network: nn.Module,
+    how: Propagation = Propagation(),  # noqa: B008
+    weight_variance: float | None = None,
+) -> MomentNetwork:
     """The moment-propagating network of an ordinary one: assumed density filtering.
 
     It shares the network's modules, so its weights are the same, now and after training either. Rules are in
@@ -75,14 +96,20 @@ def moment_network(network: nn.Module, how: Propagation = Propagation()) -> Mome
         network: one tensor in, one out; layers of `torch.nn` and functions between them, without control flow that
             depends on values. Or one such layer.
         how: floor of the variances, kind of max-pool, compilation.
+        weight_variance: not given, weights are constants. Else each weight and bias of a linear layer or convolution is
+            an independent Gaussian around its present value, and begins with this variance, above 0. What else has
+            parameters, such as batch norm, keeps them as they are.
 
     Raises:
         InputError: the network cannot be traced, or has a layer or function without a rule; it is named with its path.
             Or a layer has hooks, which the rules would pass by; or memory is overwritten that something else reads.
+            Or `weight_variance` is not above 0, or there is no weight that could have it.
 
     Source: Gast and Roth, "Lightweight Probabilistic Deep Networks", CVPR 2018; assumed density filtering: Opper 1998,
-    Minka 2001.
+    Minka 2001. Uncertain weights: Hernandez-Lobato and Adams, "Probabilistic Backpropagation", ICML 2015.
     """
+    if weight_variance is not None and not weight_variance > 0:
+        raise InputError(f"weight_variance must be above 0, not {weight_variance}")
     try:
         traced = fx.symbolic_trace(nn.Sequential(network) if type(network) in LAYER_RULES else network)
     except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
@@ -91,7 +118,11 @@ def moment_network(network: nn.Module, how: Propagation = Propagation()) -> Mome
             "of a wrapper such as DataParallel, give the network inside"
         ) from error
     require_rules(traced)
-    return MomentNetwork(traced, how)
+    if weight_variance is not None and not gaussian_parameters(traced):
+        raise InputError(
+            f"{type(network).__name__} has no linear layer or convolution, whose weights could be uncertain"
+        )
+    return MomentNetwork(traced, how, weight_variance)
 
 
 class _Interpreter(fx.Interpreter):
@@ -100,6 +131,7 @@ class _Interpreter(fx.Interpreter):
     def __init__(self, of: MomentNetwork, found: dict[fx.Node, Moments] | None) -> None:
         super().__init__(of.network)
         self.network, self.how, self.factors, self.found = of.network, of.how, of.factors, found
+        self.uncertain = of.uncertain()
         self.extra_traceback = False  # errors keep their own words
         self.last_readers = {
             reader
@@ -126,8 +158,16 @@ class _Interpreter(fx.Interpreter):
         layer, (x,) = self.fetch_attr(target), (*args, *kwargs.values())
         with _named(str(target)):
             require_dimensions(type(layer).__name__, x)
-            factors = self.factors.of(str(target))  # only layers with weights have some
-            return LAYER_RULES[type(layer)](layer, x, self.how, *([] if factors is None else [factors]))
+            return LAYER_RULES[type(layer)](layer, x, self.how, **self._of_weights(str(target), layer))
+
+    def _of_weights(self, path: str, layer: Any) -> dict[str, Any]:
+        """What a rule is told beside the layer: only layers with weights have some."""
+        told: dict[str, Any] = {}
+        if (factors := self.factors.of(path)) is not None:
+            told["factors"] = factors
+        if self.uncertain and (variance := self.uncertain.get(id(getattr(layer, "weight", None)))) is not None:
+            told["uncertain"] = Uncertain(variance, self.uncertain.get(id(layer.bias)))
+        return told
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not _has_moments((args, kwargs)):

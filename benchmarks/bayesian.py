@@ -1,0 +1,150 @@
+"""The Bayesian ways to be unsure beside the deterministic U-Net: one network, one protocol, two data sets.
+
+    python benchmarks/bayesian.py --work bayesian --out benchmarks/results/bayesian.json
+
+Data are the built-in trapped yeast (`plurimask.data.worlds.traps`) and BBBC010 (DATA/bbbc010; DATA is the folder named
+by PLURIMASK_DATA, else ../shared/data). All methods have one U-Net with two convolutions a scale, on the yeast as wide
+as in the preset `small`, on BBBC010 half as wide at first, and train for as many steps; the members of the ensemble for
+500 each, and SWAG's last quarter is SGD. What is trained in WORK already is taken up, so that methods may be added one
+by one. The costs are seconds of the processor, in one thread, which others on the machine hardly change. Exits with 1
+if the Dice of a method is more than 0.03 below that of `unet`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from compared import Protocol, arguments, compare
+from record import data_folder, record, write
+from yeast import ADF, Drawn
+
+from plurimask import build_method, load_run, open_data
+from plurimask.data import DataSource
+from plurimask.data.worlds.traps import trap_source
+from plurimask.prediction.predict import Sampling, predict_images
+from plurimask.training.batches import TrainingData
+from plurimask.training.timing import TimedMachine
+
+METHODS = (
+    *("unet", "dropout-unet", "ensemble", "swag", "bayes-by-backprop"),
+    *("probabilistic-backpropagation", "lightweight-probabilistic"),
+)
+LARGEST_LOSS = 0.03
+"""Of Dice."""
+MEMBERS, MEMBER_STEPS, TURNS = 4, 500, 3
+SETTINGS: dict[str, Any] = {
+    "convs_per_scale": 2,
+    "learning_rate": 2e-3,
+    "num_validations": 2,
+    "validation_images": 20,
+    "validation_samples": 2,
+    "augmentation": {"flip_horizontal": 0.5, "rotation": 8.0},
+}
+
+
+def yeast() -> DataSource:
+    """The world at its smallest, whose images are drawn once."""
+    source = trap_source(1500, 200, size=64)
+    return DataSource(source.description, {name: Drawn(world) for name, world in source.splits.items()}, source.drawn)
+
+
+class DataSet(NamedTuple):
+    about: str
+    source: Callable[[], DataSource]
+    settings: Mapping[str, Any]
+    """Its own, of all methods."""
+
+
+DATA = {
+    "yeast": DataSet(
+        "built-in trapped yeast, 64 x 64, 1500 training and 200 validation images, one annotator",
+        yeast,
+        {"max_steps": 700, "batch_size": 4},
+    ),
+    "bbbc010": DataSet(
+        "BBBC010, two channels, 200 x 200, 59 training and 19 validation wells, one annotator",
+        lambda: open_data(data_folder() / "bbbc010"),
+        {
+            "channels": (8, 16, 32, 64),
+            "max_steps": 500,
+            "batch_size": 4,
+            "crop": 96,
+            "crop_on_objects": 0.5,
+            "validation_crop": 96,
+            "resize": (200, 200),
+            "image_scaling": "maximum",
+        },
+    ),
+}
+
+
+def protocol(name: str) -> Protocol:
+    """What is compared on a data set."""
+    data = DATA[name]
+    settings = {**SETTINGS, **data.settings}
+    members = {"max_steps": MEMBERS * MEMBER_STEPS, "members": ("unet",) * MEMBERS}
+    shown = (settings["crop"] / settings["resize"][0]) ** 2 if "crop" in settings else 1.0
+    variants: dict[str, tuple[str, Mapping[str, Any]]] = {
+        # A crop is a part of an image, and has that part of the divergence.
+        "bayes-by-backprop": ("bayes-by-backprop", {"kl_scale": shown}),
+        "ensemble": ("ensemble", members),
+        "lightweight-probabilistic": (
+            "lightweight-probabilistic",
+            {**ADF, "normalisation": "none", "learning_rate": 2e-3},
+        ),
+    }
+    return Protocol(f"bayesian-{name}", data.about, "small", settings, variants)
+
+
+def costs(methods: Sequence[str], work: Path, source: DataSource, samples: int) -> dict[str, dict[str, float]]:
+    """By method, processor milliseconds of a training step, of an ensemble one member's, and of an image with its
+    samples, mean and entropy: medians of turns."""
+    turns: dict[str, dict[str, list[float]]] = {name: {"step_ms": [], "image_ms": []} for name in methods}
+    torch.set_num_threads(1)
+    for _ in range(TURNS):
+        for name, found in turns.items():
+            run = load_run(work / "runs" / name)
+            record, val = run.record, source.splits["val"]
+            data = TrainingData(source.splits["train"], val, record.preprocessing, record.data.counted_classes)
+            part = build_method(record.method, **record.config).parts()[0]
+            machine = TimedMachine(part, data, clock=time.process_time)
+            found["step_ms"].append(1000 * machine.step_seconds(record.training))
+            images = [(example.name, record.preprocessing.image(example.image)) for example in (val[0], val[1])]
+            start = time.process_time()
+            for predicted in predict_images(run.method, images, Sampling(samples, 0)):
+                predicted.statistics.entropy()
+            found["image_ms"].append(1000 * (time.process_time() - start) / len(images))
+    return {name: {what: statistics.median(values) for what, values in found.items()} for name, found in turns.items()}
+
+
+def main() -> None:
+    parser = arguments(__doc__, 600, METHODS)
+    parser.add_argument("--data", nargs="*", choices=DATA, default=list(DATA))
+    parser.set_defaults(samples=20)
+    options = parser.parse_args()
+    records, missed = {}, []
+    for name in options.data:
+        own = argparse.Namespace(**{**vars(options), "work": options.work / name, "out": options.work / f"{name}.json"})
+        source = DATA[name].source()
+        results = compare(protocol(name), source, own)
+        records[name] = json.loads(own.out.read_text())
+        for method, found in costs(options.methods, own.work, source, options.samples).items():
+            records[name]["results"]["methods"][method] |= found
+        floor = results["unet"]["dice"] - LARGEST_LOSS if "unet" in results else 0.0
+        missed += [f"{method} on {name}" for method, result in results.items() if result["dice"] < floor]
+    config = {name: one["config"] for name, one in records.items()}
+    write(options.out, record("bayesian", config, {name: one["results"] for name, one in records.items()}))
+    print(f"not reached: {', '.join(missed)}" if missed else "reached")
+    sys.exit(int(bool(missed)))
+
+
+if __name__ == "__main__":
+    main()

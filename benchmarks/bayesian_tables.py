@@ -1,0 +1,104 @@
+"""The sections of docs/benchmarks.md about the Bayesian ways, and the tables of docs/bayesian.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from page_parts import load, number, prose
+
+from plurimask.compare.table import markdown_table
+
+PAGE = Path(__file__).parents[1] / "docs" / "bayesian.md"
+START, END = "<!-- tables: made by benchmarks/tables.py -->", "<!-- end of tables -->"
+NAMES = {"yeast": "Trapped yeast", "bbbc010": "C. elegans (BBBC010)"}
+KEYS = ("dice", "iou", "ece", "nll", "error_auroc", "error_auroc_information", "parameters", "steps", "minutes")
+COSTS = {"step_ms": "processor ms a training step", "image_ms": "processor ms an image"}
+
+
+def bayesian() -> list[str]:
+    """All about the Bayesian ways."""
+    sections = [*compared(), *shifted(), *weight_draws()]
+    return ["## The Bayesian ways side by side", *sections] if sections else []
+
+
+def machine(record: Mapping[str, Any]) -> str:
+    found = record["hardware"]
+    return f"{found['cpu']}, {found['threads']} thread, torch {found['torch']}, {record['date'][:10]}."
+
+
+def rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"method": name, **{key: own[key] for key in KEYS}, **{title: own.get(key) for key, title in COSTS.items()}}
+        for name, own in results["methods"].items()
+    ]
+
+
+def compared() -> list[str]:
+    record = load("bayesian")
+    if record is None:
+        return []
+    parts = ["`python benchmarks/bayesian.py --work bayesian --out benchmarks/results/bayesian.json`"]
+    for name, results in record["results"].items():
+        config = record["config"][name]
+        steps, size, seed = config["max_steps"], config["batch_size"], config["seed"]
+        parts += [
+            f"### {NAMES[name]}",
+            f"{config['data']}; {steps} steps of {size} images, the ensemble's 4 members 500 each, seed {seed}, "
+            f"{config['samples']} samples. {machine(record)}",
+            markdown_table(rows(results)),
+        ]
+    return [
+        *parts,
+        prose("""Minutes are of a machine that did other work beside. Milliseconds are of the processor, in one thread,
+            medians of turns: of a step on a batch (of the ensemble, one member's) with its gradient, and of an image
+            with 20 samples, mean and entropy."""),
+    ]
+
+
+def shifted() -> list[str]:
+    record = load("shifted")
+    if record is None:
+        return []
+    first = next(iter(record["results"].values()))
+    columns = [(score, name) for score, of_shifts in first.items() for name in of_shifts]
+    lines = ["| method | " + " | ".join(f"{score}: {name}" for score, name in columns) + " |"]
+    lines.append("|---|" + "---:|" * len(columns))
+    for method, own in record["results"].items():
+        lines.append(f"| {method} | " + " | ".join(number(own[score][name]) for score, name in columns) + " |")
+    config = record["config"]
+    return [
+        "### Shifted images",
+        f"`python benchmarks/shifted.py --work bayesian --out benchmarks/results/shifted.json`: {config['images']} "
+        f"validation images of the yeast, as they are and inverted, blurred, with a third of the contrast; "
+        f"{config['samples']} samples. AUROC of an image's mean mutual information, and of its mean entropy, for "
+        "shifted or not: 1 is perfect, 0.5 chance, below 0.5 a method that is surer of what it has never seen.",
+        "\n".join(lines),
+    ]
+
+
+def weight_draws() -> list[str]:
+    record = load("weight_draws")
+    if record is None:
+        return []
+    ways = ("bayes-by-backprop", "swag", "vmap")
+    lines = ["| image, precision | 20 forwards, s | " + " | ".join(f"{way}, s | ratio" for way in ways) + " |"]
+    lines.append("|---|---:|" + "---:|---:|" * len(ways))
+    for name, values in record["results"].items():
+        cells = [f"{values[way]:.3f} | {values[f'{way}, ratio']:.2f}" for way in ways]
+        lines.append(f"| {name} | {values['forwards']:.3f} | " + " | ".join(cells) + " |")
+    return [
+        "### Twenty draws of weights",
+        "`python benchmarks/weight_draws.py --out benchmarks/results/weight_draws.json`: samples of one image by the "
+        f"U-Net of the preset `small`, beside 20 forwards of the deterministic one. {machine(record)}",
+        "\n".join(lines),
+    ]
+
+
+def with_tables(text: str) -> str:
+    """The text of docs/bayesian.md with the tables in their place."""
+    parts = [*compared(), *shifted(), *weight_draws()]
+    made = "\n\n".join([START, *parts, END])
+    return re.sub(f"{re.escape(START)}.*?{re.escape(END)}", lambda _: made, text, flags=re.DOTALL)

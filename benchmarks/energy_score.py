@@ -1,0 +1,162 @@
+"""The U-Net that is trained by the energy score: beside the Probabilistic U-Net at equal steps, and what its parts do.
+
+    python benchmarks/energy_score.py lidc --work es --out benchmarks/results/energy_score.json
+    python benchmarks/energy_score.py parts --work parts --out benchmarks/results/energy_score.json
+    python benchmarks/energy_score.py world --work world --out benchmarks/results/energy_score.json
+
+`lidc` trains both methods for 4,000 steps of 16 images; `parts` changes one setting at a time, for 600 steps on smaller
+crops; `world` compares samples with the law of the built-in lesions, where all four readers are known and where each
+image has one. Each writes its part of the record. `--only` trains some of them, so that several calls can share a WORK
+folder one after the other; `--runs` takes runs that were trained elsewhere, named by their folders.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from record import data_folder, record, write
+from rich.console import Console
+
+from plurimask import open_data
+from plurimask.commands.compare import Bars
+from plurimask.commands.demo_world import (
+    NUM_TEST,
+    NUM_TRAIN,
+    NUM_VAL,
+    SETTINGS,
+    SIZE,
+    TRUTH_SAMPLES,
+    compare_with_truth,
+)
+from plurimask.compare.contenders import Contender, evaluate_contenders, table_rows, train_contenders
+from plurimask.compare.table import markdown_table
+from plurimask.data import DataSource
+from plurimask.data.worlds.common import world_source
+from plurimask.data.worlds.lesions import LesionWorld, lesion_source
+from plurimask.prediction.predict import Sampling
+from plurimask.runs.load import load_run
+from plurimask.runs.plan import Plan
+from plurimask.runs.train import train_run
+
+NAME = "energy-score-unet"
+LIDC: dict[str, Any] = {
+    "center_crop": 64, "batch_size": 16, "raters_per_step": 4, "max_steps": 4000, "num_validations": 8
+}  # fmt: skip
+PARTS: dict[str, Any] = {
+    **LIDC,
+    "center_crop": 32,
+    "max_steps": 600,
+    "num_validations": 1,
+    "validation_images": 32,
+    "channels": (16, 32, 64, 96),
+    "gradient_clip": 1.0,
+    "ema_decay": 0.99,
+}
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "as it is": (NAME, {}),
+    "z in the head": ("energy_variants:LatentsInTheHead", {"sampled_scales": 1}),
+    "z in the last scale": (NAME, {"sampled_scales": 1}),
+    "z in all scales": (NAME, {"sampled_scales": 3}),
+    "product distance": (NAME, {"distance": "product"}),
+    "hard samples": ("energy_variants:HardSamples", {}),
+    "4 samples": (NAME, {"samples_per_step": 4}),
+    "16 samples": (NAME, {"samples_per_step": 16}),
+    "2 latents": (NAME, {"latent_dim": 2}),
+    "32 latents": (NAME, {"latent_dim": 32}),
+    "no likelihood in the end": (NAME, {"likelihood_weight": 0.0}),
+    "no likelihood at all": (NAME, {"likelihood_weight": 0.0, "early_likelihood_weight": 0.0}),
+    "no average of weights": (NAME, {"ema_decay": None}),
+    "learning rate 2e-3": (NAME, {"learning_rate": 2e-3}),
+    "Probabilistic U-Net": ("probabilistic-unet", {"gradient_clip": 100.0}),
+}
+KEPT = (
+    *("ged", "ged_unbiased", "ged_spread", "hungarian_iou_balanced", "diversity", "dice", "ece", "nll"),
+    *("parameters", "steps", "minutes", "seconds_per_image"),
+)
+
+
+WORLD: dict[str, Any] = {**SETTINGS, "batch_size": 16, "max_steps": 800, "num_validations": 1, "channels": (16, 32, 64)}
+READERS = {"four readers": 4, "one reader": 1}
+
+
+def contenders_of(options: argparse.Namespace) -> list[Contender]:
+    if options.what == "lidc":
+        plans = {name: Plan(name, "small", LIDC, options.seed) for name in (NAME, "probabilistic-unet")}
+    else:
+        plans = {
+            name: Plan(method, "small", {**PARTS, **own}, options.seed) for name, (method, own) in VARIANTS.items()
+        }
+    loaded = {path.name: path for path in options.runs}
+    chosen = [name for name in plans if name in (options.only or plans) and name not in loaded]
+    return [*(Contender(name, run=path) for name, path in loaded.items()), *(Contender(n, plans[n]) for n in chosen)]
+
+
+def compared_parts(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings and results of `lidc` and `parts`."""
+    source, contenders = open_data(data_folder() / "lidc"), contenders_of(options)
+    with Bars(Console(stderr=True)) as watcher:
+        if not train_contenders(contenders, source, options.work, watcher):
+            sys.exit(130)
+        sampling = Sampling(options.samples, options.seed)
+        compared = evaluate_contenders(contenders, source, options.work, "val", sampling, watcher)
+    rows = {str(row["method"]): {key: row[key] for key in KEPT} for row in table_rows(compared)}
+    print(markdown_table([{"method": name, **row} for name, row in rows.items()]))
+    totals = compared.results[0].totals
+    shared = {"num_images": totals["num_images"], "ged_oracle": totals["ged_oracle"], "mu": totals["rater_diversity"]}
+    settings = LIDC if options.what == "lidc" else PARTS
+    about = f"LIDC-IDRI, {settings['center_crop']} x {settings['center_crop']} centre crops, 565 validation images"
+    return {**settings, "samples": options.samples, "data": about}, {**shared, "methods": rows}
+
+
+def lesions(readers: int, seed: int) -> DataSource:
+    """The built-in lesions with so many readers an image."""
+
+    def part(count: int, own_seed: int) -> LesionWorld:
+        return LesionWorld(count, own_seed, SIZE, readers)
+
+    return world_source("lesions", part, (NUM_TRAIN, NUM_VAL, NUM_TEST), seed, lesion_source(1, 1).description)
+
+
+def world(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings and results on the built-in lesions."""
+    rows = {}
+    for method in (NAME, "probabilistic-unet"):
+        for words, readers in READERS.items():
+            if options.only and f"{method}, {words}" not in options.only:
+                continue
+            own = {"raters_per_step": 4 if method == NAME else 1}
+            source = lesions(readers, options.seed)
+            folder = options.work / f"{method}-{readers}"
+            train_run(Plan(method, "small", {**WORLD, **own}, options.seed), source, folder, resume=folder.exists())
+            truth = compare_with_truth(load_run(folder), source)
+            rows[f"{method}, {words}"] = {"empty_error": truth.empty_error, "pixel_error": truth.pixel_error}
+            print(method, words, rows[f"{method}, {words}"])
+    about = f"built-in lesions of {SIZE} x {SIZE}, {NUM_TRAIN} training images, {NUM_TEST} held-out images"
+    return {**WORLD, "samples": TRUTH_SAMPLES, "data": about}, {"methods": rows}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("lidc", "parts", "world"))
+    parser.add_argument("--only", nargs="*", help="names of the table's rows")
+    parser.add_argument("--runs", nargs="*", type=Path, default=[], help="runs of LIDC that are trained already")
+    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, required=True, help="folder for runs; continued if it is there")
+    parser.add_argument("--out", type=Path, help="JSON file to write; what it has of other parts stays")
+    options = parser.parse_args()
+    config, results = (world if options.what == "world" else compared_parts)(options)
+    if options.out is not None:
+        before = json.loads(options.out.read_text()) if options.out.exists() else {}
+        known = before.get(options.what, {"results": {"methods": {}}})["results"]["methods"]
+        results["methods"] = {**known, **results["methods"]}
+        made = record("energy_score", {"preset": "small", **config, "seed": options.seed}, results)
+        write(options.out, {**before, options.what: made})
+
+
+if __name__ == "__main__":
+    main()

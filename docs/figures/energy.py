@@ -1,0 +1,71 @@
+"""Makes the picture of docs/methods/energy-score-unet.md, docs/images/energy-score.png, and prints its numbers.
+
+    python docs/figures/energy.py [--out FOLDER]
+
+Raters draw one of two masks that share no pixel, A with probability 0.3 and B with 0.7. What a sampler is charged is
+computed exactly, without the shared pixel of `nn/energy_score.py`; seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plurimask.figures.colours import FAINT, INK
+from plurimask.figures.style import canvas, save_figure, style
+
+CHANCE = 0.3
+KINDS = {"min-max": "#0072B2", "product": "#D55E00"}
+Array = NDArray[np.float64]
+
+
+def distance(p: Array, q: Array, kind: str) -> float:
+    """Of soft masks with one entry for each region, all regions of one area."""
+    if kind == "min-max":
+        return float(1 - np.minimum(p, q).sum() / np.maximum(p, q).sum())
+    both = (p * q).sum()
+    return float(1 - both / (p.sum() + q.sum() - both))
+
+
+def score(samples: list[Array], shares: Array, kind: str) -> float:
+    """Expected energy score of a sampler that draws each of `samples` with its share."""
+    raters, law = [np.array([1.0, 0.0]), np.array([0.0, 1.0])], np.array([CHANCE, 1 - CHANCE])
+    crossed = np.array([[distance(one, rater, kind) for rater in raters] for one in samples])
+    within = np.array([[distance(one, other, kind) for other in samples] for one in samples])
+    return float(2 * shares @ crossed @ law - shares @ within @ shares)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "images", help="folder")
+    options = parser.parse_args()
+    steps = np.linspace(0.01, 1, 100)
+    law = np.array([CHANCE, 1 - CHANCE])
+    figure = canvas(9.4, 2.9)
+    own, frequency, doubt = figure.subplots(1, 3)
+    for kind, colour in KINDS.items():
+        equal = [distance(np.full(2, t), np.full(2, t), kind) for t in steps]
+        own.plot(steps, equal, color=colour, label=kind)
+        hard = [np.array([1.0, 0.0]), np.array([0.0, 1.0])]
+        of_share = [score(hard, np.array([t, 1 - t]), kind) for t in steps]
+        frequency.plot(steps, of_share, color=colour, linestyle="-" if kind == "min-max" else "--")
+        of_doubt = [score([np.array([t, 1 - t]), np.array([1 - t, t])], law, kind) for t in steps[49:]]
+        doubt.plot(steps[49:], of_doubt, color=colour)
+        best = float(steps[49:][int(np.argmin(of_doubt))])
+        doubt.plot(best, min(of_doubt), "o", color=colour)
+        frequency = steps[int(np.argmin(of_share))]
+        print(f"{kind}: d(p, p) at 1/2 {equal[49]:.3f}; least score at frequency {frequency:.2f}; ", end="")
+        print(f"at sharpness {best:.2f}: {min(of_doubt):.3f}, sharp {of_doubt[-1]:.3f}")
+    style(own, "distance of a mask from itself", "probability of all its pixels", "d(p, p)")
+    style(frequency, "score by how often A is drawn", "frequency of A; the raters' is 0.3", "expected score")
+    style(doubt, "score by how sharp samples are", "probability of the drawn mask's pixels", "expected score")
+    frequency.axvline(CHANCE, color=FAINT, linewidth=0.8, linestyle=":")
+    own.legend(frameon=False, fontsize=8, labelcolor=INK)
+    save_figure(figure, options.out / "energy-score.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Distances between soft masks, and the energy score of samples against raters that is made of them.
+
+    min-max   d(p, q) = sum |p - q| / (e + sum max(p, q))                         of one class
+    product   d(p, q) = (sum p + sum q - 2 sum p q) / (e + sum p + sum q - sum p q)
+
+On hard masks both are 1 - IoU, but for e = `SHARED`. The first is the weighted Jaccard (Ruzicka) distance of masks with
+one more pixel, which both mark with weight e: a metric of negative type with d(p, p) = 0. Two empty masks have
+d = 0, and near them d rises with slope 1 / e, where 1 - IoU jumps from 0 to 1. The second has d(p, p) > 0 where p is
+neither 0 nor 1; where one of two masks is hard it is the first.
+
+    several   d(p, q) = sum_c |p_c - q_c| / (e + U_c)  /  max(1, sum_c U_c / (e + U_c)),   U_c = sum max(p_c, q_c)
+
+is the mean over the classes that occur in either mask, where "occurs" is itself soft. Sums are over pixels.
+
+    score     2 mean_(i, r) d(s_i, y_r) - mean_(i != j) d(s_i, s_j)                n samples s, R raters y
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+Distance = Literal["min-max", "product"]
+
+SHARED = 0.5
+"""e, in pixels."""
+
+
+class _Differences(torch.autograd.Function):
+    """sum |p_i - p_j| over pixels of all pairs i < j: masks `(B, N, C, pixels)` -> `(B, pairs, C)`.
+
+    Pairs are in the order of `torch.combinations`. Nothing of the size of all pairs' pixels is held.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, masks: Tensor) -> Tensor:
+        ctx.save_for_backward(masks)
+        return torch.cat([_from(masks, i).abs_().sum(3) for i in range(masks.shape[1] - 1)], dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (masks,), (gradient,) = ctx.saved_tensors, gradients
+        total, start = torch.zeros_like(masks), 0
+        for i in range(masks.shape[1] - 1):
+            share = gradient[:, start : start + masks.shape[1] - 1 - i, :, None]
+            signs = _from(masks, i).sign_().mul_(share)
+            total[:, i + 1 :] += signs
+            total[:, i] -= signs.sum(1)
+            start += share.shape[1]
+        return total
+
+
+def _from(masks: Tensor, i: int) -> Tensor:
+    """The masks after number i less that one."""
+    return masks[:, i + 1 :] - masks[:, i : i + 1]
+
+
+def _of_classes(differences: Tensor, unions: Tensor) -> Tensor:
+    """Differences and unions `(..., C)` of each class, pixels -> distances `(...)`."""
+    occurring = (unions / (unions + SHARED)).sum(-1)
+    return (differences / (unions + SHARED)).sum(-1) / occurring.clamp(min=1)
+
+
+def distances_to_raters(samples: Tensor, raters: Tensor) -> Tensor:
+    """Soft masks `(B, N, C, pixels)` and hard ones `(B, R, C, pixels)` -> distances `(B, N, R)`."""
+    both = torch.einsum("bncp,brcp->bnrc", samples, raters)
+    areas = samples.sum(3)[:, :, None] + raters.sum(3)[:, None]
+    return _of_classes(areas - 2 * both, areas - both)
+
+
+def distances_between(samples: Tensor, distance: Distance = "min-max") -> Tensor:
+    """Soft masks `(B, N, C, pixels)` -> distances of the pairs i < j `(B, N (N - 1) / 2)`."""
+    first, second = torch.triu_indices(samples.shape[1], samples.shape[1], 1, device=samples.device)
+    area = samples.sum(3)
+    areas = area[:, first] + area[:, second]
+    if distance == "min-max":
+        differences: Tensor = _Differences.apply(samples)  # type: ignore[no-untyped-call]
+        return _of_classes(differences, (areas + differences) / 2)
+    both = torch.einsum("bncp,bmcp->bnmc", samples, samples)[:, first, second]
+    return _of_classes(areas - 2 * both, areas - both)
+
+
+def energy_score(samples: Tensor, raters: Tensor, weight: Tensor, distance: Distance = "min-max") -> Tensor:
+    """The score of each image `(B,)`, its expectation that of the distribution which the samples are drawn from.
+
+    Args:
+        samples: soft masks `(B, N, C, pixels)` of the classes that count, N >= 2, float32; pixels that do not count
+            are 0.
+        raters: hard masks `(B, R, C, pixels)`, so too.
+        weight: of each rater in the mean `(B, R)`, of sum 1, and 0 of one who is absent; all 0 where nobody judged.
+        distance: between samples.
+    """
+    crossed = torch.einsum("bnr,br->b", distances_to_raters(samples, raters), weight) / samples.shape[1]
+    return 2 * crossed - weight.sum(1) * distances_between(samples, distance).mean(1)

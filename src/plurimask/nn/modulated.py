@@ -1,0 +1,80 @@
+"""The last scales of a decoder, once for each sample: a latent vector scales and shifts their features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from plurimask.nn.joining import JoiningConvolution
+from plurimask.nn.unet import class_scores, conv_block
+
+
+class ModulatedScale(nn.Module):
+    """A 3x3 convolution over [coarse features; skip], scaled and shifted by z, and more of them.
+
+        y = conv relu( (1 + a(z)) conv([up(x); skip]) + b(z) ),    a, b: a layer of `hidden` ReLUs and a linear one
+
+    Up-sampling is to the nearest. `num_convs` counts all convolutions, each with its ReLU.
+    """
+
+    def __init__(self, coarse_channels: int, channels: int, num_convs: int, latent_dim: int, hidden: int = 32) -> None:
+        super().__init__()
+        self.first = JoiningConvolution(coarse_channels, channels, channels, 3)
+        self.modulation = nn.Sequential(nn.Linear(latent_dim, hidden), nn.ReLU(), nn.Linear(hidden, 2 * channels))
+        self.rest = conv_block(channels, channels, num_convs - 1)
+
+    def forward(self, joined: Tensor, latents: Tensor) -> Tensor:
+        """The first convolution's output `(N, B, F, *spatial)`, or `(1, B, F, *spatial)` where it is the same for all
+        samples, and latents `(N, B, L)` -> `(N * B, F, *spatial)`."""
+        with torch.autocast(joined.device.type, enabled=False):
+            change = self.modulation(latents.float()).to(joined.dtype)
+        scale, shift = change.view(*change.shape, *[1] * (joined.ndim - 3)).chunk(2, dim=2)
+        features: Tensor = self.rest(torch.addcmul(shift, joined, 1 + scale).relu().flatten(0, 1))
+        return features
+
+
+class Shared(NamedTuple):
+    """What samples of B images share."""
+
+    joined: Tensor  # (1, B, F, *spatial): the first convolution of the first of the scales
+    skips: list[Tensor]  # of the further scales: the skip's half of theirs, (B, F, *spatial) each
+
+
+class ModulatedDecoder(nn.Module):
+    """The last scales of a decoder and the class scores, for many latent vectors of few images.
+
+    Args:
+        channels: of the features that come in, then of each scale, coarse to fine; the skips have the same.
+        num_convs: 3x3 convolutions a scale.
+        latent_dim, num_classes: L, C.
+    """
+
+    def __init__(self, channels: Sequence[int], num_convs: int, latent_dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(
+            ModulatedScale(coarse, fine, num_convs, latent_dim) for coarse, fine in pairwise(channels)
+        )
+        self.scores = class_scores(channels[-1], num_classes)
+
+    def shared(self, coarse: Tensor, skips: Sequence[Tensor]) -> Shared:
+        """Once for images: their coarse features `(B, F, *coarse)` and skips, coarse to fine."""
+        (entry, *further), (skip, *finer) = self._each(), skips
+        joined = entry.first.of_coarse(coarse, skip.shape[2:]) + entry.first.of_skip(skip)
+        return Shared(joined[None], [scale.first.of_skip(one) for scale, one in zip(further, finer, strict=True)])
+
+    def forward(self, shared: Shared, latents: Tensor) -> Tensor:
+        """Latents `(N, B, L)` -> class scores `(N * B, C, *spatial)`."""
+        entry, *further = self._each()
+        x = entry(shared.joined, latents)
+        for scale, skip in zip(further, shared.skips, strict=True):
+            coarse = scale.first.of_coarse(x, skip.shape[2:])
+            x = scale(coarse.view(*latents.shape[:2], *coarse.shape[1:]) + skip, latents)
+        scores: Tensor = self.scores(x)
+        return scores
+
+    def _each(self) -> list[Any]:
+        return [*self.scales]
