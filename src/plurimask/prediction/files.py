@@ -166,11 +166,17 @@ def mask_values(description: DataDescription) -> NDArray[Any]:
 
 
 def _whole(values: NDArray[Any], predicted: Predicted, outside: float | NDArray[Any]) -> NDArray[Any]:
-    """Values `(..., h, w)` of the window -> `(..., H, W)` of the image, `outside` around them."""
-    if values.shape[-2:] == predicted.size:
+    return whole_map(values, predicted.window, predicted.size, outside)
+
+
+def whole_map(
+    values: NDArray[Any], window: tuple[slice, slice], size: tuple[int, int], outside: float | NDArray[Any]
+) -> NDArray[Any]:
+    """Values `(..., h, w)` of the window -> `(..., H, W)` of the image of this size, `outside` around them."""
+    if values.shape[-2:] == size:
         return values
-    whole = np.full((*values.shape[:-2], *predicted.size), outside, dtype=values.dtype)
-    whole[..., *predicted.window] = values
+    whole = np.full((*values.shape[:-2], *size), outside, dtype=values.dtype)
+    whole[..., *window] = values
     return whole
 
 
