@@ -16,8 +16,10 @@ squares, with the spread of its residuals, says how much there is to learn that 
 from __future__ import annotations
 
 import argparse
+import importlib
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -30,18 +32,18 @@ from plurimask.nn.probabilistic_backpropagation.prior_factors import RATE, SHAPE
 
 Array: TypeAlias = NDArray[np.float64]
 HIDDEN = 50
-WARM_UP, DRAWS, LEAPFROGS = 300, 300, 30
+WARM_UP, DRAWS, LEAPFROGS = 200, 200, 20
 ACCEPTED = 0.8
 
 
 def data_sets() -> dict[str, tuple[Array, Array]]:
     """Inputs `(N, D)` and numbers `(N,)` of each set."""
     try:
-        from sklearn.datasets import load_diabetes, load_wine
+        carried = importlib.import_module("sklearn.datasets")
     except ImportError as error:
-        raise SystemExit("the sets come with scikit-learn: pip install scikit-learn") from error
-    wine = load_wine().data
-    diabetes = load_diabetes(scaled=False)
+        raise SystemExit(f"the sets come with scikit-learn: pip install scikit-learn ({error})") from error
+    wine = carried.load_wine().data
+    diabetes = carried.load_diabetes(scaled=False)
     return {"diabetes": (diabetes.data, diabetes.target), "wine": (wine[:, 1:], wine[:, 0])}
 
 
@@ -168,19 +170,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    results: dict[str, dict[str, dict[str, float]]] = {}
-    for name, (x, y) in data_sets().items():
-        ways = {
-            "probabilistic-backpropagation": lambda data, seed: by_backpropagation(data, options.epochs, seed),
-            "hamiltonian-monte-carlo": by_monte_carlo,
-            "line": lambda data, seed: by_line(data),
-        }
-        results[name] = {}
-        for way, fitted in ways.items():
-            start = time.perf_counter()
-            found = [fitted(split_of(x, y, seed), seed) for seed in range(options.splits)]
-            results[name][way] = summary(found, time.perf_counter() - start)
-            print(name, way, results[name][way], flush=True)
+    sets = data_sets()
     config = {
         "splits": options.splits,
         "epochs": options.epochs,
@@ -188,9 +178,21 @@ def main() -> None:
         "warm_up": WARM_UP,
         "draws": DRAWS,
         "leapfrogs": LEAPFROGS,
-        "rows": {name: len(y) for name, (_, y) in data_sets().items()},
+        "rows": {name: len(y) for name, (_, y) in sets.items()},
     }
-    record.write(options.out, record.record("backpropagation", config, results))
+    ways: dict[str, Callable[[Split, int], tuple[float, float]]] = {
+        "line": lambda data, seed: by_line(data),
+        "probabilistic-backpropagation": lambda data, seed: by_backpropagation(data, options.epochs, seed),
+        "hamiltonian-monte-carlo": by_monte_carlo,
+    }
+    results: dict[str, dict[str, dict[str, float]]] = {name: {} for name in sets}
+    for way, fitted in ways.items():
+        for name, (x, y) in sets.items():
+            start = time.perf_counter()
+            found = [fitted(split_of(x, y, seed), seed) for seed in range(options.splits)]
+            results[name][way] = summary(found, time.perf_counter() - start)
+            print(name, way, results[name][way], flush=True)
+            record.write(options.out, record.record("backpropagation", config, results))
 
 
 if __name__ == "__main__":

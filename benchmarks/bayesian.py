@@ -33,7 +33,10 @@ from plurimask.prediction.predict import Sampling, predict_images
 from plurimask.training.batches import TrainingData
 from plurimask.training.timing import TimedMachine
 
-METHODS = ("unet", "dropout-unet", "ensemble", "swag", "bayes-by-backprop", "lightweight-probabilistic")
+METHODS = (
+    *("unet", "dropout-unet", "ensemble", "swag", "bayes-by-backprop"),
+    *("probabilistic-backpropagation", "lightweight-probabilistic"),
+)
 LARGEST_LOSS = 0.03
 """Of Dice."""
 MEMBERS, MEMBER_STEPS, TURNS = 4, 500, 3
@@ -88,7 +91,10 @@ def protocol(name: str) -> Protocol:
     data = DATA[name]
     settings = {**SETTINGS, **data.settings}
     members = {"max_steps": MEMBERS * MEMBER_STEPS, "members": ("unet",) * MEMBERS}
+    shown = (settings["crop"] / settings["resize"][0]) ** 2 if "crop" in settings else 1.0
     variants: dict[str, tuple[str, Mapping[str, Any]]] = {
+        # A crop is a part of an image, and has that part of the divergence.
+        "bayes-by-backprop": ("bayes-by-backprop", {"kl_scale": shown}),
         "ensemble": ("ensemble", members),
         "lightweight-probabilistic": (
             "lightweight-probabilistic",

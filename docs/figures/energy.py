@@ -56,8 +56,9 @@ def main() -> None:
         doubt.plot(steps[49:], of_doubt, color=colour)
         best = float(steps[49:][int(np.argmin(of_doubt))])
         doubt.plot(best, min(of_doubt), "o", color=colour)
-        print(f"{kind}: d(p, p) at 1/2 {equal[49]:.3f}; least score at frequency {steps[int(np.argmin(of_share))]:.2f}; "
-              f"at sharpness {best:.2f}: {min(of_doubt):.3f}, sharp {of_doubt[-1]:.3f}")  # fmt: skip
+        frequency = steps[int(np.argmin(of_share))]
+        print(f"{kind}: d(p, p) at 1/2 {equal[49]:.3f}; least score at frequency {frequency:.2f}; ", end="")
+        print(f"at sharpness {best:.2f}: {min(of_doubt):.3f}, sharp {of_doubt[-1]:.3f}")
     style(own, "distance of a mask from itself", "probability of all its pixels", "d(p, p)")
     style(frequency, "score by how often A is drawn", "frequency of A; the raters' is 0.3", "expected score")
     style(doubt, "score by how sharp samples are", "probability of the drawn mask's pixels", "expected score")

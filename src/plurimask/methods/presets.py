@@ -175,8 +175,7 @@ _SINGLE_NETWORKS: dict[str, dict[str, Preset]] = {
     },
     "bayes-by-backprop": {"small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING, is_planned=True)},
     "probabilistic-backpropagation": {
-        # A weight's mean is a running one already, of all data so far: no average of it is evaluated.
-        "small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, {"max_steps": _SMALL_STEPS}, is_planned=True)
+        "small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING, is_planned=True)
     },
 }
 

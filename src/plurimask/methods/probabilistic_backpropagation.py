@@ -54,10 +54,10 @@ from plurimask.nn.strips import PixelScores
 
 class ProbabilisticBackpropagationConfig(UNetSettings):
     image_weight: float = Field(
-        10.0, gt=0, le=1e6, description="how many independent pixels an image counts for (t times its judged pixels)"
+        300.0, gt=0, le=1e6, description="how many independent pixels an image counts for (t times its judged pixels)"
     )
     initial_spread: float = Field(
-        0.3, gt=0, le=10, description="standard deviation that each weight begins with, times the root of its inputs"
+        0.1, gt=0, le=10, description="standard deviation that each weight begins with, times the root of its inputs"
     )
     batch_as: Literal["factors", "datum"] = Field(
         "factors", description="a mini-batch is many data, or, by the paper's formula for one datum, a single one"
@@ -87,12 +87,12 @@ class ProbabilisticBackpropagation(SegmentationMethod):
             config.image_channels, config.channels, config.convs_per_scale, config.style, config.num_classes
         )
         initialise(self.network, config.initialisation)
+        for layer in _batch_norms(self.network):  # of them nothing is learnt but statistics
+            layer.affine, layer.weight, layer.bias = False, None, None  # type: ignore[assignment]
         moments = moment_network(self.network, Propagation(compiled=config.compiled), weight_variance=1.0)
         self.variances = moments.variances
         self._moments = (moments,)  # its layers are those of `network`: registered too, they would be stored twice
         means, _ = self._pairs()
-        for parameter in self.network.parameters():  # of batch norm nothing is learnt but statistics
-            parameter.requires_grad_(any(parameter is mean for mean in means))
         self.prior = PriorFactors(fan_in([mean.shape for mean in means]))
         inputs = torch.from_numpy(self.prior.inputs).float()
         self._set(self.posterior().mean, config.initial_spread**2 / inputs)
@@ -192,7 +192,7 @@ class ProbabilisticBackpropagation(SegmentationMethod):
 @contextmanager
 def _same_statistics(network: nn.Module) -> Iterator[None]:
     """Within, batch norm in training takes the statistics of the batch and follows none of them."""
-    layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm3d)]
+    layers = _batch_norms(network)
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.momentum = 0.0
@@ -203,3 +203,7 @@ def _same_statistics(network: nn.Module) -> Iterator[None]:
             layer.momentum = momentum
             if layer.num_batches_tracked is not None:
                 layer.num_batches_tracked.sub_(1)
+
+
+def _batch_norms(network: nn.Module) -> list[nn.BatchNorm2d | nn.BatchNorm3d]:
+    return [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm3d)]

@@ -106,8 +106,10 @@ def moment_network(
             Or `weight_variance` is not above 0, or there is no weight that could have it.
 
     Source: Gast and Roth, "Lightweight Probabilistic Deep Networks", CVPR 2018; assumed density filtering: Opper 1998,
-    Minka 2001.
+    Minka 2001. Uncertain weights: Hernandez-Lobato and Adams, "Probabilistic Backpropagation", ICML 2015.
     """
+    if weight_variance is not None and not weight_variance > 0:
+        raise InputError(f"weight_variance must be above 0, not {weight_variance}")
     try:
         traced = fx.symbolic_trace(nn.Sequential(network) if type(network) in LAYER_RULES else network)
     except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
