@@ -49,11 +49,12 @@ from plurimask.runs.plan import Plan
 from plurimask.runs.train import train_run
 
 NAME = "energy-score-unet"
-LIDC: dict[str, Any] = {
-    "center_crop": 64, "batch_size": 16, "raters_per_step": 4, "max_steps": 4000, "num_validations": 8
-}  # fmt: skip
+LIDC: dict[str, Any] = {"center_crop": 64, "batch_size": 16, "max_steps": 4000, "num_validations": 8}
+RATERS = {NAME: 4, "probabilistic-unet": 1}
+"""Drawn for each image of a step, as plans of so many steps have it: four cost the second twice as much."""
 PARTS: dict[str, Any] = {
     **LIDC,
+    "raters_per_step": 4,
     "center_crop": 32,
     "max_steps": 600,
     "num_validations": 1,
@@ -91,7 +92,10 @@ READERS = {"four readers": 4, "one reader": 1}
 
 def contenders_of(options: argparse.Namespace) -> list[Contender]:
     if options.what == "lidc":
-        plans = {name: Plan(name, "small", LIDC, options.seed) for name in (NAME, "probabilistic-unet")}
+        plans = {
+            name: Plan(name, "small", {**LIDC, "raters_per_step": number}, options.seed)
+            for name, number in RATERS.items()
+        }
     else:
         plans = {
             name: Plan(method, "small", {**PARTS, **own}, options.seed) for name, (method, own) in VARIANTS.items()
@@ -113,7 +117,7 @@ def compared_parts(options: argparse.Namespace) -> tuple[dict[str, Any], dict[st
     print(markdown_table([{"method": name, **row} for name, row in rows.items()]))
     totals = compared.results[0].totals
     shared = {"num_images": totals["num_images"], "ged_oracle": totals["ged_oracle"], "mu": totals["rater_diversity"]}
-    settings = LIDC if options.what == "lidc" else PARTS
+    settings = {**LIDC, "raters_per_step": RATERS} if options.what == "lidc" else PARTS
     about = f"LIDC-IDRI, {settings['center_crop']} x {settings['center_crop']} centre crops, 565 validation images"
     return {**settings, "samples": options.samples, "data": about}, {**shared, "methods": rows}
 
@@ -130,12 +134,11 @@ def lesions(readers: int, seed: int) -> DataSource:
 def world(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings and results on the built-in lesions."""
     rows = {}
-    for method in (NAME, "probabilistic-unet"):
+    for method in RATERS:
         for words, readers in READERS.items():
             if options.only and f"{method}, {words}" not in options.only:
                 continue
-            own = {"raters_per_step": 4 if method == NAME else 1}
-            source = lesions(readers, options.seed)
+            own, source = {"raters_per_step": RATERS[method]}, lesions(readers, options.seed)
             folder = options.work / f"{method}-{readers}"
             train_run(Plan(method, "small", {**WORLD, **own}, options.seed), source, folder, resume=folder.exists())
             truth = compare_with_truth(load_run(folder), source)
