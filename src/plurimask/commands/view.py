@@ -16,6 +16,7 @@ from rich.console import Console
 from plurimask.commands.parsing import Data, Foreground, ImagePattern, MaskPatterns, Options, RunFolder, console, parse
 from plurimask.errors import InputError
 from plurimask.files.writing import refuse_unwritable
+from plurimask.pretrained import is_pretrained
 
 NEEDED = ("fastapi", "uvicorn")
 """What the viewer is served by."""
@@ -25,7 +26,10 @@ OPENING_SECONDS = 1.5
 
 
 class ViewOptions(Options):
-    """Look at a run's samples in the browser: of data with masks, of images, or of images that are dropped in."""
+    """Look at a run's samples in the browser: of data with masks, of images, or of images that are dropped in.
+
+    Without DATA, pretrained:NAME shows the examples beside the model.
+    """
 
     run: RunFolder
     data: Data = None
@@ -47,6 +51,8 @@ def main(arguments: Sequence[str]) -> int:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise InputError(HOW_TO_INSTALL)
+    if options.data is None and options.images is None and is_pretrained(options.run):
+        options = options.model_copy(update={"data": options.run})  # its examples
     if (options.masks or options.foreground or options.split) and options.data is None and options.images is None:
         raise InputError("DATA is missing: give the folder of images and masks, or patterns by --images and --masks")
     if options.out.is_file():
