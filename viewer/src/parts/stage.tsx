@@ -36,7 +36,7 @@ export function Stage(props: Props) {
   const isWaiting = image !== null && !prediction && !error && !stopped;
   const isSlow = useAfter(250, isWaiting, `${image} ${run}`);
   const job = useJob(image, run, isSlow);
-  const isNothing = prediction !== null && shown?.map && session.is_binary && !shown.map.areas.some((pixels, k) => session.classes[k].counted && pixels > 0);
+  const isNothing = view.layers.includes("mask") && prediction !== null && shown?.map && session.is_binary && !shown.map.areas.some((pixels, k) => session.classes[k].counted && pixels > 0);
   const scene: Scene | null = picture && {
     session,
     picture,
