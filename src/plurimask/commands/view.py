@@ -70,11 +70,9 @@ def main(arguments: Sequence[str]) -> int:
     say = console()
     runs = [load_run(folder) for folder in (options.run, *options.beside)]
     gallery = Gallery(runs[0].record, Uploads())
+    opening = None
     if options.data is not None or options.images is not None:
-        place = place_of(options)
-        if not place.path.exists():
-            raise InputError(f"{place.path}: there is no such file or folder: check the path")
-        opening = gallery.start_opening(place, options.split)
+        opening = gallery.start_opening(place_of(options), options.split)
         opening.join(OPENING_SECONDS)
         if gallery.error is not None:
             raise InputError(gallery.error)
@@ -86,6 +84,10 @@ def main(arguments: Sequence[str]) -> int:
         say.print("The address is for you alone: who has it sees the images. Ctrl-C ends the viewer.")
         if options.browser:
             _open(server.one_time_link)
+        if opening is not None:
+            opening.join()
+            if gallery.error is not None:
+                say.print(f"plurimask: {gallery.error}", markup=False)
         server.wait()
     return 0
 
