@@ -1,9 +1,10 @@
 """Makes the pictures of the viewer in docs/images/: what a browser shows of a real run, nothing drawn by hand.
 
     plurimask demo --out demo
-    plurimask train demo/data --method hierarchical-probabilistic-unet --channels 12 24 32 48 --latent-dims 1 1 1 \\
-        --batch-size 8 --max-steps 900 --out scales
-    python docs/figures/viewer.py demo/run demo/data --beside scales
+    plurimask train demo/data --method dropout-unet --channels 16 32 64 --batch-size 8 --max-steps 600 --out dropout
+    plurimask train demo/data --method hierarchical-probabilistic-unet --channels 8 16 32 --latent-dims 1 1 1 \\
+        --convs-per-block 2 --batch-size 8 --max-steps 500 --out scales
+    python docs/figures/viewer.py demo/run demo/data --beside dropout --scales scales
 
 Needs a Chromium and `pip install playwright`. Half a minute.
 """
@@ -40,7 +41,7 @@ class View(NamedTuple):
 
 
 def drag_point(page: Page) -> None:
-    """The point of the explorer, from the middle to the upper right."""
+    """The point of the explorer, from the middle to below it."""
     page.locator(".plane").scroll_into_view_if_needed()
     page.locator("aside").evaluate("side => side.scrollTo(0, side.scrollHeight)")
     box = page.locator(".plane").bounding_box()
@@ -49,7 +50,7 @@ def drag_point(page: Page) -> None:
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
-    page.mouse.move(x + 0.14 * box["width"], y - 0.1 * box["height"], steps=8)
+    page.mouse.move(x + 0.06 * box["width"], y + 0.13 * box["height"], steps=8)
     page.mouse.up()
 
 
@@ -69,14 +70,14 @@ def save_mean(page: Page) -> None:
 
 
 VIEWS = (
-    View("overview", "image={0}"),
+    View("overview", "image={0}", lambda page: page.keyboard.press("ArrowDown")),
     View("agreement", "image={1}&layers=bands,raters&zoom=1.6,0.5,0.5"),
-    View("maps", "image={1}&layers=mask&map=mutual_information"),
+    View("maps", "image={1}&layers=mask&map=mutual_information", lambda page: page.keyboard.press("ArrowDown")),
     View("explorer", "image={0}&layers=mask,raters", drag_point),
-    View("scales", "image={0}&run=1&layers=mask,all", redraw),
-    View("beside", "image={0}&beside=1"),
+    View("scales", "image={0}&run=2&layers=mask,all", redraw),
+    View("beside", "image={0}&beside=1", lambda page: page.keyboard.press("ArrowDown")),
     View("saved", "image={2}&layers=mask", save_mean, "light"),
-    View("tablet", "image={0}&layers=mask,all,raters", colours="light", size=(820, 1180)),
+    View("tablet", "image={0}", lambda page: page.keyboard.press("ArrowDown"), "light", (820, 1180)),
 )
 
 
@@ -84,8 +85,7 @@ VIEWS = (
 def served(runs: list[Path], data: Path, masks: Path) -> Iterator[str]:
     """The address with its token that `plurimask view` prints."""
     command = [sys.executable, "-m", "plurimask", "view", str(runs[0]), str(data), "--no-browser", "--out", str(masks)]
-    for run in runs[1:]:
-        command += ["--beside", str(run)]
+    command += ["--beside", *map(str, runs[1:])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
         assert server.stdout is not None
         said = ""
@@ -119,8 +119,10 @@ def worst(page: Page) -> list[int]:
 
 
 def write(picture: bytes, file: Path) -> None:
-    """In 256 colours, which is a third of the bytes and looks the same."""
-    Image.open(io.BytesIO(picture)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
+    """In the 256 colours that fit it best, the rare ones among them: half the bytes."""
+    best = Image.open(io.BytesIO(picture)).convert("RGB")
+    palette = best.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2)
+    best.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(file, optimize=True)
     print(f"{file} ({file.stat().st_size // 1000} kB)")
 
 
@@ -128,7 +130,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--beside", type=Path, required=True, help="a run of a hierarchical Probabilistic U-Net")
+    parser.add_argument("--beside", type=Path, required=True, help="a second run")
+    parser.add_argument("--scales", type=Path, required=True, help="a run of a hierarchical Probabilistic U-Net")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "images")
     parser.add_argument("--views", nargs="+", help="only these")
     options = parser.parse_args()
@@ -137,7 +140,7 @@ def main() -> None:
         raise SystemExit("no browser here: apt-get install chromium")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
-        with served([options.run, options.beside], options.data, Path(folder) / "masks") as link:
+        with served([options.run, options.beside, options.scales], options.data, Path(folder) / "masks") as link:
             page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
             page.goto(link)
             settle(page)

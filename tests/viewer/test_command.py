@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -101,6 +102,23 @@ def test_it_says_the_address_and_opens_the_browser_with_another(
     assert len(opened) == 1
 
 
+def test_a_model_of_the_package_is_shown_with_its_examples(
+    paths: dict[str, str],
+    shown: list[Desk],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    shipped = tmp_path / "shipped"
+    shutil.copytree(paths["RUN"], shipped / "lesions")
+    shutil.copytree(paths["DATA"], shipped / "lesions" / "examples", ignore=shutil.ignore_patterns("train"))
+    monkeypatch.setattr("plurimask.pretrained._HERE", shipped)
+    said(capsys, "pretrained:lesions", "--no-browser")
+    (desk,) = shown
+    assert (desk.runs[0].name, len(desk.gallery.data_names), desk.gallery.is_labelled) == ("lesions", 5, True)
+    assert "Known: lesions" in refused(capsys, "pretrained:brains", "--no-browser")
+
+
 def test_another_host_is_warned_of(
     runs: Callable[[str], Path], shown: list[Desk], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,9 +129,11 @@ def test_another_host_is_warned_of(
 
 def test_a_browser_without_a_window_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[tuple[str, ...]] = []
-    monkeypatch.setattr(
-        view.threading, "Thread", lambda target, args, daemon: opened.append(args) or SimpleNamespace(start=int)
-    )
+
+    def thread(target: object, args: tuple[str, ...], daemon: bool) -> SimpleNamespace:
+        return SimpleNamespace(start=lambda: opened.append(args))
+
+    monkeypatch.setattr(view.threading, "Thread", thread)
     monkeypatch.setattr(view.sys, "platform", "linux")
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)

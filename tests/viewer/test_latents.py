@@ -12,14 +12,44 @@ import torch
 pytest.importorskip("fastapi", reason="the viewer is not installed: pip install 'plurimask[view]'")
 pytest.importorskip("httpx", reason="the viewer's tests ask it by httpx, which is not installed")
 
+from contract import CASES, built, tiny_settings
 from viewer_client import asking
 
+from plurimask.methods import build_method
 from plurimask.runs.load import Run, load_run
 from plurimask.viewer.desk import Desk
-from plurimask.viewer.latents import Explorer
+from plurimask.viewer.latents import Explorer, latent_kind
 
 pytestmark = pytest.mark.usefixtures("precision")
 WHERE = "/api/images/1/decode"
+NEARLY = 0.01
+"""Of the pixels may differ: those where two classes are equally likely, and sums are rounded in another order."""
+
+
+def differing(one: np.ndarray, other: np.ndarray) -> float:
+    """The share of pixels that differ."""
+    return float((one != other).mean())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_of_every_method_it_is_known_what_can_be_chosen(case: str) -> None:
+    method = built(case).eval()
+    expected = {
+        "probabilistic-unet": "vector",
+        "image2image-vae": "vector",
+        "energy-score-unet": "vector",
+        "hierarchical-probabilistic-unet": "scales",
+    }
+    assert latent_kind(method) == expected.get(CASES[case][0])
+
+
+def test_without_a_posterior_no_rater_has_a_place(
+    make_desk: Callable[..., Desk], latent_run: Run, lesion_folder: Path
+) -> None:
+    method = build_method("energy-score-unet", **tiny_settings("energy-score-unet")).eval()
+    run = Run(latent_run.folder, latent_run.record, method)
+    content = make_desk(run, data=lesion_folder).explorer(1, 0).content()
+    assert content["raters"] == [] and len(content["samples"]) == 5 and content["axes"] == [0, 1]
 
 
 def test_the_samples_lie_in_the_plane(desk: Desk) -> None:
@@ -30,8 +60,8 @@ def test_the_samples_lie_in_the_plane(desk: Desk) -> None:
         assert (plane["kind"], plane["dims"], len(plane["samples"])) == ("vector", 6, 5)
         for number, (x, y) in enumerate(plane["samples"]):
             told, decoded = page.bundle(WHERE, x=x, y=y, base=number)
-            assert np.array_equal(decoded["labels"], arrays["samples"][number])
-            assert told["areas"] == meta["areas"][number]
+            assert differing(decoded["labels"], arrays["samples"][number]) < NEARLY
+            assert np.abs(np.subtract(told["areas"], meta["areas"][number])).max() < NEARLY * 36 * 36
             assert np.array_equal(decoded["probability"].values > 0.5, decoded["labels"] == 1)
 
 
@@ -104,9 +134,9 @@ def test_scales_are_held_and_drawn_again(scales: Desk) -> None:
         assert [(one["shape"], one["pixels"]) for one in told["levels"]] == [([2, 9, 9], [4, 4]), ([1, 18, 18], [2, 2])]
         for number in range(5):
             decoded = page.bundle(WHERE, levels=f"{number},{number}")[1]
-            assert np.array_equal(decoded["labels"], samples[number])
+            assert differing(decoded["labels"], samples[number]) < NEARLY
         before = page.bundle(WHERE, levels="3,200")[1]["probability"].stored  # beyond the samples: drawn for it
-        assert np.array_equal(page.bundle(WHERE, levels="3,3")[1]["labels"], samples[3])
+        assert differing(page.bundle(WHERE, levels="3,3")[1]["labels"], samples[3]) < NEARLY
         assert np.array_equal(page.bundle(WHERE, levels="3,200")[1]["probability"].stored, before)
         assert not np.array_equal(page.bundle(WHERE, levels="3,201")[1]["probability"].stored, before)
         assert not np.array_equal(page.bundle(WHERE, levels="4,200")[1]["probability"].stored, before)

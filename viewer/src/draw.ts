@@ -51,6 +51,7 @@ export function draw(context: CanvasRenderingContext2D, scene: Scene, place: Pla
       context.drawImage(prediction.map(scene.map.name, scene.label, scene.map.top), 0, 0);
       context.globalAlpha = 1;
     }
+    shadeOutside(context, picture, prediction);
     if (scene.layers.includes("bands")) drawBands(context, scene, prediction, line);
     if (scene.layers.includes("all")) drawAll(context, scene, prediction, line);
     context.restore();
@@ -74,6 +75,16 @@ export function draw(context: CanvasRenderingContext2D, scene: Scene, place: Pla
     if (scene.shown.has(label))
       drawMask(context, scene.shown.path(label), { colour: colourOf(scene.session, label), width: line(width), fill, halo: isBinary });
   context.restore();
+}
+
+/** What a run on centre crops does not see is darker. */
+function shadeOutside(context: CanvasRenderingContext2D, picture: Picture, { left, top, width, height }: Prediction): void {
+  if (width >= picture.width && height >= picture.height) return;
+  const outside = new Path2D();
+  outside.rect(-left, -top, picture.width, picture.height);
+  outside.rect(0, 0, width, height);
+  context.fillStyle = "rgba(0, 0, 0, 0.5)";
+  context.fill(outside, "evenodd");
 }
 
 interface Style {

@@ -20,6 +20,20 @@ export function useKeys(keys: Keys): void {
     document.addEventListener("keydown", onKey);
     return () => document.removeEventListener("keydown", onKey);
   }, []);
+  useEffect(letGoOfSelects, []);
+}
+
+/** A choice by the pointer leaves the keys to the picture; one by keys leaves the focus where it is. */
+function letGoOfSelects(): () => void {
+  let isByPointer = false;
+  const onPointer = (): void => void (isByPointer = true);
+  const onKey = (): void => void (isByPointer = false);
+  const onChange = ({ target }: Event): void => void (isByPointer && target instanceof HTMLSelectElement && target.blur());
+  const listeners = { pointerdown: onPointer, keydown: onKey, change: onChange };
+  for (const [name, listener] of Object.entries(listeners)) document.addEventListener(name, listener, true);
+  return () => {
+    for (const [name, listener] of Object.entries(listeners)) document.removeEventListener(name, listener, true);
+  };
 }
 
 function isTyping({ target, key }: KeyboardEvent): boolean {

@@ -29,7 +29,7 @@ import { useShown } from "./shown";
 const FRAME = { width: 1000, height: 1000 }; // keys zoom and move as in a square frame
 
 /** The view, which the address follows, and which follows the address. */
-function useView(): [View, (change: Partial<View>) => void] {
+function useView(): [View, (change: Partial<View>) => void, (change: (view: View) => View) => void] {
   const [view, setView] = useState<View>(() => hashToView(location.hash));
   const change = useCallback((part: Partial<View>) => setView((old) => ({ ...old, ...part })), []);
   const hash = viewToHash(view);
@@ -42,11 +42,11 @@ function useView(): [View, (change: Partial<View>) => void] {
     addEventListener("hashchange", onHash);
     return () => removeEventListener("hashchange", onHash);
   }, []);
-  return [view, change];
+  return [view, change, setView];
 }
 
 export function Viewer({ session }: { session: Session }) {
-  const [view, change] = useView();
+  const [view, change, setView] = useView();
   const [peek, setPeek] = useState<number | null>(null);
   const [rater, setRater] = useState<number | null>(null);
   const [tool, setTool] = useState<Tool>("move");
@@ -80,7 +80,7 @@ export function Viewer({ session }: { session: Session }) {
   const show = useCallback((image: number): void => {
     setPeek(null);
     setRater(null);
-    change({ image, choice: null, zoom: WHOLE, window: null });
+    setView((old) => ({ ...old, image, choice: ofAnyImage(old.choice), zoom: WHOLE }));
   }, []);
   const step = async (by: "next" | "previous"): Promise<void> => {
     if (view.image === null) return;
@@ -232,6 +232,7 @@ export function Viewer({ session }: { session: Session }) {
           onSearch={(search) => change({ search })}
           onImage={show}
           onRows={onRows}
+          onStep={(by) => void step(by)}
         />
       )}
       <main aria-label="Picture and samples">
@@ -267,6 +268,7 @@ export function Viewer({ session }: { session: Session }) {
               rater={rater}
               tool={tool}
               title={isPair ? title(id) : null}
+              isFirst={id === run}
               onZoom={setZoom}
               onWindow={setWindow}
               onRater={setRater}
@@ -342,6 +344,11 @@ export function Viewer({ session }: { session: Session }) {
       )}
     </div>
   );
+}
+
+/** Whoever saves means or unions goes on to do so; a sample is of its image alone. */
+function ofAnyImage(choice: Choice | null): Choice | null {
+  return choice && ["mean", "union", "intersection"].includes(choice.kind) ? choice : null;
 }
 
 function sampleOf(choice: Choice | null, prediction: Prediction): number | null {

@@ -16,6 +16,7 @@ from rich.console import Console
 from plurimask.commands.parsing import Data, Foreground, ImagePattern, MaskPatterns, Options, RunFolder, console, parse
 from plurimask.errors import InputError
 from plurimask.files.writing import refuse_unwritable
+from plurimask.pretrained import is_pretrained
 
 NEEDED = ("fastapi", "uvicorn")
 """What the viewer is served by."""
@@ -25,7 +26,10 @@ OPENING_SECONDS = 1.5
 
 
 class ViewOptions(Options):
-    """Look at a run's samples in the browser: of data with masks, of images, or of images that are dropped in."""
+    """Look at a run's samples in the browser: of data with masks, of images, or of images that are dropped in.
+
+    Without DATA, pretrained:NAME shows the examples beside the model.
+    """
 
     run: RunFolder
     data: Data = None
@@ -47,6 +51,8 @@ def main(arguments: Sequence[str]) -> int:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise InputError(HOW_TO_INSTALL)
+    if options.data is None and options.images is None and is_pretrained(options.run):
+        options = options.model_copy(update={"data": options.run})  # its examples
     if (options.masks or options.foreground or options.split) and options.data is None and options.images is None:
         raise InputError("DATA is missing: give the folder of images and masks, or patterns by --images and --masks")
     if options.out.is_file():
@@ -64,11 +70,9 @@ def main(arguments: Sequence[str]) -> int:
     say = console()
     runs = [load_run(folder) for folder in (options.run, *options.beside)]
     gallery = Gallery(runs[0].record, Uploads())
+    opening = None
     if options.data is not None or options.images is not None:
-        place = place_of(options)
-        if not place.path.exists():
-            raise InputError(f"{place.path}: there is no such file or folder: check the path")
-        opening = gallery.start_opening(place, options.split)
+        opening = gallery.start_opening(place_of(options), options.split)
         opening.join(OPENING_SECONDS)
         if gallery.error is not None:
             raise InputError(gallery.error)
@@ -80,6 +84,10 @@ def main(arguments: Sequence[str]) -> int:
         say.print("The address is for you alone: who has it sees the images. Ctrl-C ends the viewer.")
         if options.browser:
             _open(server.one_time_link)
+        if opening is not None:
+            opening.join()
+            if gallery.error is not None:
+                say.print(f"plurimask: {gallery.error}", markup=False)
         server.wait()
     return 0
 

@@ -117,7 +117,7 @@ class Explorer:
         }
 
     def _posteriors(self) -> list[dict[str, Any]]:
-        """Where the latents of each rater's map lie, in sigmas of the prior."""
+        """Where the latents of each rater's map lie, in sigmas of the prior; none of a method without a posterior."""
         if self.stored.example is None or self.stored.example.flips:
             return []
         labels = self.stored.example.labels
@@ -126,7 +126,10 @@ class Explorer:
             return []
         seen = self.preprocessing.seen(labels[present])
         with torch.inference_mode():
-            (posterior,) = self.prediction.posterior(seen[:, None])
+            levels = self.prediction.posterior(seen[:, None])
+        if not levels:
+            return []
+        posterior = levels[0]
         means = ((posterior.mean[:, 0] - self.mean) / self.sigma)[:, self.axes].tolist()
         sigmas = (posterior.log_sigma[:, 0].exp() / self.sigma)[:, self.axes].tolist()
         return [

@@ -47,7 +47,8 @@ export function verdict(readings: readonly { empty: boolean }[], disagreement: n
   if (readings.length > 1) return `${COUNTS[readings.length] ?? readings.length} plausible readings`;
   if (readings[0]?.empty) return "Nothing, in every sample";
   if (disagreement === null) return "One sample";
-  return disagreement < 0.1 ? "One reading: the samples agree" : "One reading, with an unsure outline";
+  if (disagreement < 0.1) return "One reading: the samples agree";
+  return disagreement < 0.4 ? "One reading, with an unsure outline" : "No clear readings: every sample differs";
 }
 
 /** 0.374 -> "37 %"; what is not nothing is not told as 0 %, and what is not all not as 100 %. */

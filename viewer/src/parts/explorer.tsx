@@ -124,9 +124,8 @@ function Scales({ latent, choice, onChoice }: Props & { latent: Extract<Latent, 
       <ul class="scales">
         {latent.levels.map(({ name, pixels }, k) => (
           <li key={k}>
-            <span class="scale-name">
-              {name}
-              <span class="soft">{k === 0 ? "coarsest" : k === latent.levels.length - 1 ? "finest" : ""} {pixels.length ? `${pixels[0]} px a place` : ""}</span>
+            <span class="scale-name" title={pixels.length ? `Each place is for ${pixels.join(" x ")} pixels` : ""}>
+              {name} <span class="soft">{k === 0 ? "coarsest" : k === latent.levels.length - 1 ? "finest" : ""}</span>
             </span>
             <button type="button" aria-pressed={levels[k] === null} onClick={() => give(k, levels[k] === null ? 0 : null)} title="At the prior's mean, given the coarser scales">
               mean

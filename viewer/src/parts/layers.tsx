@@ -85,6 +85,7 @@ export function Tools({ view, tool, onTool, onZoom, onObject, onResetWindow }: T
 
 interface LegendProps {
   title: string | null; // of the run
+  isFirst: boolean; // of two; the second need not tell the raters again
   session: Session;
   picture: Picture;
   view: View;
@@ -93,10 +94,11 @@ interface LegendProps {
   onRater: (rater: number | null) => void;
 }
 
-export function Legend({ title, session, picture, view, label, top, onRater }: LegendProps) {
+export function Legend({ title, isFirst, session, picture, view, label, top, onRater }: LegendProps) {
   const has = (layer: Layer): boolean => view.layers.includes(layer);
   const colour = colourOf(session, label);
-  const isEmpty = !title && !(view.map && top !== null) && !has("bands") && !(has("raters") && picture.raters.length);
+  const tellsRaters = isFirst && has("raters") && picture.raters.length > 0;
+  const isEmpty = !title && !(view.map && top !== null) && !has("bands") && !tellsRaters;
   if (isEmpty) return null;
   return (
     <div class="legend">
@@ -113,7 +115,7 @@ export function Legend({ title, session, picture, view, label, top, onRater }: L
           <span>of samples</span>
         </div>
       )}
-      {has("raters") && picture.raters.length > 0 && (
+      {tellsRaters && (
         <div class="legend-row" onPointerLeave={() => onRater(null)}>
           {picture.meta.raters.map((rater, k) => (
             <span key={k} onPointerEnter={() => onRater(k)}>

@@ -24,6 +24,7 @@ interface Props {
   rater: number | null;
   tool: Tool;
   title: string | null;
+  isFirst: boolean;
   onZoom: (zoom: Zoom) => void;
   onWindow: (window: View["window"]) => void;
   onRater: (rater: number | null) => void;
@@ -35,7 +36,7 @@ export function Stage(props: Props) {
   const isWaiting = image !== null && !prediction && !error && !stopped;
   const isSlow = useAfter(250, isWaiting, `${image} ${run}`);
   const job = useJob(image, run, isSlow);
-  const isNothing = prediction !== null && shown?.map && session.is_binary && !shown.map.areas.some((pixels, k) => session.classes[k].counted && pixels > 0);
+  const isNothing = view.layers.includes("mask") && prediction !== null && shown?.map && session.is_binary && !shown.map.areas.some((pixels, k) => session.classes[k].counted && pixels > 0);
   const scene: Scene | null = picture && {
     session,
     picture,
@@ -52,7 +53,7 @@ export function Stage(props: Props) {
   return (
     <div class="stage">
       {scene && <PictureView scene={scene} shownWord={shown?.word ?? ""} label={name} zoom={view.zoom} tool={props.tool} onZoom={props.onZoom} onWindow={props.onWindow} />}
-      {picture && prediction && <Legend title={title} session={session} picture={picture} view={view} label={label} top={top} onRater={props.onRater} />}
+      {picture && prediction && <Legend title={title} isFirst={props.isFirst} session={session} picture={picture} view={view} label={label} top={top} onRater={props.onRater} />}
       {isNothing && props.rater === null && <div class="badge">This mask is empty: nothing is marked</div>}
       {isSlow && (
         <div class="cover" role="status">

@@ -19,16 +19,16 @@ type Theme = "dark" | "light";
 
 const themeNow = (): Theme => (document.documentElement.dataset.theme as Theme | undefined) ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");
 
-function startTheme(): Theme {
+/** The colours that were chosen last, before anything is shown. */
+export function startTheme(): void {
   const kept = localStorage.getItem("theme");
   if (kept === "dark" || kept === "light") document.documentElement.dataset.theme = kept;
-  return themeNow();
 }
 
 export function TopBar(props: Props) {
   const { session, run, other } = props;
   const file = useRef<HTMLInputElement>(null);
-  const [theme, setTheme] = useState<Theme>(startTheme);
+  const [theme, setTheme] = useState<Theme>(themeNow);
   const turn = (): void => {
     const next = theme === "dark" ? "light" : "dark";
     document.documentElement.dataset.theme = next;

@@ -29,6 +29,7 @@ interface Props {
   onSearch: (search: string) => void;
   onImage: (image: number) => void;
   onRows: (rows: readonly Row[]) => void;
+  onStep: (by: "next" | "previous") => void;
 }
 
 interface Rows {
@@ -109,9 +110,25 @@ export function WorkList(props: Props) {
     return -1;
   };
   useEffect(() => {
+    let isCurrent = true;
+    const bringIntoSight = (index: number | null): void => {
+      const box = list.current;
+      if (isCurrent && box && index !== null && index >= 0) box.scrollTop = scrollTo(index, box.scrollTop, box.clientHeight, ROW);
+    };
     const index = indexOfCurrent();
-    if (index >= 0 && list.current) list.current.scrollTop = scrollTo(index, list.current.scrollTop, list.current.clientHeight, ROW);
+    if (index >= 0) bringIntoSight(index);
+    else if (current !== null && own.revision >= 0)
+      api.position(current, { run, sort, search }).then(({ position }) => bringIntoSight(position), () => null);
+    return () => {
+      isCurrent = false;
+    };
   }, [current, own.revision < 0]);
+  const onKey = (event: KeyboardEvent): void => {
+    if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+    event.preventDefault();
+    event.stopPropagation();
+    props.onStep(event.key === "ArrowDown" ? "next" : "previous");
+  };
 
   const shown = Array.from({ length: last - first }, (_, k) => first + k);
   return (
@@ -133,6 +150,7 @@ export function WorkList(props: Props) {
         aria-label="Work list"
         tabIndex={0}
         aria-activedescendant={current === null ? undefined : `image-${current}`}
+        onKeyDown={onKey}
         onPointerEnter={() => (isOver.current = true)}
         onPointerLeave={() => (isOver.current = false)}
       >
