@@ -121,9 +121,29 @@ def hierarchical() -> list[str]:
     ]
 
 
+def spread_levels() -> list[str]:
+    record = load("spread_levels")
+    if record is None:
+        return []
+    (about,) = record["config"]["runs"].values()
+    results = {name.partition(", ")[2]: ged for name, ged in record["results"].items()}
+    oracle = results.pop("draws from the raters")
+    rows = [{"method": name, "ged": ged, GED_RATIO: ged / oracle} for name, ged in results.items()]
+    return [
+        "## Which levels of latents to spread",
+        "`python benchmarks/stratified.py --maps RUN --images 192 --out benchmarks/results/spread_levels.json`",
+        provenance(record),
+        markdown_table(rows).replace("| method |", "| 16 samples |", 1),
+        prose(f"""A small run of the Hierarchical Probabilistic U-Net ({about}; latent maps of 4 x 4, 8 x 8, 16 x 16 and
+            32 x 32) made for this table: what counts is the difference between the rows, which are of the same network
+            and images. [Spread draws](metrics.md#spread-draws) of so many levels, the coarsest first, the others
+            independent and the same in all rows."""),
+    ]
+
+
 def hierarchy() -> list[str]:
     """All about the Hierarchical Probabilistic U-Net."""
-    return [*lidc_hierarchical(), *many_objects(), *hierarchy_ablation(), *hierarchical()]
+    return [*lidc_hierarchical(), *many_objects(), *hierarchy_ablation(), *spread_levels(), *hierarchical()]
 
 
 def _short(value: float | int | None) -> float | int | str | None:

@@ -83,7 +83,10 @@ def copy_run(run: Path, out: Path) -> None:
         sys.exit(
             f"{len(weights):,} bytes of weights, and fewer than {MAX_BYTES:,} are shipped: train a smaller network"
         )
-    text = shipped_record(read_record(run)).model_dump_json(indent=2)
+    told = read_record(run)
+    if told.steps is None or told.undertrained:
+        sys.exit(f"{run}: its training has not ended, or was too short: ship none of such")
+    text = shipped_record(told).model_dump_json(indent=2)
     refuse_paths(text)
     replace_file(out / RECORD_FILE, f"{text}\n".encode())
     replace_file(out / WEIGHTS_FILE, weights)

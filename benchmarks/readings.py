@@ -13,7 +13,7 @@ share of empty masks. A second set of samples tells how far readings depend on t
 between the readings of the two sets, and how far their numbers differ. Where the 1,000 are at d below 0.1 in the mean,
 there should be one reading. Samples are draws from the known law of the built-in lesions: no method is trained.
 
-The price: processor milliseconds of one thread for 16 and 4 representatives and for the readings of 100 masks at 128x128.
+The price: processor milliseconds, on one thread, of 16 and 4 representatives and of the readings of 100 masks, 128x128.
 """
 
 from __future__ import annotations

@@ -71,11 +71,11 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def commit() -> str | None:
-    """The commit of the working tree, with "-dirty" if tracked files differ from it; None outside a git checkout."""
+def commit(checkout: Path = Path(__file__).parent) -> str | None:
+    """The commit of a working tree, with "-dirty" if tracked files differ from it; None outside a git checkout."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

@@ -19,6 +19,7 @@ from energy_tables import energy_score
 from folder_tables import folders
 from hierarchy_tables import hierarchy
 from page_parts import load, method_table, number, over, prose, provenance
+from training_tables import training
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -69,7 +70,7 @@ def stratified(oracle: float) -> list[str]:
         prose("""Methods differ in their distributions, and in how samples are chosen from them. M-heads gives each of
             its 16 heads once, a set that represents its distribution better than independent draws do; the
             Probabilistic U-Net draws z independently. The same two runs with the other way of choosing (`python
-            benchmarks/stratified.py`):"""),
+            benchmarks/stratified.py`); [spread draws](metrics.md#spread-draws) of z are Sobol points:"""),
         "\n".join(lines),
     ]
 
@@ -184,23 +185,8 @@ def page() -> str:
             (`ged_ratio`), so that figures of other data and crops can be held against it. Where a distribution is wrong
             the ratio still grows with n. What differs from a published protocol is said below each table."""),
     ]
-    return (
-        "\n\n".join(
-            [
-                *head,
-                *folders(),
-                *lidc(),
-                *street_flips(),
-                *bbbc010(),
-                *mc_dropout(),
-                *hierarchy(),
-                *energy_score(),
-                *adf(),
-                *bayesian(),
-            ]
-        )
-        + "\n"
-    )
+    compared = [*lidc(), *street_flips(), *bbbc010(), *mc_dropout(), *hierarchy()]
+    return "\n\n".join([*head, *folders(), *compared, *energy_score(), *adf(), *bayesian(), *training()]) + "\n"
 
 
 def main() -> None:

@@ -1,92 +1,132 @@
-"""Time a training step of the Probabilistic U-Net with 1 and with 4 raters, in units of a U-Net's of the same widths.
+"""Time a training step of the Probabilistic U-Net with 1 and with 4 raters, beside a U-Net's of the same widths.
 
-    python benchmarks/training.py --out benchmarks/results/training.json
+    python benchmarks/training.py --before CHECKOUT --out benchmarks/results/training.json
 
-Gradient, clipping and optimiser of a batch that is there already, in float32 in both memory layouts, of which a
-training takes the faster, and in bf16 in the usual one where the processor has it. Run it on a quiet machine. With
-ONEDNN_MAX_CPU_ISA=AVX2 and ATEN_CPU_CAPABILITY=avx2 a processor with AVX-512 calculates as one without.
+Gradient, clipping and optimiser of a batch that is there already: in float32 in both memory layouts, of which a
+training takes the faster, and in bf16 in the usual one where the processor has it. `--before` is a checkout of an
+earlier commit, whose step (float32, channels_last, which it always used) is taken in turn with those of this one.
+
+Each way has a process of its own, and they make one step after the other, by turns. One thread is bound to one core,
+and what counts is the processor's time, which other work on the machine lengthens less; of two threads it is the
+clock's. Ratios are medians over turns. With ONEDNN_MAX_CPU_ISA=AVX2 and ATEN_CPU_CAPABILITY=avx2 a processor with
+AVX-512 calculates as one without.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+import statistics
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from record import median_seconds, record, write
-from torch import Tensor
+from record import commit, record, write
+from training_steps import BATCH, LATENT_DIM, RATERS, SIZE, WIDTHS
 
-from plurimask import build_method
-from plurimask.method import SegmentationMethod
-from plurimask.prediction.device import Layout, has_fast_bf16, images_in_layout, in_layout
-from plurimask.training.config import TrainingConfig
-from plurimask.training.step import optimizer_of
+from plurimask.prediction.device import has_fast_bf16
 
-WIDTHS, LATENT_DIM, BATCH, SIZE, MANY = (32, 64, 128, 192), 2, 5, 128, 4
-CONFIG = TrainingConfig(max_steps=1)
-PLAIN: tuple[tuple[torch.dtype, Layout], ...] = ((torch.float32, "channels_last"), (torch.float32, "contiguous"))
-HALF: tuple[tuple[torch.dtype, Layout], ...] = ((torch.bfloat16, "channels_last"),)
+HERE = Path(__file__).resolve().parents[1]
+BEFORE = "before, float32, channels_last"
+THREADS = (1, 2)
+
+Way = tuple[Path, str, str]
+"""Checkout, precision, memory layout."""
 
 
-def step_of(method: SegmentationMethod, images: Tensor, labels: Tensor, precision: torch.dtype) -> Callable[[], None]:
-    """One step of a training on images and labels that are there."""
-    optimizer = optimizer_of(method, CONFIG)
+class Steps:
+    """A process that makes steps."""
 
-    def step() -> None:
-        with torch.autocast("cpu", precision, enabled=precision == torch.bfloat16):
-            loss = method.loss(images, labels, torch.Generator().manual_seed(0))
-        optimizer.zero_grad()
-        loss.total.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(method.parameters(), CONFIG.gradient_clip)
-        optimizer.step()
+    def __init__(self, name: str, way: Way, threads: int) -> None:
+        checkout, precision, layout = way
+        command = [
+            sys.executable,
+            str(HERE / "benchmarks" / "training_steps.py"),
+            name,
+            precision,
+            layout,
+            str(threads),
+        ]
+        environment = {**os.environ, "PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": str(threads)}
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
 
-    return step
+    def step(self) -> tuple[float, float]:
+        """Seconds of one step, on the clock and of the processor."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write("step\n")
+        self.process.stdin.flush()
+        clock, processor = map(float, self.process.stdout.readline().split())
+        return clock, processor
+
+    def end(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
 
 
-def steps(precision: torch.dtype, layout: Layout) -> dict[str, Callable[[], None]]:
-    """The steps that are compared, by name."""
-    torch.manual_seed(0)
-    images = images_in_layout(torch.randn(BATCH, 1, SIZE, SIZE), layout)
-    labels = (torch.rand(BATCH, MANY, SIZE, SIZE) > 0.8).to(torch.uint8)
-    unet = in_layout(build_method("unet", channels=WIDTHS).train(), layout)
-    latent = in_layout(build_method("probabilistic-unet", channels=WIDTHS, latent_dim=LATENT_DIM).train(), layout)
-    return {
-        "unet": step_of(unet, images, labels[:, :1], precision),
-        "one_rater": step_of(latent, images, labels[:, :1], precision),
-        "four_raters": step_of(latent, images, labels, precision),
-    }
+def timed(name: str, ways: dict[str, Way], threads: int, turns: int) -> dict[str, list[tuple[float, float]]]:
+    """Clock's and processor's seconds of each way's steps, after one to warm up."""
+    running = {key: Steps(name, way, threads) for key, way in ways.items()}
+    seconds: dict[str, list[tuple[float, float]]] = {key: [] for key in ways}
+    for turn in range(turns + 1):
+        for key, steps in running.items():
+            taken = steps.step()
+            if turn:
+                seconds[key].append(taken)
+    for steps in running.values():
+        steps.end()
+    return seconds
+
+
+def compared(seconds: dict[str, list[tuple[float, float]]], threads: int) -> dict[str, dict[str, Any]]:
+    """Medians of each way in milliseconds, and how many times less than before they are, turn by turn."""
+    counted = int(threads == 1)  # processor's seconds, else the clock's
+    found: dict[str, dict[str, Any]] = {}
+    for key, taken in seconds.items():
+        clock, processor = (statistics.median(one) for one in zip(*taken, strict=True))
+        found[key] = {"clock_ms": round(1e3 * clock, 1), "processor_ms": round(1e3 * processor, 1)}
+        if key != BEFORE and BEFORE in seconds:
+            gains = [was[counted] / now[counted] for was, now in zip(seconds[BEFORE], taken, strict=True)]
+            quartiles = statistics.quantiles(gains, n=4)
+            found[key]["times_faster"] = round(quartiles[1], 3)
+            found[key]["times_faster_quartiles"] = [round(quartiles[0], 3), round(quartiles[2], 3)]
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--before", type=Path, help="checkout of the commit to compare with")
+    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--layouts", nargs="+", default=["contiguous", "channels_last"], help="those tried in float32")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    chosen = PLAIN + (HALF if has_fast_bf16(torch.device("cpu")) else ())
-    # All in turn, so that a machine that slows down does so for all.
-    ways = {f"{str(precision)[6:]}, {layout}": steps(precision, layout) for precision, layout in chosen}
-    functions = {f"{way}/{name}": step for way, of in ways.items() for name, step in of.items()}
-    medians = median_seconds(functions, options.repeats)
-    results: dict[str, Any] = {}
-    for way, of in ways.items():
-        seconds = {name: medians[f"{way}/{name}"] for name in of}
-        results[way] = {
-            **{f"{name}_ms": round(1e3 * value, 1) for name, value in seconds.items()},
-            "one_rater_over_unet": round(seconds["one_rater"] / seconds["unet"], 3),
-            "four_raters_over_unet": round(seconds["four_raters"] / seconds["unet"], 3),
-            "gain_per_map": round(MANY * seconds["one_rater"] / seconds["four_raters"], 3),
-        }
-        print(way, ", ".join(f"{key} {value}" for key, value in results[way].items()))
-    config = {"widths": WIDTHS, "latent_dim": LATENT_DIM, "batch": BATCH, "size": [SIZE, SIZE], "seed": 0}
-    used = {
+    ways: dict[str, Way] = {BEFORE: (options.before.resolve(), "float32", "channels_last")} if options.before else {}
+    ways |= {f"float32, {layout}": (HERE, "float32", layout) for layout in options.layouts}
+    if has_fast_bf16(torch.device("cpu")):
+        ways["bfloat16, channels_last"] = (HERE, "bfloat16", "channels_last")
+    config = {
+        "widths": WIDTHS,
+        "latent_dim": LATENT_DIM,
+        "batch": BATCH,
+        "size": [SIZE, SIZE],
+        "turns": options.turns,
+        "data": "images of normal noise, random label maps",
+        "seed": 0,
+        "before": commit(options.before) if options.before else None,
         "capability": torch.backends.cpu.get_cpu_capability(),
         "onednn_max_isa": os.environ.get("ONEDNN_MAX_CPU_ISA"),
+        "counted": "of 1 thread, bound to a core, the processor's time; of 2 threads the clock's",
     }
-    about = {"repeats": options.repeats, "data": "images of normal noise, random label maps", **used}
-    write(options.out, record("training", {**config, **about}, results))
+    results: dict[str, Any] = {}
+    for threads in THREADS:
+        for name in RATERS:
+            of_step = compared(timed(name, ways, threads, options.turns), threads)
+            results.setdefault(f"{threads} threads", {})[name] = of_step
+            print(threads, name, of_step, flush=True)
+            write(options.out, record("training", config, results))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from plurimask.nn.probabilistic_backpropagation import Regression
 from torch import Tensor, nn
 
 from plurimask.figures.colours import FAINT, INK
@@ -33,6 +32,7 @@ from plurimask.methods.swag import Trajectory
 from plurimask.nn.bayesian import GaussianPrior, bayesian_network
 from plurimask.nn.dropout import draw_masks
 from plurimask.nn.moments import Propagation, moment_network
+from plurimask.nn.probabilistic_backpropagation import Regression
 
 HIDDEN, NOISE, PRECISION = 50, 0.1, 0.25
 """Units; sigma; l."""
@@ -97,7 +97,7 @@ def descend(loss: Callable[[], Tensor], parameters: Iterator[nn.Parameter], step
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in range(steps):
         optimiser.zero_grad()
-        loss().backward()
+        torch.autograd.backward(loss())
         optimiser.step()
         schedule.step()
 
@@ -203,7 +203,7 @@ def swag(seen: Data, steps: int, rate: float = 1e-4, batch: int = 10) -> Bands:
         chosen = torch.randperm(len(seen.x), generator=random)[:batch]
         optimiser.zero_grad()
         loss = misfit(network(seen.x[chosen]), seen.y[chosen]) * len(seen.x) / batch + penalty(network)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
         if step >= steps // 4 and step % 10 == 0:
             trajectory.collect(nn.utils.parameters_to_vector(network.parameters()).detach())
@@ -238,7 +238,8 @@ def moments(seen: Data, steps: int, noise: float = 0.05**2) -> Bands:
     def loss() -> Tensor:
         mean, variance = network(seen.x, torch.full_like(seen.x, noise))
         total = variance + NOISE**2
-        return ((mean - seen.y).square() / (2 * total) + total.log() / 2).sum() + penalty(plain)
+        surprise: Tensor = ((mean - seen.y).square() / (2 * total) + total.log() / 2).sum()
+        return surprise + penalty(plain)
 
     descend(loss, plain.parameters(), steps)
     with torch.no_grad():

@@ -76,7 +76,7 @@ def page(example: Example, seen: dict[str, Seen], class_names: Sequence[str]) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of benchmarks/bayesian.py")
-    parser.add_argument("--image", type=int, default=0, help="number of the validation image")
+    parser.add_argument("--image", type=int, default=7, help="number of the validation image")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "images")
     options = parser.parse_args()
     source = DATA["yeast"].source()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -236,3 +238,18 @@ def test_one_limit_for_the_pixels_of_all_formats(name: str, tmp_path: Path, monk
     monkeypatch.setenv("PLURIMASK_MAX_PIXELS", "many")
     with pytest.raises(InputError, match="expected a number"):
         read_image(path)
+
+
+def test_tags_that_are_passed_over_are_no_business_of_a_user(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tiff(tmp_path / "a.tif", gray(), software="of a scanner")
+    content = bytearray(path.read_bytes())
+    start = struct.unpack("<I", content[4:8])[0] + 2
+    for place in range(start, start + 12 * struct.unpack("<H", content[start - 2 : start])[0], 12):
+        if struct.unpack("<H", content[place : place + 2])[0] == 305:  # Software
+            content[place + 2 : place + 4] = struct.pack("<H", 99)  # no such type
+    path.write_bytes(content)
+    code = "import sys, pathlib; from plurimask.data.images import read_image; read_image(pathlib.Path(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    read_image(path)
+    assert [one.name for one in caplog.records] == ["tifffile"]  # who asks for the log has it

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from plurimask.nn import blocked
-from plurimask.nn.blocked import chained, is_chained
+from plurimask.nn.blocked import dense, is_chained, joined
 from plurimask.nn.unet import Style, UNetFeatures, conv_block
 
 STYLES = {"average": Style(), "max": Style(pooling="max"), "nearest": Style(upsampling="nearest")}
@@ -40,12 +40,27 @@ def test_a_network_is_the_same(style: str, size: tuple[int, int], monkeypatch: p
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
 
 
-def test_a_chain_is_dense_outside() -> None:
-    block, x = conv_block(4, 6, 2), torch.randn(3, 4, 8, 10)
-    inside: list[Tensor] = []
-    block[0].register_forward_hook(lambda module, given, out: inside.append(out))
-    assert not chained(block, x).is_mkldnn
-    assert inside[0].is_mkldnn
+@pytest.mark.parametrize("in_blocks", [False, True])
+def test_what_is_joined_is_the_same(in_blocks: bool) -> None:
+    torch.manual_seed(0)
+    block, inputs = conv_block(9, 6, 2), [torch.randn(3, width, 8, 10, requires_grad=True) for width in (4, 5)]
+    skip = inputs[1].to_mkldnn() if in_blocks else inputs[1]
+    got, want = joined(block, inputs[0], skip), block(torch.cat(inputs, dim=1))
+    assert got.layout == torch.strided
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+    target, leaves = torch.randn_like(want), [*inputs, *block.parameters()]
+    of_got, of_want = (torch.autograd.grad((out * target).sum(), leaves) for out in (got, want))
+    for one, other in zip(of_got, of_want, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
+
+
+def test_an_encoder_is_dense_outside() -> None:
+    network, images = UNetFeatures(3, (6, 9), 2), torch.randn(2, 3, 8, 10)
+    assert [one.is_mkldnn for one in network.encoder.features(images)] == [True, True]
+    assert not any(one.is_mkldnn for one in [*network.encoder(images), network(images)])
+    with torch.no_grad():
+        assert not any(one.is_mkldnn for one in network.encoder.features(images))
+    assert torch.equal(dense(images), images)
 
 
 def test_a_network_whose_weights_stay_is_not_chained() -> None:
@@ -70,7 +85,7 @@ def test_a_network_whose_weights_stay_is_not_chained() -> None:
 )
 def test_other_layers_and_layouts_are_left_alone(block: Any, x: Tensor) -> None:
     assert not is_chained(block, x)
-    assert torch.equal(chained(block, x), block(x))
+    assert torch.equal(joined(block, x[:, :1], x[:, 1:]), block(x))
 
 
 def test_bf16_is_left_alone() -> None:

@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from plurimask.nn import head as head_module
+from plurimask.nn import tiles
+from plurimask.nn.bayesian.estimators import DrawnWeights
 from plurimask.nn.head import LatentHead
 
 B, F, L, C, H, W = 3, 8, 5, 4, 9, 7
@@ -40,7 +42,9 @@ def test_equals_convolutions_on_tiled_latents(
     torch.testing.assert_close(got, naive(head, features, latents, image), atol=1e-5, rtol=1e-4)
 
 
-def test_gradients_equal_those_of_convolutions() -> None:
+@pytest.mark.parametrize("tile", [1, 400, 10**9])
+def test_gradients_equal_those_of_convolutions(monkeypatch: pytest.MonkeyPatch, tile: int) -> None:
+    monkeypatch.setattr(tiles, "TILE_BYTES", tile)
     torch.manual_seed(0)
     head = LatentHead(F, L, C)
     features, latents = torch.randn(B, F, H, W, requires_grad=True), torch.randn(4, L, requires_grad=True)
@@ -49,8 +53,34 @@ def test_gradients_equal_those_of_convolutions() -> None:
     inputs = [features, latents, *head.parameters()]
     got = torch.autograd.grad((head(head.project(features), latents, image) * target).sum(), inputs)
     want = torch.autograd.grad((naive(head, features, latents, image) * target).sum(), inputs)
-    for ours, theirs in zip(got, want, strict=True):
+    again = torch.autograd.grad((head(head.project(features), latents, image) * target).sum(), inputs)
+    for ours, theirs, same in zip(got, want, again, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+        assert torch.equal(ours, same)
+
+
+@pytest.mark.parametrize("image", [[], [1, 1]])
+def test_images_may_have_no_samples(image: list[int]) -> None:
+    head, features, latents = LatentHead(F, L, C), torch.randn(B, F, H, W), torch.randn(len(image), L)
+    inputs = [features.requires_grad_(), latents.requires_grad_(), *head.parameters()]
+    scores = head(head.project(features), latents, torch.tensor(image, dtype=torch.long))
+    assert scores.shape == (len(image), C, H, W)
+    of_features, *others = torch.autograd.grad(scores.square().sum(), inputs)
+    assert of_features.flatten(1).any(1).tolist() == [number in image for number in range(B)]
+    assert all(bool(one.any()) == bool(image) for one in others)
+
+
+def test_weights_drawn_by_others_have_gradients() -> None:
+    torch.manual_seed(0)
+    head, features, latents = LatentHead(F, L, C), torch.randn(B, F, H, W), torch.randn(B, L)
+    drawn = {name: (2 * p).detach().requires_grad_() for name, p in head.named_parameters()}
+    with DrawnWeights({id(p): drawn[name] for name, p in head.named_parameters()}):
+        head(head.project(features), latents, torch.arange(B)).square().sum().backward()
+    assert all(p.grad is None for p in head.parameters())
+    head.load_state_dict(drawn)
+    head(head.project(features), latents, torch.arange(B)).square().sum().backward()
+    for name, p in head.named_parameters():
+        torch.testing.assert_close(drawn[name].grad, p.grad, rtol=1e-4, atol=1e-4 * float(p.grad.abs().max()))
 
 
 def test_works_in_three_dimensions_and_in_bf16() -> None:

@@ -15,6 +15,7 @@ from plurimask import Plan, load_run, open_data, train_run
 from plurimask.data.worlds.streets import street_source
 from plurimask.distribution import most_likely
 from plurimask.evaluation.evaluate import ExampleView
+from plurimask.figures.latents import latent_walk
 from plurimask.flips import mode_table
 from plurimask.prediction.device import fast_precision
 from plurimask.report.drawn import WALK, draw_latents, strip_of_modes
@@ -57,6 +58,16 @@ def test_the_plane_is_decoded_around_the_middle_of_the_prior(method: str, lesion
     with torch.inference_mode(), fast_precision(images.device):
         decoded = most_likely(prediction.decode([corner[None, None]]))[0, 0]
     assert (plane.grid[0, 8] == decoded.numpy()).mean() > 0.99
+
+
+def test_the_plane_of_a_method_without_a_posterior_has_none(lesion_folder: Path, tmp_path: Path) -> None:
+    run, view = trained("energy-score-unet", lesion_folder, tmp_path / "run", channels=(4, 6), sampled_scales=1)
+    plane = draw_latents(run, view, 1, seed=0)[0]
+    assert plane is not None
+    assert plane.grid.shape == (9, 9, 36, 36)
+    assert plane.posteriors == []
+    figure = latent_walk(plane)
+    assert [axes.get_title(loc="left") for axes in figure.axes[:2]][1] == "area and prior"
 
 
 def test_methods_without_a_latent_vector_have_no_plane(lesion_folder: Path, tmp_path: Path) -> None:

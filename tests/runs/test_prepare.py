@@ -84,6 +84,19 @@ def test_single_raters_ask_for_settings_of_the_method(source: DataSource) -> Non
     assert chosen == {"several raters": (None, None), "one": (0.5, 0.5), "one, given": (0.25, None)}
 
 
+def test_a_method_for_which_raters_cost_nothing_draws_all_of_them(source: DataSource) -> None:
+    """The cheapest that a plan has draws one; a person's number stays."""
+    tiny = {"channels": (5, 7), "max_steps": 1000}
+    drawn = {}
+    for name, own in (("probabilistic-unet", {}), ("energy-score-unet", {"sampled_scales": 1})):
+        for given in ({}, {"raters_per_step": 2}):
+            plan = prepare(Plan(name, settings={**tiny, **own, **given}), source, machine=Numbers(9.0, 0.01))
+            drawn[name, len(given)] = resolve(plan)[1].raters_per_step
+    assert drawn["probabilistic-unet", 0] == 1
+    assert drawn["energy-score-unet", 0] == source.splits["train"][0].labels.shape[0] == 4
+    assert drawn["energy-score-unet", 1] == 2
+
+
 def test_preparation_counts_for_a_budget_of_minutes(source: DataSource, tmp_path: Path) -> None:
     """By a clock that moves by nine seconds at each look: of the six seconds of the budget half at most is counted."""
     times = count(step=9)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 _CHAINED = (nn.Conv2d, nn.ReLU)
 
@@ -33,7 +34,24 @@ def is_chained(block: nn.Module, x: Tensor) -> bool:
     )
 
 
-def chained(block: nn.Module, x: Tensor) -> Tensor:
-    """`block(x)`, both dense."""
-    out: Tensor = block(x.to_mkldnn()).to_dense() if is_chained(block, x) else block(x)
-    return out
+def dense(x: Tensor) -> Tensor:
+    """`x`, not in blocks."""
+    return x.to_dense() if isinstance(x, Tensor) and x.is_mkldnn else x
+
+
+def joined(block: nn.Module, x: Tensor, skip: Tensor) -> Tensor:
+    """`block(torch.cat([x, skip], dim=1))`, dense; `skip` may be in blocks.
+
+    The first convolution is the sum of one of each: so a skip connection in blocks stays there.
+    """
+    first, *others = block.children()
+    if not (isinstance(first, nn.Conv2d) and isinstance(first.padding, tuple) and is_chained(block, x)):
+        out: Tensor = block(torch.cat([x, dense(skip)], dim=1))
+        return out
+    weights = torch.split(first.weight, [x.shape[1], skip.shape[1]], dim=1)
+    for_x, for_skip = (part.contiguous() for part in weights)
+    out = functional.conv2d(x.to_mkldnn(), for_x, first.bias, padding=first.padding)
+    out = out + functional.conv2d(skip if skip.is_mkldnn else skip.to_mkldnn(), for_skip, padding=first.padding)
+    for layer in others:
+        out = layer(out)
+    return out.to_dense()

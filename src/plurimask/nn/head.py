@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
+
+from plurimask.nn.tiles import Tiled
 
 TILE_BYTES = 2**21
 """Activations per tile on a processor: small enough to stay in its cache from layer to layer."""
@@ -30,7 +34,8 @@ class LatentHead(nn.Module):
     def project(self, features: Tensor) -> Tensor:
         """The share of the features in the first layer, W_f f: `(B, F, *spatial)` -> `(B, F, *spatial)`."""
         with torch.autocast(features.device.type, enabled=False):
-            projected = self.of_features.weight.to(features.dtype) @ features.flatten(2)
+            weight = self.of_features.weight.to(features.dtype)
+            projected = torch.bmm(weight.expand(len(features), -1, -1), features.flatten(2))
         return projected.reshape(features.shape)
 
     def forward(self, projected: Tensor, latents: Tensor, image: Tensor) -> Tensor:
@@ -44,7 +49,12 @@ class LatentHead(nn.Module):
         return scores.reshape(*scores.shape[:2], *projected.shape[2:])
 
     def _differentiable(self, pixels: Tensor, shifts: Tensor, image: Tensor) -> Tensor:
-        """All samples at once: the gradient needs every activation anyway."""
+        """With gradients: in tiles on a processor in float32, else all samples at once."""
+        layers = [part for layer in (*self.hidden, self.scores) for part in _parameters(layer)]
+        in_tiles = pixels.device.type == "cpu" and all(part.dtype == torch.float32 for part in (pixels, *layers))
+        if in_tiles and not torch._C._len_torch_function_stack():  # nobody computes in the layers' place
+            scores: Tensor = Tiled.apply(partial(self._tiled, image=image), image.tolist(), pixels, shifts, *layers)  # type: ignore[no-untyped-call]
+            return scores
         x = pixels[image] + shifts.to(pixels.dtype)[..., None]
         for layer in (*self.hidden, self.scores):
             weight, bias = (part.to(x.dtype) for part in _parameters(layer))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from plurimask.nn.blocked import dense
 from plurimask.nn.unet import Decoder, Encoder, Style, UNetFeatures, class_scores
 
 MAX_PIXELS = 2**21
@@ -71,8 +72,7 @@ class PixelScores(nn.Module):
 def coarsest_features(encoder: Encoder, images: Tensor) -> Tensor:
     """`encoder(images)[-1]`, for images `(B, K, *spatial)`; of large ones in strips, where no gradient is wanted."""
     if not _is_large(encoder, images) or len(encoder.blocks) == 1:
-        features: Tensor = encoder(images)[-1]
-        return features
+        return dense(encoder.features(images)[-1])
     x = _finest_pooled(encoder, images)
     for number, block in enumerate(encoder.blocks[1:]):
         x = encoder.pool(x) if number else x

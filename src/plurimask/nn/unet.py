@@ -9,11 +9,10 @@ import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plurimask.nn.blocked import chained, is_chained
+from plurimask.nn.blocked import dense, is_chained, joined
 from plurimask.nn.convolution import CONVOLUTION
 from plurimask.nn.residual import residual_blocks
 
@@ -93,13 +92,17 @@ class Encoder(nn.Module):
         self.pool = POOL[style.pooling][spatial_dims](kernel_size=2, ceil_mode=True)
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        return [dense(one) for one in self.features(images)]
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What `forward` returns, but left in blocks where it was computed in them (`blocked.py`)."""
         features = []
         if all(is_chained(block, images) for block in self.blocks):
             x = images.to_mkldnn()
             for scale, block in enumerate(self.blocks):
                 x = block(self._pooled(x) if scale else x)
                 features.append(x)
-            return [one.to_dense() for one in features]
+            return features
         for scale, block in enumerate(self.blocks):
             images = block(self.pool(images) if scale else images)
             features.append(images)
@@ -133,9 +136,9 @@ class Decoder(nn.Module):
         return functional.interpolate(coarse, size=size, mode=mode, align_corners=True)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        x = features[-1]
+        x = dense(features[-1])
         for block, skip in zip(self.blocks, features[-2::-1], strict=True):
-            x = chained(block, torch.cat([self.upsample(x, skip.shape[2:]), skip], dim=1))
+            x = joined(block, self.upsample(x, skip.shape[2:]), skip)
         return x
 
 
@@ -150,7 +153,7 @@ class UNetFeatures(nn.Module):
         self.decoder = Decoder(channels, num_convs, style, spatial_dims)
 
     def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.decoder(self.encoder(images))
+        features: Tensor = self.decoder(self.encoder.features(images))
         return features
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable
 
@@ -189,3 +190,18 @@ def test_each_formula_is_compiled_by_itself() -> None:
         for overwrite in (False, True):
             codes.add(fused._compiled(formula, overwrite)._torchdynamo_orig_callable.__code__)  # type: ignore[attr-defined]
     assert len(codes) == 4
+
+
+def test_what_the_compiler_says_of_its_work_reaches_nobody() -> None:
+    loggers = [logging.getLogger(f"torch.{name}") for name in ("_dynamo.convert_frame", "_inductor.compile_fx")]
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fused._silence_compiler.__wrapped__()
+            for module in ("torch._dynamo.variables", "torch._inductor.codecache", "torch.nn.functional"):
+                warnings.warn_explicit(module, UserWarning, "file.py", 1, module)
+        assert [str(one.message) for one in caught] == ["torch.nn.functional"]
+        assert not any(logger.isEnabledFor(logging.WARNING) for logger in loggers)
+        assert all(logger.isEnabledFor(logging.ERROR) for logger in loggers)
+    finally:
+        torch._logging.set_logs()

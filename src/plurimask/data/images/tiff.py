@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ import tifffile
 from plurimask.data.images.limit import refuse_large
 from plurimask.data.images.stored import Array, Stored, is_one_hot, turned, turned_size
 from plurimask.errors import InputError
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+"""What it says of tags that it passes over is for those who ask for its log; what matters is raised here."""
 
 _ORIENTATION, _PHOTOMETRIC, _GDAL_NODATA = 274, 262, 42113
 _WHITE_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6
