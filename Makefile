@@ -8,13 +8,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROCESSES ?= 2
 
-.PHONY: demo test lint format docs clean
+.PHONY: demo test lint format docs viewer clean
 
 demo: $(READY)
 	$(BIN)/plurimask demo --out demo --overwrite
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(PROCESSES) $(PYTEST)
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup $(PYTEST)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -30,6 +30,12 @@ docs: $(READY)
 	$(BIN)/python docs/make_architecture.py
 	$(BIN)/python docs/make_methods.py
 	$(BIN)/python docs/make_metrics.py
+
+# The page of `plurimask view`, from viewer/ into the package; needs node 20.19 or newer. Its build is committed: users need no node.
+viewer:
+	npm --prefix viewer ci --no-audit --no-fund
+	npm --prefix viewer test
+	npm --prefix viewer run build
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,6 +1,8 @@
 """Probabilistic backpropagation on two regression sets, beside Hamiltonian Monte Carlo of the same network.
 
-    python benchmarks/backpropagation.py [--splits 20] [--epochs 40] [--out benchmarks/results/backpropagation.json]
+    python benchmarks/backpropagation.py [--splits 20] [--epochs 40] [--ways NAME ...] [--out FILE.json]
+
+`--ways` measures some of them anew; what FILE.json has of the others stays.
 
 Sets that scikit-learn carries (`pip install scikit-learn`): diabetes, 442 patients, the disease's progress from ten
 measurements; and wine, 178 wines, their alcohol from the twelve other measurements: of its other sets linnerud has 20
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import math
 import time
 from collections.abc import Callable
@@ -132,12 +135,12 @@ def scores(means: Array, variances: Array, y: Array) -> tuple[float, float]:
     return float(np.sqrt(((means.mean(0) - y) ** 2).mean())), float(likelihood.mean())
 
 
-def by_backpropagation(data: Split, epochs: int, seed: int) -> tuple[float, float]:
+def by_backpropagation(data: Split, seed: int, epochs: int) -> tuple[float, float]:
     mean, variance = Regression((HIDDEN,), seed).fit(data.x, data.y, epochs).predict(data.test_x)
     return scores(mean[None], variance[None], data.test_y)
 
 
-def by_monte_carlo(data: Split, seed: int) -> tuple[float, float]:
+def by_monte_carlo(data: Split, seed: int, epochs: int) -> tuple[float, float]:
     center, scale, y_center, y_scale = data.x.mean(0), data.x.std(0), data.y.mean(), data.y.std()
     posterior = Posterior((data.x - center) / scale, (data.y - y_center) / y_scale, seed)
     means, variances = posterior.predict((data.test_x - center) / scale)
@@ -145,11 +148,19 @@ def by_monte_carlo(data: Split, seed: int) -> tuple[float, float]:
     return scores(means * y_scale + y_center, spread, data.test_y)
 
 
-def by_line(data: Split) -> tuple[float, float]:
+def by_line(data: Split, seed: int, epochs: int) -> tuple[float, float]:
     inputs, new = (np.column_stack([x, np.ones(len(x))]) for x in (data.x, data.test_x))
     line = np.linalg.lstsq(inputs, data.y, rcond=None)[0]
     variance = ((inputs @ line - data.y) ** 2).sum() / (len(data.y) - inputs.shape[1])
     return scores((new @ line)[None], np.full((1, len(new)), variance), data.test_y)
+
+
+WAYS: dict[str, Callable[[Split, int, int], tuple[float, float]]] = {
+    "line": by_line,
+    "probabilistic-backpropagation": by_backpropagation,
+    "hamiltonian-monte-carlo": by_monte_carlo,
+}
+"""Of a split, a seed and a number of epochs (which only one of them has): RMSE and mean log likelihood."""
 
 
 def summary(found: list[tuple[float, float]], seconds: float) -> dict[str, float]:
@@ -160,6 +171,7 @@ def summary(found: list[tuple[float, float]], seconds: float) -> dict[str, float
         "rmse_error": round(float(error[0]), 4),
         "log_likelihood": round(float(both[:, 1].mean()), 4),
         "log_likelihood_error": round(float(error[1]), 4),
+        "splits": len(both),
         "seconds_per_split": round(seconds / len(both), 2),
     }
 
@@ -168,11 +180,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--splits", type=int, default=20)
     parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     sets = data_sets()
     config = {
-        "splits": options.splits,
         "epochs": options.epochs,
         "hidden": HIDDEN,
         "warm_up": WARM_UP,
@@ -180,16 +192,13 @@ def main() -> None:
         "leapfrogs": LEAPFROGS,
         "rows": {name: len(y) for name, (_, y) in sets.items()},
     }
-    ways: dict[str, Callable[[Split, int], tuple[float, float]]] = {
-        "line": lambda data, seed: by_line(data),
-        "probabilistic-backpropagation": lambda data, seed: by_backpropagation(data, options.epochs, seed),
-        "hamiltonian-monte-carlo": by_monte_carlo,
-    }
     results: dict[str, dict[str, dict[str, float]]] = {name: {} for name in sets}
-    for way, fitted in ways.items():
+    if options.out and options.out.exists():
+        results |= json.loads(options.out.read_text())["results"]
+    for way in options.ways:
         for name, (x, y) in sets.items():
             start = time.perf_counter()
-            found = [fitted(split_of(x, y, seed), seed) for seed in range(options.splits)]
+            found = [WAYS[way](split_of(x, y, seed), seed, options.epochs) for seed in range(options.splits)]
             results[name][way] = summary(found, time.perf_counter() - start)
             print(name, way, results[name][way], flush=True)
             record.write(options.out, record.record("backpropagation", config, results))

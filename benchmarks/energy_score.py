@@ -3,11 +3,13 @@
     python benchmarks/energy_score.py lidc --work es --out benchmarks/results/energy_score.json
     python benchmarks/energy_score.py parts --work parts --out benchmarks/results/energy_score.json
     python benchmarks/energy_score.py world --work world --out benchmarks/results/energy_score.json
+    python benchmarks/energy_score.py price --work price --out benchmarks/results/energy_score.json
 
 `lidc` trains both methods for 4,000 steps of 16 images; `parts` changes one setting at a time, for 600 steps on smaller
 crops; `world` compares samples with the law of the built-in lesions, where all four readers are known and where each
-image has one. Each writes its part of the record. `--only` trains some of them, so that several calls can share a WORK
-folder one after the other; `--runs` takes runs that were trained elsewhere, named by their folders.
+image has one; `price` times 16 masks of an image. Each writes its part of the record. `--only` trains some of them, so
+that several calls can share a WORK folder one after the other; `--runs` takes runs that were trained elsewhere, named
+by their folders.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from record import data_folder, record, write
+import torch
+from record import data_folder, median_seconds, record, write
 from rich.console import Console
 
-from plurimask import open_data
+from plurimask import build_method, open_data
 from plurimask.commands.compare import Bars
 from plurimask.commands.demo_world import (
     NUM_TEST,
@@ -37,17 +41,20 @@ from plurimask.compare.table import markdown_table
 from plurimask.data import DataSource
 from plurimask.data.worlds.common import world_source
 from plurimask.data.worlds.lesions import LesionWorld, lesion_source
+from plurimask.method import SegmentationMethod
+from plurimask.prediction.device import channels_last, fast_precision, has_fast_bf16, images_in_layout
 from plurimask.prediction.predict import Sampling
 from plurimask.runs.load import load_run
 from plurimask.runs.plan import Plan
 from plurimask.runs.train import train_run
 
 NAME = "energy-score-unet"
-LIDC: dict[str, Any] = {
-    "center_crop": 64, "batch_size": 16, "raters_per_step": 4, "max_steps": 4000, "num_validations": 8
-}  # fmt: skip
+LIDC: dict[str, Any] = {"center_crop": 64, "batch_size": 16, "max_steps": 4000, "num_validations": 8}
+RATERS = {NAME: 4, "probabilistic-unet": 1}
+"""Drawn for each image of a step, as plans of so many steps have it: four cost the second twice as much."""
 PARTS: dict[str, Any] = {
     **LIDC,
+    "raters_per_step": 4,
     "center_crop": 32,
     "max_steps": 600,
     "num_validations": 1,
@@ -85,7 +92,10 @@ READERS = {"four readers": 4, "one reader": 1}
 
 def contenders_of(options: argparse.Namespace) -> list[Contender]:
     if options.what == "lidc":
-        plans = {name: Plan(name, "small", LIDC, options.seed) for name in (NAME, "probabilistic-unet")}
+        plans = {
+            name: Plan(name, "small", {**LIDC, "raters_per_step": number}, options.seed)
+            for name, number in RATERS.items()
+        }
     else:
         plans = {
             name: Plan(method, "small", {**PARTS, **own}, options.seed) for name, (method, own) in VARIANTS.items()
@@ -107,7 +117,7 @@ def compared_parts(options: argparse.Namespace) -> tuple[dict[str, Any], dict[st
     print(markdown_table([{"method": name, **row} for name, row in rows.items()]))
     totals = compared.results[0].totals
     shared = {"num_images": totals["num_images"], "ged_oracle": totals["ged_oracle"], "mu": totals["rater_diversity"]}
-    settings = LIDC if options.what == "lidc" else PARTS
+    settings = {**LIDC, "raters_per_step": RATERS} if options.what == "lidc" else PARTS
     about = f"LIDC-IDRI, {settings['center_crop']} x {settings['center_crop']} centre crops, 565 validation images"
     return {**settings, "samples": options.samples, "data": about}, {**shared, "methods": rows}
 
@@ -124,12 +134,11 @@ def lesions(readers: int, seed: int) -> DataSource:
 def world(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings and results on the built-in lesions."""
     rows = {}
-    for method in (NAME, "probabilistic-unet"):
+    for method in RATERS:
         for words, readers in READERS.items():
             if options.only and f"{method}, {words}" not in options.only:
                 continue
-            own = {"raters_per_step": 4 if method == NAME else 1}
-            source = lesions(readers, options.seed)
+            own, source = {"raters_per_step": RATERS[method]}, lesions(readers, options.seed)
             folder = options.work / f"{method}-{readers}"
             train_run(Plan(method, "small", {**WORLD, **own}, options.seed), source, folder, resume=folder.exists())
             truth = compare_with_truth(load_run(folder), source)
@@ -139,9 +148,42 @@ def world(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
     return {**WORLD, "samples": TRUTH_SAMPLES, "data": about}, {"methods": rows}
 
 
+def price(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings and results: one image to 16 masks beside one forward of a U-Net as wide."""
+    widths, device = PARTS["channels"], torch.device("cpu")
+    chosen = ("as it is", "z in the head", "z in the last scale", "z in all scales", "Probabilistic U-Net")
+    methods = {}
+    for name in chosen:
+        method, own = VARIANTS[name]
+        scales = {key: value for key, value in own.items() if key == "sampled_scales"}
+        methods[name] = build_method(method, channels=widths, **scales)
+    methods = {"one forward of a U-Net": build_method("unet", channels=widths), **methods}
+    image = torch.randn(1, 1, 128, 128, generator=torch.Generator().manual_seed(options.seed))
+
+    def timed(method: SegmentationMethod) -> Callable[[], object]:
+        method, images = channels_last(method).eval(), images_in_layout(image, "channels_last")
+
+        def run() -> object:
+            with torch.inference_mode(), fast_precision(device):
+                prediction = method(images)
+                return prediction if method is methods["one forward of a U-Net"] else prediction.sample(16)
+
+        return run
+
+    seconds = median_seconds({name: timed(method) for name, method in methods.items()}, 31)
+    unit = seconds["one forward of a U-Net"]
+    rows = {name: {"ms": round(1e3 * taken, 2), "ratio": round(taken / unit, 2)} for name, taken in seconds.items()}
+    print(rows)
+    precision = "bf16" if has_fast_bf16(device) else "float32"
+    return {"widths": widths, "precision": precision, "data": "one image of normal noise, 128 x 128"}, {"methods": rows}
+
+
+PARTS_OF_RECORD = {"lidc": compared_parts, "parts": compared_parts, "world": world, "price": price}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("lidc", "parts", "world"))
+    parser.add_argument("what", choices=PARTS_OF_RECORD)
     parser.add_argument("--only", nargs="*", help="names of the table's rows")
     parser.add_argument("--runs", nargs="*", type=Path, default=[], help="runs of LIDC that are trained already")
     parser.add_argument("--samples", type=int, default=16)
@@ -149,7 +191,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for runs; continued if it is there")
     parser.add_argument("--out", type=Path, help="JSON file to write; what it has of other parts stays")
     options = parser.parse_args()
-    config, results = (world if options.what == "world" else compared_parts)(options)
+    config, results = PARTS_OF_RECORD[options.what](options)
     if options.out is not None:
         before = json.loads(options.out.read_text()) if options.out.exists() else {}
         known = before.get(options.what, {"results": {"methods": {}}})["results"]["methods"]

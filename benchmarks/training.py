@@ -7,7 +7,7 @@ training takes the faster, and in bf16 in the usual one where the processor has 
 earlier commit, whose step (float32, channels_last, which it always used) is taken in turn with those of this one.
 
 Each way has a process of its own, and they make one step after the other, by turns. One thread is bound to one core,
-and what counts is the processor's time, as other work on the machine takes little of that; of two threads it is the
+and what counts is the processor's time, which other work on the machine lengthens less; of two threads it is the
 clock's. Ratios are medians over turns. With ONEDNN_MAX_CPU_ISA=AVX2 and ATEN_CPU_CAPABILITY=avx2 a processor with
 AVX-512 calculates as one without.
 """

@@ -54,6 +54,6 @@ def training() -> list[str]:
         "\n".join(lines),
         prose("""Gradient, clipping and optimiser of a batch that is there. Steps of both commits are made by turns,
             each commit in a process of its own; times are medians, the ratio is the median over turns. With one thread,
-            bound to a core, it is the processor's time, which other work on the machine lengthens little; with two it
-            is the clock's, and where the machine is loaded it says little."""),
+            bound to a core, it is the processor's time, which other work on the machine lengthens too (its caches), but
+            far less than the clock's, which it is with two."""),
     ]

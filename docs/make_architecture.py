@@ -34,6 +34,7 @@ FLOORS = (
     "figures",
     "report",
     "compare",
+    "viewer",
     "commands",
 )
 """From the bottom up: a room imports from lower ones, and from itself."""

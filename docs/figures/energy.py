@@ -1,9 +1,10 @@
-"""Makes the picture of docs/methods/energy-score-unet.md, docs/images/energy-score.png, and prints its numbers.
+"""Makes the pictures of docs/methods/energy-score-unet.md in docs/images, and prints the numbers of the first.
 
-    python docs/figures/energy.py [--out FOLDER]
+    python docs/figures/energy.py [--run RUN --data DATA] [--out FOLDER]
 
-Raters draw one of two masks that share no pixel, A with probability 0.3 and B with 0.7. What a sampler is charged is
-computed exactly, without the shared pixel of `nn/energy_score.py`; seconds.
+energy-score.png: raters draw one of two masks that share no pixel, A with probability 0.3 and B with 0.7. What a
+sampler is charged is computed exactly, without the shared pixel of `nn/energy_score.py`; seconds.
+energy-score-samples.png: with a run, samples for four validation images of which two raters marked nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from plurimask import load_run, open_data
 from plurimask.figures.colours import FAINT, INK
+from plurimask.figures.samples import GridRow, samples_grid
 from plurimask.figures.style import canvas, save_figure, style
+from plurimask.prediction.predict import Sampling, predict_images
 
 CHANCE = 0.3
 KINDS = {"min-max": "#0072B2", "product": "#D55E00"}
@@ -38,10 +43,39 @@ def score(samples: list[Array], shares: Array, kind: str) -> float:
     return float(2 * shares @ crossed @ law - shares @ within @ shares)
 
 
+def samples_picture(run_folder: Path, data: Path) -> Figure:
+    """Four validation images of which two of four raters marked nothing."""
+    run, source = load_run(run_folder), open_data(data)
+    view, rows = run.record.preprocessing, []
+    for example in map(source.splits["val"].__getitem__, range(0, len(source.splits["val"]), 7)):
+        seen = view.view(example)
+        if int((seen.labels > 0).flatten(1).any(1).sum()) != 2:
+            continue
+        predicted = next(predict_images(run.method, [(example.name, view.image(example.image))], Sampling(100, 0)))
+        rows.append(
+            GridRow(
+                example.name,
+                seen.image.numpy(),
+                seen.labels.numpy(),
+                predicted.samples[:, 0].cpu().numpy(),
+                predicted.statistics.mean()[0].cpu().numpy(),
+                predicted.statistics.entropy()[0].cpu().numpy(),
+                f"empty: {float((predicted.samples == 0).flatten(2).all(2).float().mean()):.0%} of 100 samples",
+            )
+        )
+        if len(rows) == 4:
+            break
+    return samples_grid(rows, source.description.class_names)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "images", help="folder")
+    parser.add_argument("--run", type=Path, help="a run of LIDC-IDRI")
+    parser.add_argument("--data", type=Path, help="its data")
     options = parser.parse_args()
+    if options.run is not None and options.data is not None:
+        save_figure(samples_picture(options.run, options.data), options.out / "energy-score-samples.png")
     steps = np.linspace(0.01, 1, 100)
     law = np.array([CHANCE, 1 - CHANCE])
     figure = canvas(9.4, 2.9)
@@ -56,8 +90,8 @@ def main() -> None:
         doubt.plot(steps[49:], of_doubt, color=colour)
         best = float(steps[49:][int(np.argmin(of_doubt))])
         doubt.plot(best, min(of_doubt), "o", color=colour)
-        frequency = steps[int(np.argmin(of_share))]
-        print(f"{kind}: d(p, p) at 1/2 {equal[49]:.3f}; least score at frequency {frequency:.2f}; ", end="")
+        least = float(steps[int(np.argmin(of_share))])
+        print(f"{kind}: d(p, p) at 1/2 {equal[49]:.3f}; least score at frequency {least:.2f}; ", end="")
         print(f"at sharpness {best:.2f}: {min(of_doubt):.3f}, sharp {of_doubt[-1]:.3f}")
     style(own, "distance of a mask from itself", "probability of all its pixels", "d(p, p)")
     style(frequency, "score by how often A is drawn", "frequency of A; the raters' is 0.3", "expected score")

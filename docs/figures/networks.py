@@ -808,6 +808,32 @@ def bayes_by_backprop_panels() -> tuple[Panel, ...]:
     return (Panel(SAMPLE, 2.92, sampling, flow, said), Panel(TRAIN, 2.9, training, learning, told))
 
 
+def probabilistic_backpropagation_panels() -> tuple[Panel, ...]:
+    (sampling, _) = bayes_by_backprop_panels()
+    nodes = {**sampling.nodes, "q": gaussian(4.2, 0.62, "$q(w) = N(m, v)$", ORANGE, 3)}
+    training = {
+        "image": image(2.15),
+        "unet": unet(2.2, 2.15),
+        "scores": box(4.0, 2.15, "mean, variance\nof the scores", 0.95),
+        "q": gaussian(3.95, 0.62, "$q(w) = N(m, v)$", ORANGE, 0),
+        "loss": loss(5.45, 2.15, "evidence\n$\\ln Z$", 0.75),
+        "new": loss(5.45, 0.62, "$m + a\\,v\\,g$,\n$1/(1/v + c)$", 0.95),
+        "target": rater(6.4, 2.15, "map $y$"),
+    }
+    learning = [
+        Link("image.right", "unet.left"),
+        Link("unet.right", "scores.left"),
+        Link("q.left", "unet.bottom", bend="hv"),
+        Link("scores.right", "loss.left"),
+        Link("target.left", "loss.right"),
+        Link("loss.bottom", "new.top", dashed=True),
+        Link("new.left", "q.right", dashed=True),
+    ]
+    told = [(2.95, 0.4, "means and variances\nthrough all layers")]
+    again_and = Panel(SAMPLE, sampling.height, nodes, sampling.links, sampling.notes)
+    return (again_and, Panel(TRAIN, 2.9, training, learning, told))
+
+
 def swag_panels() -> tuple[Panel, ...]:
     heights, names = (1.62, 1.05, 0.3), ("1", "2", "S")
     sampling, links = {"once": once(0.9, 4.2, 0.03, 2.1), "image": image(1.05)}, []
@@ -944,6 +970,7 @@ PANELS: dict[str, Callable[[], tuple[Panel, ...]]] = {
     "energy-score-unet": energy_score_unet_panels,
     "lightweight-probabilistic": lightweight_probabilistic_panels,
     "bayes-by-backprop": bayes_by_backprop_panels,
+    "probabilistic-backpropagation": probabilistic_backpropagation_panels,
     "swag": swag_panels,
 }
 

@@ -126,6 +126,21 @@ def centred(folder: Path, out: Path) -> Path:
     return out
 
 
+def test_a_refused_prediction_leaves_the_pages_of_an_earlier_one(
+    run: Path, lesion_folder: Path, tmp_path: Path
+) -> None:
+    image, out = next(iter((lesion_folder / "val" / "images").iterdir())), tmp_path / "p"
+    assert main(["predict", str(run), str(image), "--out", str(out), "--samples", "2"]) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    unet = tmp_path / "unet"
+    assert main(["train", str(lesion_folder), "--method", "unet", *TINY, "--out", str(unet)]) == 0
+    arguments = ["predict", str(unet), str(image), "--out", str(out), "--samples", "2", "--overwrite"]
+    assert main([*arguments, "--spread"]) == 2
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+    assert main(arguments) == 0
+    assert (out / "index.html").read_bytes() != before["index.html"]
+
+
 def test_predictions_of_a_centred_run_have_the_size_of_the_image(lesion_folder: Path, tmp_path: Path) -> None:
     run = centred(lesion_folder, tmp_path / "run")
     arguments = ["predict", str(run), str(lesion_folder / "val" / "images"), "--out", str(tmp_path / "p")]

@@ -36,6 +36,16 @@ def test_demo_leaves_run_data_truth_and_report(tmp_path: Path, monkeypatch: pyte
     assert main(["evaluate", str(tmp_path / "demo" / "run"), str(tmp_path / "demo" / "data"), "--split", "test"]) == 0
 
 
+def test_the_demo_says_how_to_look_at_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = dict.fromkeys(("ged", "ged_oracle", "ged_unbiased", "empty_error"), 0.5)
+    monkeypatch.setattr(demo_module, "demo", lambda out, minutes, seed: scores)
+    out = tmp_path / "my demo"
+    assert main(["demo", "--out", str(out)]) == 0
+    assert f"plurimask view '{out / 'run'}' '{out / 'data'}'\n" in capsys.readouterr().err
+
+
 def test_a_method_that_never_sees_anything_errs_by_what_is_known() -> None:
     """With all logits in favour of background every sample is empty, and the errors have a closed form."""
     source = lesion_source(num_train=1, num_val=1, num_test=6, size=36)

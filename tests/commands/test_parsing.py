@@ -132,7 +132,7 @@ def test_the_help_shows_words_and_defaults(capsys: pytest.CaptureFixture[str]) -
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "usage: plurimask test DATA [MORE ...] --out PATH [options]"
     for line in (
-        "DATA folder of images and masks, or .npz; with",
+        "DATA folder of images and masks, or .npz, or",
         "MORE ...",
         "--go-on go on",
         "--tidy, --no-tidy",

@@ -9,7 +9,7 @@ import pytest
 import torch
 from data_trees import HEIGHT, WIDTH, gray, mask, save, write_folder
 
-from plurimask.data.unlabelled import open_images
+from plurimask.data.unlabelled import list_images, open_images
 from plurimask.errors import InputError
 
 ONE = ("intensity",)
@@ -69,3 +69,18 @@ def test_refusals(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", gray())
     with pytest.raises(InputError, match=r"a\.png: 1 channels, expected 3 \(R, G, B\).*trained on"):
         open_images(path, ["R", "G", "B"])
+
+
+def test_a_list_of_images_opens_none_of_them(tmp_path: Path) -> None:
+    save(tmp_path / "good.png", gray(1))
+    save(tmp_path / "other.png", np.stack([gray(number) for number in range(3)], axis=-1))
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    images = list_images(tmp_path, ONE)
+    assert images.names == ("bad", "good", "other")
+    assert (images[1].numpy() == gray(1)[None]).all()
+    assert images.files(1) == (tmp_path / "good.png",)
+    for number, words in ((0, r"bad\.png"), (2, r"other\.png.*3 channels, expected 1")):
+        with pytest.raises(InputError, match=words):
+            images[number]
+    with pytest.raises(InputError, match=r"bad\.png"):
+        open_images(tmp_path, ONE)

@@ -52,4 +52,5 @@ def main(arguments: Sequence[str]) -> int:
     )
     look, data = options.out / "report.html", shell_word(options.out / "data")
     say.print(f"Look at {look}; try: plurimask check {data}", markup=False)
+    say.print(f"See the samples themselves: plurimask view {shell_word(options.out / 'run')} {data}", markup=False)
     return 0

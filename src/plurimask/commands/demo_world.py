@@ -63,6 +63,8 @@ def demo(out: Path, minutes: float, seed: int = 0) -> dict[str, Any]:
     source = lesion_source(NUM_TRAIN, NUM_VAL, NUM_TEST, seed, SIZE)
     shown = {name: Selection(part, range(min(NUM_SHOWN, len(part)))) for name, part in source.splits.items()}
     write_folder(DataSource(source.description, shown, drawn=False), out / "data")
+    labels = dict(zip(source.description.class_names, source.description.class_values, strict=True))
+    replace_file(out / "data" / "dataset.json", json.dumps({"labels": labels}).encode())  # named as in the run
     plan = Plan("probabilistic-unet", "small", {**SETTINGS, "max_minutes": minutes}, seed)
     outcome = train_run(plan, source, out / "run")
     if outcome["stopped"]:

@@ -18,6 +18,7 @@ COMMANDS = {
     "predict": "draw plausible masks for new images",
     "combine": "join runs that were trained apart to an ensemble",
     "compare": "train several methods with one budget each, and set them side by side",
+    "view": "look at a run's samples in the browser, beside the raters; save the mask that you choose",
     "report": "one HTML page: data, training, samples, metrics",
     "figures": "the figures of that page as files",
     "check": "say what is in a data set, how much its raters agree, and what a perfect model would score",
@@ -35,6 +36,7 @@ LESS_MEMORY = {
     "compare": f"{_TRAINING}; for evaluations fewer --samples",
     "evaluate": "fewer --samples, a smaller --batch-size, or smaller images",
     "predict": "fewer --samples, a smaller --batch-size, or images cut into parts",
+    "view": "fewer --samples, or smaller images",
     "report": "fewer --samples, or smaller images",
     "figures": "fewer --samples, or smaller images",
 }

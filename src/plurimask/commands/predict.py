@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from plurimask.method import SegmentationMethod
+    from plurimask.prediction.predicted import Predicted
 
 LOG_SECONDS = 30.0
 """Where there is no terminal, a line is said at least so often."""
@@ -97,7 +98,6 @@ def main(arguments: Sequence[str]) -> int:
     sampling = Sampling(options.samples, options.seed, options.batch_size, options.spread)
     classes, side = Classes(about.class_names, about.has_background), thumbnail_side(len(images))
     entries: list[IndexEntry] = []
-    (options.out / INDEX).unlink(missing_ok=True)  # of an earlier call, perhaps for other images
     with Watched(say, len(images)) as watched:
 
         def show(written: Written) -> None:
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str]) -> int:
         notice = MemoryNotice(say, run.method, options.samples)
         rows = predict(run.method, images, run.record.preprocessing, sampling, watched.phase, notice)
         outputs = Outputs(options.stack, options.least_object, options.readings)
-        write_predictions(rows, about, options.out, show, outputs)
+        write_predictions(_replacing(options.out / INDEX, rows), about, options.out, show, outputs)
     page = IndexPage(run.folder.name, run.record.method, options.samples, classes, options.spread)
     replace_file(options.out / INDEX, build_index(entries, page).encode())
     for note in images.notes:
@@ -119,6 +119,14 @@ def main(arguments: Sequence[str]) -> int:
     say.print(f"Wrote {len(images)} images with {options.samples} masks each to {options.out}")
     say.print(f"Look at {options.out / INDEX}: the most uncertain come first", markup=False)
     return 0
+
+
+def _replacing(page: Path, rows: Iterator[Predicted]) -> Iterator[Predicted]:
+    """The rows; before the first the page of an earlier call goes: what is refused leaves it."""
+    for number, row in enumerate(rows):
+        if not number:
+            page.unlink(missing_ok=True)
+        yield row
 
 
 class Watched:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -13,7 +14,13 @@ from torch.utils.data import Dataset
 
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.distribution import IGNORE
+from plurimask.errors import InputError
 from plurimask.flips import Flip, switchable_classes
+
+
+class NotADataSet(InputError):
+    """A path that is in none of the known layouts, or without masks: images alone, perhaps."""
+
 
 _Value = Annotated[int, Field(ge=0, le=65535)]
 """Of a pixel in a mask file."""
@@ -106,6 +113,10 @@ class ExampleSet(Dataset[Example], abc.ABC):
     def pixel_size(self, index: int) -> PixelSize | None:
         """Of an image as it is stored, where its file says so."""
         return None
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """That an example is read from each time; none where it is in memory."""
+        return ()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 from plurimask.data.example import DataDescription, DataSource, Example, ExampleSet
 from plurimask.data.images.pixel_size import PixelSize
@@ -38,6 +39,9 @@ class FlippedSet(ExampleSet):
 
     def pixel_size(self, index: int) -> PixelSize | None:
         return self.base.pixel_size(index)
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        return self.base.files(index)
 
 
 def with_flips(source: DataSource, law: Mapping[str, float]) -> DataSource:

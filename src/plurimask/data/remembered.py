@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from plurimask.data.example import DataSource, Example, ExampleSet
 from plurimask.data.images.pixel_size import PixelSize
@@ -31,6 +32,9 @@ class Remembered(ExampleSet):
 
     def pixel_size(self, index: int) -> PixelSize | None:
         return self.base.pixel_size(index)
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        return self.base.files(index)
 
 
 def remembered(source: DataSource) -> DataSource:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
-from plurimask.data.example import DataDescription, DataSource, ExampleSet, Patterns
+from plurimask.data.example import DataDescription, DataSource, ExampleSet, NotADataSet, Patterns
 from plurimask.data.flipping import NONE, law_of, parse_flips, with_flips, without_flips
 from plurimask.data.layouts import cityscapes
 from plurimask.data.layouts.cityscapes import is_cityscapes, open_cityscapes
@@ -84,7 +84,8 @@ def open_data(
             Cityscapes, else none.
 
     Raises:
-        InputError: the path is no known layout, or its content does not fit together.
+        NotADataSet: the path is no known layout.
+        InputError: its content does not fit together.
     """
     place = path if isinstance(path, Place) else Place(Path(path))
     path = place.path
@@ -170,7 +171,7 @@ def _find(place: Place, expected: DataDescription | None) -> Found:
         return open_layout(_read_patterns(patterns, place, declared), declared, expected)
     if path.is_file():
         if path.suffix.lower() != ".npz":
-            raise InputError(f"{path}: a single file, looked for {_LOOKED_FOR}: give the folder that holds the data")
+            raise NotADataSet(f"{path}: a single file, looked for {_LOOKED_FOR}: give the folder that holds the data")
         return open_arrays({UNSPLIT: path}, declared, expected)
     folders = split_folders(path)
     if is_cityscapes(path):
@@ -201,7 +202,7 @@ def _find(place: Place, expected: DataDescription | None) -> Found:
     inside = "".join(f"; {folder.name}/ holds {contents(folder)}" for folder in folders.values())
     unread = Unread()
     find_images(path, unread)
-    raise InputError(
+    raise NotADataSet(
         f"{path}: not recognised as a data set: looked for {_LOOKED_FOR}; found {contents(path)}{inside}: "
         f"{unread.hint()}{rename}bring the files into one of these layouts, or name them by patterns "
         "(--images and --masks)"

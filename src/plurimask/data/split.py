@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from plurimask.data.example import Example, ExampleSet
 from plurimask.data.images.pixel_size import PixelSize
@@ -25,6 +26,9 @@ class Selection(ExampleSet):
 
     def pixel_size(self, index: int) -> PixelSize | None:
         return self.base.pixel_size(self.indices[index])
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        return self.base.files(self.indices[index])
 
 
 def draw_split(groups: Sequence[str], seed: int, val_share: float = 0.2) -> dict[str, list[int]]:

@@ -55,6 +55,10 @@ class ImageSet(abc.ABC):
         """Of an image, where its file says so."""
         return None
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """That an image is read from each time; none where it is in memory."""
+        return ()
+
 
 class ImageFiles(ImageSet):
     """Images in files, one per image or one per channel."""
@@ -64,18 +68,25 @@ class ImageFiles(ImageSet):
     ) -> None:
         _refuse_collisions(list(paths))
         self.names, self.paths, self.notes = tuple(paths), tuple(paths.values()), notes
-        self.num_channels = len(channel_names)
+        self.channel_names = tuple(channel_names)
+
+    def check(self) -> ImageFiles:
+        """Itself, once the headers of all files were read."""
         for files in self.paths:
-            count = channel_shape(files)[0]
-            if count != self.num_channels and not (
-                (count, self.num_channels) == (3, 1) and is_gray(read_image(files[0]))
-            ):
-                raise _wrong_channels(str(files[0]), count, channel_names)
+            count, expected = channel_shape(files)[0], len(self.channel_names)
+            if count != expected and not ((count, expected) == (3, 1) and is_gray(read_image(files[0]))):
+                raise _wrong_channels(str(files[0]), count, self.channel_names)
+        return self
 
     def __getitem__(self, index: int) -> Tensor:
-        files = self.paths[index]
+        files, count = self.paths[index], len(self.channel_names)
         image = join_channels([read_image(path) for path in files], files)
-        return torch.from_numpy(image[: self.num_channels])  # of R = G = B the first
+        if len(image) != count and not (count == 1 and is_gray(image)):
+            raise _wrong_channels(str(files[0]), len(image), self.channel_names)
+        return torch.from_numpy(image[:count])  # of R = G = B the first
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        return self.paths[index]
 
     def pixel_size(self, index: int) -> PixelSize | None:
         return read_pixel_size(self.paths[index][0])
@@ -93,6 +104,9 @@ class YeastInputs(ImageSet):
     def __getitem__(self, index: int) -> Tensor:
         return torch.from_numpy(read_input(self.paths[index]))
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        return (self.paths[index],)
+
 
 class ImageArray(ImageSet):
     """Images in one array `(N, K, H, W)`."""
@@ -105,7 +119,8 @@ class ImageArray(ImageSet):
 
 
 def open_images(path: Path | str, channel_names: Sequence[str], pattern: str | None = None) -> ImageSet:
-    """The images at `path`, each with the channels `channel_names` in this order.
+    """The images at `path`, each with the channels `channel_names` in this order; headers are read, so that what does
+    not fit is found at once.
 
     `path` is an image file, an `.npz` with the key `images`, a folder with `images/` or with one folder per channel, a
     folder of trapped yeast (`inputs/K.pt`), or a folder of image files (and sub-folders of them). With a `pattern`, the
@@ -114,6 +129,12 @@ def open_images(path: Path | str, channel_names: Sequence[str], pattern: str | N
     Raises:
         InputError: there are no images, or they have other channels.
     """
+    images = list_images(path, channel_names, pattern)
+    return images.check() if isinstance(images, ImageFiles) else images
+
+
+def list_images(path: Path | str, channel_names: Sequence[str], pattern: str | None = None) -> ImageSet:
+    """As `open_images`, but no image file is opened: one that does not fit raises when it is asked for."""
     try:
         if pattern is None:
             return _open(Path(path), channel_names)

@@ -2,10 +2,10 @@
 
     GED^2 = 2 E d(S, Y) - E d(S, S') - E d(Y, Y'),   d = 1 - IoU
 
-As the papers compute it, it is a V-statistic: pairs of a map with itself (d = 0) are counted, so with one counted class
-it is never negative (1 - IoU is of negative type), but a perfect model does not score 0. If the n samples are
-independent draws from the distribution of the m raters, and mu is the mean distance between two independent raters, the
-expected score is
+As the papers compute it, it is a V-statistic: pairs of a map with itself (d = 0) are counted, so it is never negative
+(1 - IoU is of negative type, with several classes too: `plurimask.sets.representatives`), but a perfect model does not
+score 0. If the n samples are independent draws from the distribution of the m raters, and mu is the mean distance
+between two independent raters, the expected score is
 
     2 mu - (1 - 1/n) mu - (1 - 1/m) mu = mu (1/n + 1/m)
 

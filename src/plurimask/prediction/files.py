@@ -87,8 +87,9 @@ def write_predictions(
         InputError: an image's name leads out of the folder, or a file cannot be written.
     """
     rows: list[dict[str, Any]] = []
-    (out / TABLE).unlink(missing_ok=True)  # of an earlier call, perhaps for other images
     for predicted in predictions:
+        if not rows:  # not before: what is refused leaves an earlier call's table, perhaps of other images
+            (out / TABLE).unlink(missing_ok=True)
         folder = out / predicted.name
         if not is_within(folder, out):
             raise InputError(f"{predicted.name!r} is no name for a folder in {out}: rename the image")
@@ -165,11 +166,17 @@ def mask_values(description: DataDescription) -> NDArray[Any]:
 
 
 def _whole(values: NDArray[Any], predicted: Predicted, outside: float | NDArray[Any]) -> NDArray[Any]:
-    """Values `(..., h, w)` of the window -> `(..., H, W)` of the image, `outside` around them."""
-    if values.shape[-2:] == predicted.size:
+    return whole_map(values, predicted.window, predicted.size, outside)
+
+
+def whole_map(
+    values: NDArray[Any], window: tuple[slice, slice], size: tuple[int, int], outside: float | NDArray[Any]
+) -> NDArray[Any]:
+    """Values `(..., h, w)` of the window -> `(..., H, W)` of the image of this size, `outside` around them."""
+    if values.shape[-2:] == size:
         return values
-    whole = np.full((*values.shape[:-2], *predicted.size), outside, dtype=values.dtype)
-    whole[..., *predicted.window] = values
+    whole = np.full((*values.shape[:-2], *size), outside, dtype=values.dtype)
+    whole[..., *window] = values
     return whole
 
 

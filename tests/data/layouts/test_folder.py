@@ -12,6 +12,7 @@ import pytest
 import torch
 from data_trees import HEIGHT, WIDTH, gray, mask, save, write_folder, write_images, write_json
 
+from plurimask.data.layouts import folder as folder_layout
 from plurimask.data.layouts.files import ArrayCache, FileSet
 from plurimask.data.source import open_data
 from plurimask.errors import InputError
@@ -246,3 +247,13 @@ def test_files_are_decoded_once_within_the_budget(tmp_path: Path) -> None:
     for name in ("one", "two", "one", "two"):
         cache.get(Path(name), read)
     assert [path.name for path in reads] == ["one", "two", "two"] and cache.used == 60
+
+
+def test_masks_beside_each_other_are_paired_by_their_names_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them for a rater would be tried against all images: the square of thousands."""
+    write_folder(tmp_path, {f"image-{number}": (0, 1) for number in range(9)})
+    monkeypatch.setattr(folder_layout, "pair", None)
+    source = open_data(tmp_path)
+    assert sum(len(examples) for examples in source.splits.values()) == 9

@@ -95,6 +95,9 @@ class CityscapesSet(ExampleSet):
             )
         return Example(scene.name, torch.from_numpy(image.astype(np.float32)), torch.from_numpy(labels.copy())[None])
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        return self.scenes[index].image, self.scenes[index].labels
+
 
 def is_cityscapes(folder: Path) -> bool:
     """Whether `folder` is the root of this layout."""

@@ -127,6 +127,9 @@ class FileSet(ExampleSet):
     def pixel_size(self, index: int) -> PixelSize | None:
         return read_pixel_size(self.items[index].images[0])
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        return (*self.items[index].images, *filter(None, self.items[index].masks))
+
 
 def join_channels(channels: Sequence[Array], paths: Sequence[Path]) -> npt.NDArray[np.float32]:
     """The channels of one image, `(K, H, W)`, as a new array of float32.

@@ -171,15 +171,15 @@ def _masks_by_rater(files: _Files, notes: list[str], unread: Unread) -> dict[str
     if not direct and not by_rater and (paired := pair(found, images)):
         _say_paired(paired, notes)
         return {rater or SINGLE_RATER: of_one for rater, of_one in paired.items()}
+    if direct >= by_rater and (direct or any("/" not in name for name in found)):
+        _refuse_orphans(files, found)
+        return {SINGLE_RATER: dict(found)}
     raters: dict[str, dict[str, Path]] = {}
     for name, path in found.items():
         raters.setdefault(name.partition("/")[0], {})[name.partition("/")[2]] = path
     pairs = {rater: pair(of_one, images) for rater, of_one in raters.items()}
     if not direct and not by_rater and not any(pairs.values()):
         _refuse_orphans(files, found)
-    if direct >= by_rater and (direct or any("/" not in name for name in found)):
-        _refuse_orphans(files, found)
-        return {SINGLE_RATER: dict(found)}
     for rater, of_one in raters.items():
         if "" in of_one:
             raise InputError(f"{of_one['']}: a mask beside the raters' folders: move it into the folder of its rater")

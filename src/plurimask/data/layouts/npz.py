@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from plurimask.data.encoding import MaskEncoding, decide_encoding
-from plurimask.data.example import DataDescription, Example, ExampleSet
+from plurimask.data.example import DataDescription, Example, ExampleSet, NotADataSet
 from plurimask.data.forms import MaskSummary, most_objects, summarise
 from plurimask.data.images import StoredMask, image_numbers, whole_numbers
 from plurimask.data.images.limit import refuse_large
@@ -153,7 +153,7 @@ def read_arrays(path: Path, split: str = "") -> Arrays:
     missing = [key for key in ("images", "masks") if key not in content]
     if missing:
         found = ", ".join(content) or "nothing"
-        raise InputError(f"{path}: the key {missing[0]!r} is missing, found {found}: save the arrays images and masks")
+        raise NotADataSet(f"{path}: the key {missing[0]!r} is missing, found {found}: save the arrays images and masks")
     images, masks = content["images"], content["masks"]
     if masks.ndim not in (3, 4) or not len(masks):
         raise InputError(f"{path}: masks has the shape {masks.shape}, expected (N, H, W) or (N, R, H, W), N at least 1")

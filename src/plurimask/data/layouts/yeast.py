@@ -79,6 +79,10 @@ class YeastSet(ExampleSet):
             )
         return Example(item.name, torch.from_numpy(image.copy()), torch.from_numpy(labels.copy())[None])
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        item = self.items[index]
+        return item.image, item.instances, item.classes
+
 
 def is_yeast(folder: Path) -> bool:
     """Whether `folder` is one split of this layout."""

@@ -1,0 +1,163 @@
+"""Makes the pictures of the viewer in docs/images/: what a browser shows of a real run, nothing drawn by hand.
+
+    plurimask demo --out demo
+    plurimask train demo/data --method dropout-unet --channels 16 32 64 --batch-size 8 --max-steps 600 --out dropout
+    plurimask train demo/data --method hierarchical-probabilistic-unet --channels 8 16 32 --latent-dims 1 1 1 \\
+        --convs-per-block 2 --batch-size 8 --max-steps 500 --out scales
+    python docs/figures/viewer.py demo/run demo/data --beside dropout --scales scales
+
+Needs a Chromium and `pip install playwright`. Half a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+WIDTH, HEIGHT = 1280, 720
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+
+
+class View(NamedTuple):
+    """One picture: what the address holds, what a person does then, and in which colours."""
+
+    name: str
+    address: str
+    act: Callable[[Page], object] = lambda page: None
+    colours: str = "dark"
+    size: tuple[int, int] = (WIDTH, HEIGHT)
+
+
+def drag_point(page: Page) -> None:
+    """The point of the explorer, from the middle to below it."""
+    page.locator(".plane").scroll_into_view_if_needed()
+    page.locator("aside").evaluate("side => side.scrollTo(0, side.scrollHeight)")
+    box = page.locator(".plane").bounding_box()
+    if box is None:
+        raise SystemExit("the run has no plane of latents: give a Probabilistic U-Net")
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 0.06 * box["width"], y + 0.13 * box["height"], steps=8)
+    page.mouse.up()
+
+
+def redraw(page: Page) -> None:
+    """Another draw of the finest scale, the others held."""
+    page.locator("aside").evaluate("side => side.scrollTo(0, side.scrollHeight)")
+    page.locator(".scales li").last.get_by_role("button", name="redraw").click()
+
+
+def save_mean(page: Page) -> None:
+    page.locator(".save").get_by_role("button", name="Mean").click()
+    page.get_by_label("Threshold of the mean probability").fill("0.3")
+    page.locator(".picture canvas[data-shown='mean:0.3']").wait_for()
+    page.locator("#save").click()
+    page.get_by_text("Saved as").wait_for()
+    page.locator(".row .saved").first.wait_for()
+
+
+VIEWS = (
+    View("overview", "image={0}", lambda page: page.keyboard.press("ArrowDown")),
+    View("agreement", "image={1}&layers=bands,raters&zoom=1.6,0.5,0.5"),
+    View("maps", "image={1}&layers=mask&map=mutual_information", lambda page: page.keyboard.press("ArrowDown")),
+    View("explorer", "image={0}&layers=mask,raters", drag_point),
+    View("scales", "image={0}&run=2&layers=mask,all", redraw),
+    View("beside", "image={0}&beside=1", lambda page: page.keyboard.press("ArrowDown")),
+    View("saved", "image={2}&layers=mask", save_mean, "light"),
+    View("tablet", "image={0}", lambda page: page.keyboard.press("ArrowDown"), "light", (820, 1180)),
+)
+
+
+@contextmanager
+def served(runs: list[Path], data: Path, masks: Path) -> Iterator[str]:
+    """The address with its token that `plurimask view` prints."""
+    command = [sys.executable, "-m", "plurimask", "view", str(runs[0]), str(data), "--no-browser", "--out", str(masks)]
+    command += ["--beside", *map(str, runs[1:])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+        assert server.stdout is not None
+        said = ""
+        for line in server.stdout:
+            said += line
+            if found := re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", line):
+                yield found[0]
+                break
+        else:
+            raise SystemExit(said)
+        server.terminate()
+
+
+def settle(page: Page) -> None:
+    page.wait_for_selector(".picture canvas[data-shown]:not([data-shown=''])")
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(300)
+
+
+def worst(page: Page) -> list[int]:
+    """The images of the most disagreement among which there are several readings, once all are scored."""
+    page.wait_for_function(
+        "() => !document.querySelector('.worklist').innerText.includes('so far')", timeout=600_000, polling=500
+    )
+    page.reload()
+    settle(page)
+    ask = "fetch('/api/images?run=0&sort=disagreement&offset=0&limit=20').then(answer => answer.json())"
+    rows = page.evaluate(ask)["images"]
+    several = [int(row["id"]) for row in rows if 2 <= len(row["scores"]["readings"]) <= 4]
+    return [*several, *(int(row["id"]) for row in rows)]
+
+
+def write(picture: bytes, file: Path) -> None:
+    """In the 256 colours that fit it best, the rare ones among them: half the bytes."""
+    best = Image.open(io.BytesIO(picture)).convert("RGB")
+    palette = best.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2)
+    best.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(file, optimize=True)
+    print(f"{file} ({file.stat().st_size // 1000} kB)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--beside", type=Path, required=True, help="a second run")
+    parser.add_argument("--scales", type=Path, required=True, help="a run of a hierarchical Probabilistic U-Net")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "images")
+    parser.add_argument("--views", nargs="+", help="only these")
+    options = parser.parse_args()
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        raise SystemExit("no browser here: apt-get install chromium")
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
+        with served([options.run, options.beside, options.scales], options.data, Path(folder) / "masks") as link:
+            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+            page.goto(link)
+            settle(page)
+            images = worst(page)
+            for view in VIEWS:
+                if options.views and view.name not in options.views:
+                    continue
+                page.emulate_media(color_scheme="light" if view.colours == "light" else "dark")
+                page.set_viewport_size({"width": view.size[0], "height": view.size[1]})
+                page.goto(f"{link.split('?')[0]}#{view.address.format(*images)}")
+                page.reload()
+                settle(page)
+                view.act(page)
+                settle(page)
+                write(page.screenshot(), options.out / f"viewer-{view.name}.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
