@@ -30,6 +30,13 @@ ONE_DEVICE = Hardware()
 """The first accelerator if there is one, else the processor."""
 
 
+OF_OPTIMISER = frozenset(
+    ("optimizer", "learning_rate", "schedule", "final_learning_rate", "decay_steps", "drops", "warmup_steps")
+    + ("weight_decay", "gradient_clip")
+)
+"""Settings that mean nothing to a method that learns without an optimiser."""
+
+
 class TrainingConfig(BaseModel):
     """How a method is trained. At least one of `max_steps` and `max_minutes` ends it."""
 
