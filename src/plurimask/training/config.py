@@ -31,8 +31,8 @@ ONE_DEVICE = Hardware()
 
 
 OF_OPTIMISER = frozenset(
-    ("optimizer", "learning_rate", "schedule", "final_learning_rate", "decay_steps", "drops", "warmup_steps")
-    + ("weight_decay", "gradient_clip")
+    "optimizer learning_rate schedule final_learning_rate decay_steps drops warmup_steps weight_decay "
+    "gradient_clip".split()
 )
 """Settings that mean nothing to a method that learns without an optimiser."""
 
