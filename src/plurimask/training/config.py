@@ -31,8 +31,8 @@ ONE_DEVICE = Hardware()
 
 
 OF_OPTIMISER = frozenset(
-    "optimizer learning_rate schedule final_learning_rate decay_steps drops warmup_steps weight_decay "
-    "gradient_clip".split()
+    {"optimizer", "weight_decay", "gradient_clip", "learning_rate", "final_learning_rate"}
+    | {"schedule", "decay_steps", "drops", "warmup_steps"}
 )
 """Settings that mean nothing to a method that learns without an optimiser."""
 
