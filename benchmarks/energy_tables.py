@@ -20,14 +20,14 @@ TITLES = {
 def _table(record: dict[str, Any]) -> str:
     """A row a method, GED beside its ratio to the oracle's."""
     results = record["results"]
-    lines = ["| | ratio to the oracle | " + " | ".join(TITLES.values()) + " | steps | minutes |"]
-    lines.append("|---|" + "---:|" * (len(TITLES) + 3))
+    lines = ["| | ratio to the oracle | " + " | ".join(TITLES.values()) + " | steps |"]
+    lines.append("|---|" + "---:|" * (len(TITLES) + 2))
     for name, row in results["methods"].items():
         figures = [f"{row[key]:.4f}" if key in ("ece", "nll") else number(row.get(key)) for key in TITLES]
         of_oracle = f"{row['ged'] / results['ged_oracle']:.2f}"
-        lines.append(f"| {name} | {of_oracle} | {' | '.join(figures)} | {row['steps']:,} | {row['minutes']:.0f} |")
+        lines.append(f"| {name} | {of_oracle} | {' | '.join(figures)} | {row['steps']:,} |")
     known = {"ged": results["ged_oracle"], "ged_unbiased": 0.0, "diversity": results["mu"]}
-    lines.append(f"| draws from the raters | 1.00 | {' | '.join(number(known.get(key)) for key in TITLES)} | - | - |")
+    lines.append(f"| draws from the raters | 1.00 | {' | '.join(number(known.get(key)) for key in TITLES)} | - |")
     return "\n".join(lines)
 
 
@@ -40,7 +40,7 @@ def _lidc(record: dict[str, Any]) -> list[str]:
     others = {} if before is None else before["results"]["methods"]
     words = [f"{name} {row['ged']:.3f} after {row['steps']:,} steps" for name, row in others.items()]
     beside = prose(f"""On the same images, with four raters a step, GED of 16 in the section above: {"; ".join(words)}.
-        Minutes are those of one core that was shared with other work.""")
+        The machine was shared with other work, so minutes are not compared.""")
     return [_command("lidc"), provenance(record), _table(record), beside]
 
 
@@ -50,8 +50,7 @@ def _parts(record: dict[str, Any]) -> list[str]:
         _command("parts"),
         provenance(record),
         _table(record),
-        prose("""One seed each, few steps, small crops: small differences are noise. The minutes are those of a machine
-            that was shared with other work, and compare only roughly."""),
+        "One seed each, few steps, small crops: small differences are noise.",
     ]
 
 
