@@ -57,6 +57,8 @@ class SegmentationMethod(nn.Module, abc.ABC):
     """Settings that a plan gives where each image has one rater, of whom no disagreement can be learnt."""
     uses_all_raters: ClassVar[bool] = False
     """Whether a rater more in a step costs next to nothing, so that a plan draws all of an image."""
+    has_optimiser: ClassVar[bool] = True
+    """False where `update` makes every step: settings of the optimiser are refused."""
     made_at_end: ClassVar[bool] = False
     """Whether `finish` makes the weights to use from the whole training: no validation on the way chooses among them,
     and they are validated once more when they are made."""

@@ -8,8 +8,10 @@ import pytest
 from external_method import IMPORT_PATH, install
 
 from plurimask.errors import InputError
+from plurimask.method import SegmentationMethod
+from plurimask.methods import METHODS
 from plurimask.methods.presets import PRESETS
-from plurimask.runs.plan import Plan, merged, resolve, settings_for
+from plurimask.runs.plan import Plan, merged, refuse_unused, resolve, settings_for
 
 
 def test_a_budget_takes_the_place_of_the_whole_budget() -> None:
@@ -29,6 +31,19 @@ def test_a_budget_takes_the_place_of_the_whole_budget() -> None:
 def test_what_cannot_be_set_is_refused(settings: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         resolve(Plan("unet", settings=settings))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_without_an_optimiser_has_no_setting_of_one(name: str) -> None:
+    given = {"learning_rate": 1e-3, "gradient_clip": 1.0, "max_steps": 5}
+    if METHODS[name].has_optimiser:
+        refuse_unused(Plan(name, settings=given))
+        assert settings_for(name, given).items() >= given.items()
+    else:
+        assert METHODS[name].update is not SegmentationMethod.update
+        with pytest.raises(InputError, match="without an optimiser: leave out gradient_clip, learning_rate"):
+            refuse_unused(Plan(name, settings=given))
+        assert settings_for(name, given) == {"max_steps": 5}
 
 
 def test_tables_are_merged_and_all_else_is_replaced() -> None:

@@ -34,6 +34,34 @@ export const colourOf = (session: Session, label: number): string =>
 
 /** Paints a scene; `ratio` is how many pixels of the canvas are one of the page. */
 export function draw(context: CanvasRenderingContext2D, scene: Scene, place: Placement, ratio: number): void {
+  drawGround(context, scene, place, ratio);
+  drawShown(context, scene, place, ratio);
+}
+
+/** Paints scenes on one canvas: what is below the shown mask is painted once, and kept while samples are flipped through. */
+export class Painter {
+  private readonly ground = document.createElement("canvas").getContext("2d")!;
+  private key: readonly unknown[] = [];
+
+  paint(context: CanvasRenderingContext2D, scene: Scene, place: Placement, ratio: number): void {
+    const { width, height } = context.canvas;
+    const { picture, prediction, map, label, hidden, rater, window } = scene;
+    const own = [picture, prediction, scene.layers.join(), map?.name, map?.top, map?.opacity, label, hidden, rater, window];
+    const key = [...own, place.scale, place.left, place.top, ratio, width, height];
+    if (key.some((part, k) => part !== this.key[k])) {
+      this.ground.canvas.width = width;
+      this.ground.canvas.height = height;
+      drawGround(this.ground, scene, place, ratio);
+      this.key = key;
+    }
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, width, height);
+    context.drawImage(this.ground.canvas, 0, 0);
+    drawShown(context, scene, place, ratio);
+  }
+}
+
+function drawGround(context: CanvasRenderingContext2D, scene: Scene, place: Placement, ratio: number): void {
   const { picture, prediction } = scene;
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.clearRect(0, 0, context.canvas.width, context.canvas.height);
@@ -66,15 +94,20 @@ export function draw(context: CanvasRenderingContext2D, scene: Scene, place: Pla
     for (const label of classes) if (map.has(label)) drawMask(context, map.path(label), style);
   });
   context.setLineDash([]);
+}
+
+function drawShown(context: CanvasRenderingContext2D, scene: Scene, place: Placement, ratio: number): void {
+  const { prediction, session } = scene;
   if (!prediction || !scene.shown || !scene.layers.includes("mask") || scene.rater !== null) return;
-  context.save();
+  context.setTransform(ratio * place.scale, 0, 0, ratio * place.scale, ratio * place.left, ratio * place.top);
   context.translate(prediction.left, prediction.top);
-  const width = scene.isSmall ? (isBinary ? 1.75 : 0) : isBinary ? 2.25 : 1.25;
+  context.lineJoin = "round";
+  const isBinary = session.is_binary;
+  const width = (scene.isSmall ? (isBinary ? 1.75 : 0) : isBinary ? 2.25 : 1.25) / place.scale;
   const fill = scene.map ? 0 : isBinary ? 0.2 : scene.isSmall ? 0.65 : 0.35;
-  for (const label of classes)
+  for (const label of drawnClasses(session, scene.hidden))
     if (scene.shown.has(label))
-      drawMask(context, scene.shown.path(label), { colour: colourOf(scene.session, label), width: line(width), fill, halo: isBinary });
-  context.restore();
+      drawMask(context, scene.shown.path(label), { colour: colourOf(session, label), width, fill, halo: isBinary });
 }
 
 /** What a run on centre crops does not see is darker. */

@@ -79,6 +79,7 @@ class ProbabilisticBackpropagation(SegmentationMethod):
     Config = ProbabilisticBackpropagationConfig
     summary = "a Gaussian over every weight, learnt by closed-form updates of what is known, without an optimiser"
     paper = "Hernandez-Lobato and Adams, Probabilistic Backpropagation, ICML 2015"
+    has_optimiser = False
     config: ProbabilisticBackpropagationConfig
 
     def __init__(self, config: ProbabilisticBackpropagationConfig) -> None:

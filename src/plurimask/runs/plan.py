@@ -13,7 +13,7 @@ from plurimask.method import MethodConfig
 from plurimask.methods import METHODS, find_method
 from plurimask.methods.presets import DEFAULT_PRESET, find_preset
 from plurimask.runs.start import refuse_other_settings, settings_of_start
-from plurimask.training.config import TrainingConfig
+from plurimask.training.config import OF_OPTIMISER, TrainingConfig
 from plurimask.training.plan import TrainingPlan
 
 BUDGET = ("max_steps", "max_minutes")
@@ -66,9 +66,17 @@ def resolve(plan: Plan) -> tuple[dict[str, Any], TrainingConfig]:
         raise InputError(first_mistake(error)) from error
 
 
+def refuse_unused(plan: Plan) -> None:
+    """InputError where the plan sets what its method makes no use of."""
+    unused = sorted(OF_OPTIMISER & plan.settings.keys())
+    if unused and not find_method(plan.method).has_optimiser:
+        raise InputError(f"{plan.method} learns without an optimiser: leave out {', '.join(unused)}")
+
+
 def settings_for(method: str, common: Mapping[str, Any]) -> dict[str, Any]:
-    """Of settings that several methods share, those that one of them knows; methods within it get theirs."""
+    """Of settings that several methods share, those that one of them uses; methods within it get theirs."""
     known = _settings_of(method) | set(TrainingConfig.model_fields)
+    known -= set() if find_method(method).has_optimiser else OF_OPTIMISER
     chosen = {name: value for name, value in common.items() if name in known}
     for within in {"member_settings", "base_settings"} & known:
         names = dict.fromkeys([*METHODS, *chosen.get("members", ()), *filter(None, [chosen.get("base")])])

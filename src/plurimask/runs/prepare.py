@@ -13,7 +13,7 @@ from plurimask.methods import build_method, find_method
 from plurimask.methods.presets import find_preset
 from plurimask.methods.swag import SGD_RATE
 from plurimask.runs.folder import METRICS_FILE
-from plurimask.runs.plan import BUDGET, Plan, resolve
+from plurimask.runs.plan import BUDGET, Plan, refuse_unused, resolve
 from plurimask.runs.record import RunRecord
 from plurimask.training.candidates import Machine, Task
 from plurimask.training.config import ONE_DEVICE, Hardware
@@ -41,11 +41,13 @@ def prepare(
         clock: seconds; what passes here counts for the budget of minutes.
 
     Raises:
-        InputError: there is no split "train", a file is damaged, a setting impossible, or the memory not enough.
+        InputError: there is no split "train", a file is damaged, a setting impossible or of no use, or the memory not
+            enough.
     """
     start = clock()
     if "train" not in source.splits:
         raise InputError(f"the data have no split 'train', only {', '.join(source.splits)}: add one to train on")
+    refuse_unused(plan)
     own, given = resolve(plan)
     is_planned = find_preset(plan.method, plan.preset).is_planned and plan.start is None
     if not is_planned or hardware.devices * hardware.nodes != 1:

@@ -30,6 +30,13 @@ ONE_DEVICE = Hardware()
 """The first accelerator if there is one, else the processor."""
 
 
+OF_OPTIMISER = frozenset(
+    {"optimizer", "weight_decay", "gradient_clip", "learning_rate", "final_learning_rate"}
+    | {"schedule", "decay_steps", "drops", "warmup_steps"}
+)
+"""Settings that mean nothing to a method that learns without an optimiser."""
+
+
 class TrainingConfig(BaseModel):
     """How a method is trained. At least one of `max_steps` and `max_minutes` ends it."""
 

@@ -1,7 +1,7 @@
 /** The picture in the middle: zoomed, moved, windowed, and read pixel by pixel. */
 
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { type Scene, draw } from "../draw";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { Painter, type Scene } from "../draw";
 import { frequencyAt } from "../logic/labels";
 import { type Window, dragged } from "../logic/window";
 import { type Size, type Zoom, WHOLE, moved, place, zoomedAt } from "../logic/zoom";
@@ -38,6 +38,7 @@ export function PictureView(props: Props) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const readout = useRef<HTMLDivElement>(null);
   const [size, setSize] = useState<Size>({ width: 0, height: 0 });
+  const painter = useMemo(() => new Painter(), []);
   const now = useRef({ props, size });
   now.current = { props, size };
 
@@ -53,7 +54,7 @@ export function PictureView(props: Props) {
     const [width, height] = [Math.round(size.width * ratio), Math.round(size.height * ratio)];
     if (canvas.current!.width !== width) canvas.current!.width = width;
     if (canvas.current!.height !== height) canvas.current!.height = height;
-    draw(canvas.current!.getContext("2d")!, scene, place(zoom, scene.picture, size), ratio);
+    painter.paint(canvas.current!.getContext("2d")!, scene, place(zoom, scene.picture, size), ratio);
     canvas.current!.dataset.shown = props.shownWord;
   });
 
