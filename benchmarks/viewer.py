@@ -212,7 +212,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        server: dict[str, Any] = {f"{size} pixels": measure_size(work, size) for size in SIZES}
+        server: dict[str, Any] = {}
+        for size in SIZES:
+            server[f"{size} pixels"] = measure_size(work, size)
+            print(size, server[f"{size} pixels"], flush=True)
         server |= measure_many(work / f"run-{SIZES[0]}", work)
     config = {"method": "probabilistic-unet", "preset": "small", "num_samples": 16, "num_drags": NUM_DRAGS}
     content = record("viewer", config, {"server": server})

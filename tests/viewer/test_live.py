@@ -124,6 +124,11 @@ def test_bundles_are_compressed_for_other_machines_alone(server: Server, monkeyp
     assert near.content == far.content and int(far.headers["content-length"]) < len(near.content)
 
 
+def test_small_answers_do_not_wait_for_each_other() -> None:
+    with listen("127.0.0.1", None) as sock:
+        assert sock.proto == socket.IPPROTO_TCP  # what asyncio goes by
+
+
 def test_a_port_that_is_taken_is_said() -> None:
     with listen("127.0.0.1", None) as first, listen("127.0.0.1", None) as second:
         assert first.getsockname()[1] != second.getsockname()[1]

@@ -20,6 +20,8 @@ export interface Scene {
   isSmall?: boolean; // a tile: thinner lines, and of several classes none
 }
 
+type Context = CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D;
+
 const BAND_FILLS = [0.1, 0.14, 0.22];
 const PIXELS_FROM = 24; // screen pixels of a pixel of the image, from which on it is a square
 const HALO = "rgba(0, 0, 0, 0.55)";
@@ -38,10 +40,19 @@ export function draw(context: CanvasRenderingContext2D, scene: Scene, place: Pla
   drawShown(context, scene, place, ratio);
 }
 
-/** Paints scenes on one canvas: what is below the shown mask is painted once, and kept while samples are flipped through. */
+const KEPT_BYTES = 96 * 2 ** 20;
+const whenIdle = (work: () => void): number => ("requestIdleCallback" in window ? requestIdleCallback(work) : setTimeout(work, 30)) as number;
+const forget = (work: number): void => ("cancelIdleCallback" in window ? cancelIdleCallback(work) : clearTimeout(work));
+
+/**
+ * Paints scenes on one canvas, so that samples can be flipped through at every frame: what is below the mask is painted once, and
+ * the samples' masks while nothing else is to be done.
+ */
 export class Painter {
   private readonly ground = document.createElement("canvas").getContext("2d")!;
+  private readonly masks = new Map<LabelMap, ImageBitmap>();
   private key: readonly unknown[] = [];
+  private work = 0;
 
   paint(context: CanvasRenderingContext2D, scene: Scene, place: Placement, ratio: number): void {
     const { width, height } = context.canvas;
@@ -49,17 +60,42 @@ export class Painter {
     const own = [picture, prediction, scene.layers.join(), map?.name, map?.top, map?.opacity, label, hidden, rater, window];
     const key = [...own, place.scale, place.left, place.top, ratio, width, height];
     if (key.some((part, k) => part !== this.key[k])) {
+      this.key = key;
       this.ground.canvas.width = width;
       this.ground.canvas.height = height;
       drawGround(this.ground, scene, place, ratio);
-      this.key = key;
+      this.drop();
+      if (prediction && isMaskShown(scene)) this.prepare(scene, place, ratio, [...prediction.samples]);
     }
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, width, height);
     context.drawImage(this.ground.canvas, 0, 0);
-    drawShown(context, scene, place, ratio);
+    const mask = scene.shown && isMaskShown(scene) ? this.masks.get(scene.shown) : undefined;
+    if (mask) context.drawImage(mask, 0, 0);
+    else drawShown(context, scene, place, ratio);
+  }
+
+  /** Lets go of all that was painted ahead. */
+  drop(): void {
+    forget(this.work);
+    for (const mask of this.masks.values()) mask.close();
+    this.masks.clear();
+  }
+
+  private prepare(scene: Scene, place: Placement, ratio: number, samples: LabelMap[]): void {
+    const { width, height } = this.ground.canvas;
+    const next = samples.shift();
+    if (!next || (this.masks.size + 1) * width * height * 4 > KEPT_BYTES) return;
+    this.work = whenIdle(() => {
+      const context = new OffscreenCanvas(width, height).getContext("2d")!;
+      drawShown(context, { ...scene, shown: next }, place, ratio);
+      this.masks.set(next, context.canvas.transferToImageBitmap());
+      this.prepare(scene, place, ratio, samples);
+    });
   }
 }
+
+const isMaskShown = (scene: Scene): boolean => scene.layers.includes("mask") && scene.rater === null;
 
 function drawGround(context: CanvasRenderingContext2D, scene: Scene, place: Placement, ratio: number): void {
   const { picture, prediction } = scene;
@@ -96,9 +132,9 @@ function drawGround(context: CanvasRenderingContext2D, scene: Scene, place: Plac
   context.setLineDash([]);
 }
 
-function drawShown(context: CanvasRenderingContext2D, scene: Scene, place: Placement, ratio: number): void {
+function drawShown(context: Context, scene: Scene, place: Placement, ratio: number): void {
   const { prediction, session } = scene;
-  if (!prediction || !scene.shown || !scene.layers.includes("mask") || scene.rater !== null) return;
+  if (!prediction || !scene.shown || !isMaskShown(scene)) return;
   context.setTransform(ratio * place.scale, 0, 0, ratio * place.scale, ratio * place.left, ratio * place.top);
   context.translate(prediction.left, prediction.top);
   context.lineJoin = "round";
@@ -127,7 +163,7 @@ interface Style {
   halo: boolean; // a dark line below, so that it is seen on bright images
 }
 
-function drawMask(context: CanvasRenderingContext2D, path: Path2D, { colour, width, fill, halo }: Style): void {
+function drawMask(context: Context, path: Path2D, { colour, width, fill, halo }: Style): void {
   if (fill) {
     context.globalAlpha = fill;
     context.fillStyle = colour;

@@ -12,6 +12,8 @@ export interface Shown {
   word: string; // of the choice that `map` is of: while one is made, of the one before
 }
 
+const CALM = 60; // milliseconds
+
 interface Made {
   prediction: Prediction;
   word: string;
@@ -58,4 +60,14 @@ export function useShown(prediction: Prediction | null, wanted: Choice | null, s
   if (own) return { choice, map: own, word };
   const isMade = made?.prediction === prediction && made.kind === choice.kind;
   return { choice, map: isMade ? made.map : null, word: isMade ? made.word : "" };
+}
+
+/** What is shown, once it stays for a moment: what is beside the picture need not be painted at every flip. */
+export function useCalm(shown: Shown | null, prediction: Prediction | null): Shown | null {
+  const [calm, setCalm] = useState({ shown, prediction });
+  useEffect(() => {
+    const timer = setTimeout(() => setCalm({ shown, prediction }), CALM);
+    return () => clearTimeout(timer);
+  }, [shown?.word, shown?.map, prediction]);
+  return calm.prediction === prediction && calm.shown ? calm.shown : shown;
 }

@@ -24,7 +24,7 @@ import { Strip } from "./parts/strip";
 import { TopBar } from "./parts/topbar";
 import { useUploads } from "./parts/uploads";
 import { WorkList } from "./parts/worklist";
-import { useShown } from "./shown";
+import { useCalm, useShown } from "./shown";
 
 const FRAME = { width: 1000, height: 1000 }; // keys zoom and move as in a square frame
 
@@ -65,6 +65,7 @@ export function Viewer({ session }: { session: Session }) {
   const choice: Choice | null = peek === null ? view.choice : { kind: "sample", sample: peek };
   const shown = useShown(one.prediction, choice, say);
   const beside = useShown(two.prediction, choice, say);
+  const calm = useCalm(shown, one.prediction);
   const picture = one.picture;
   const counted = session.classes.flatMap((cls, k) => (cls.counted ? [k] : []));
   const label = view.label !== null && view.label < session.classes.length ? view.label : (counted[0] ?? 0);
@@ -72,7 +73,7 @@ export function Viewer({ session }: { session: Session }) {
   const region = useMemo(() => (picture ? regionOf(picture, one.prediction, counted) : null), [picture, one.prediction]);
   const texts = useMemo(() => (one.prediction ? readingWords(session, one.prediction) : []), [one.prediction]);
   const otherTexts = useMemo(() => (two.prediction ? readingWords(session, two.prediction) : []), [two.prediction]);
-  const unit = unitOf(picture?.meta.pixel_size ?? null);
+  const unit = useMemo(() => unitOf(picture?.meta.pixel_size ?? null), [picture]);
   const sample = shown?.choice.kind === "sample" ? shown.choice.sample : null;
   if (sample !== null && peek === null) lastSample.current = sample;
 
@@ -311,12 +312,12 @@ export function Viewer({ session }: { session: Session }) {
         )}
         {picture && one.prediction && shown && (
           <>
-            <Areas picture={picture} prediction={one.prediction} shown={shown.map} label={label} name={session.classes[label].name} colour={colourOf(session, label)} unit={unit} onChoose={choose} />
+            <Areas picture={picture} prediction={one.prediction} shown={calm?.map ?? shown.map} label={label} name={session.classes[label].name} colour={colourOf(session, label)} unit={unit} onChoose={choose} />
             {!session.is_binary && (
-              <Classes session={session} shown={shown.map} label={label} hidden={view.hidden} unit={unit} onLabel={(next) => change({ label: next })} onHidden={(next) => change({ hidden: next })} />
+              <Classes session={session} shown={calm?.map ?? shown.map} label={label} hidden={view.hidden} unit={unit} onLabel={(next) => change({ label: next })} onHidden={(next) => change({ hidden: next })} />
             )}
             {one.prediction.meta.latent && (
-              <Explorer image={view.image!} run={run} picture={picture} choice={shown.choice} sampleColour={session.colours.sample} onChoice={onChoice} />
+              <Explorer image={view.image!} run={run} picture={picture} choice={shown.choice.kind === "sample" && calm ? calm.choice : shown.choice} sampleColour={session.colours.sample} onChoice={onChoice} />
             )}
             <Save
               session={session}

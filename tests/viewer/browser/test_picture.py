@@ -53,7 +53,7 @@ def test_a_pointer_on_the_filmstrip_shows_a_sample_and_leaving_it_the_chosen_one
     assert changed(viewer.pixels(), before).any()
     viewer.page.mouse.move(640, 300)
     viewer.shows("2")
-    assert (viewer.pixels() == before).all()
+    assert not changed(viewer.pixels(), before).any()
     viewer.page.click(f"[data-sample='{other}']")
     viewer.page.mouse.move(640, 300)
     viewer.shows(str(other + 1))

@@ -1,5 +1,6 @@
 /** How large the object is: a block for each sample, a mark for each rater. */
 
+import { memo } from "preact/compat";
 import { roundUp } from "../logic/labels";
 import { type Unit, areaWords, digits } from "../logic/words";
 import type { LabelMap, Picture, Prediction } from "../model";
@@ -17,7 +18,7 @@ interface Props {
   onChoose: (sample: number) => void;
 }
 
-export function Areas({ picture, prediction, shown, label, name, colour, unit, onChoose }: Props) {
+export const Areas = memo(function Areas({ picture, prediction, shown, label, name, colour, unit, onChoose }: Props) {
   const of = (map: LabelMap): number => map.areas[label];
   const areas = prediction.samples.map(of);
   const raters = picture.raters.map(of);
@@ -68,4 +69,4 @@ export function Areas({ picture, prediction, shown, label, name, colour, unit, o
       </svg>
     </section>
   );
-}
+});

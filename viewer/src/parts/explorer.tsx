@@ -1,5 +1,6 @@
 /** Between the samples: a point in the plane of the latents, or a draw for each scale, and the mask that it stands for. */
 
+import { memo } from "preact/compat";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { type Latent, api } from "../api";
 import type { Choice } from "../logic/choice";
@@ -14,7 +15,7 @@ interface Props {
   onChoice: (choice: Choice) => void;
 }
 
-export function Explorer(props: Props) {
+export const Explorer = memo(function Explorer(props: Props) {
   const [latent, setLatent] = useState<{ key: string; latent: Latent } | null>(null);
   const key = `${props.image} ${props.run}`;
   useEffect(() => {
@@ -29,7 +30,7 @@ export function Explorer(props: Props) {
   }, [key]);
   if (latent?.key !== key || latent.latent.kind === null) return null;
   return latent.latent.kind === "vector" ? <Plane {...props} latent={latent.latent} /> : <Scales {...props} latent={latent.latent} />;
-}
+});
 
 const SIDE = 288;
 

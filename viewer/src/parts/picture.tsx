@@ -39,6 +39,7 @@ export function PictureView(props: Props) {
   const readout = useRef<HTMLDivElement>(null);
   const [size, setSize] = useState<Size>({ width: 0, height: 0 });
   const painter = useMemo(() => new Painter(), []);
+  useEffect(() => () => painter.drop(), []);
   const now = useRef({ props, size });
   now.current = { props, size };
 
