@@ -4,12 +4,14 @@
 
 energy-score.png: raters draw one of two masks that share no pixel, A with probability 0.3 and B with 0.7. What a
 sampler is charged is computed exactly, without the shared pixel of `nn/energy_score.py`; seconds.
+energy-score-price.png: what samples cost, and what they are worth, by the record of `benchmarks/energy_score.py`.
 energy-score-samples.png: with a run, samples for four validation images of which two raters marked nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +70,26 @@ def samples_picture(run_folder: Path, data: Path) -> Figure:
     return samples_grid(rows, source.description.class_names)
 
 
+def price_picture(record: Path) -> Figure:
+    """GED of 16 samples over what they cost, of what was both timed and trained."""
+    found = json.loads(record.read_text())
+    price = {name: one["ratio"] for name, one in found["price"]["results"]["methods"].items()}
+    price |= {"energy-score-unet": price["as it is"], "probabilistic-unet": price["Probabilistic U-Net"]}
+    figure = canvas(5.2, 3.2)
+    axes = figure.subplots()
+    for key, colour in {"parts": KINDS["product"], "lidc": KINDS["min-max"]}.items():
+        config, methods = found[key]["config"], found[key]["results"]["methods"]
+        points = sorted((price[name], one["ged"], name) for name, one in methods.items() if name in price)
+        label = f"crops of {config['center_crop']}, {config['max_steps']:,} steps"
+        axes.plot([x for x, _, _ in points], [y for _, y, _ in points], "o:", color=colour, label=label)
+        for x, y, name in points:
+            axes.annotate(name, (x, y), (0, -11), textcoords="offset points", fontsize=7, color=INK, ha="center")
+    style(axes, "what 16 masks cost, and what they are worth", "forwards of a U-Net", "GED of 16 samples")
+    axes.margins(x=0.2, y=0.15)
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    return figure
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "images", help="folder")
@@ -76,6 +98,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.run is not None and options.data is not None:
         save_figure(samples_picture(options.run, options.data), options.out / "energy-score-samples.png")
+    record = Path(__file__).parents[2] / "benchmarks" / "results" / "energy_score.json"
+    save_figure(price_picture(record), options.out / "energy-score-price.png")
     steps = np.linspace(0.01, 1, 100)
     law = np.array([CHANCE, 1 - CHANCE])
     figure = canvas(9.4, 2.9)
