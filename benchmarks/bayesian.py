@@ -74,7 +74,7 @@ DATA = {
         lambda: open_data(data_folder() / "bbbc010"),
         {
             "channels": (8, 16, 32, 64),
-            "max_steps": 500,
+            "max_steps": 1500,
             "batch_size": 4,
             "crop": 96,
             "crop_on_objects": 0.5,
