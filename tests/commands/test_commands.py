@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image
 
 from plurimask.commands.main import COMMANDS, main
+from plurimask.data.preprocessing import MAX_SIDE
 
 TINY = "--channels 6 8 --batch-size 3 --max-steps 4 --num-validations 1 --validation-samples 2".split()  # noqa: SIM905
 
@@ -375,6 +376,7 @@ def test_wrong_data_gets_one_line(
         (["train", "DATA", "--method", "unet", "--out", "x", "--preset", "smal"], ["did you mean small"]),
         (["train", "DATA", "--method", "unet", "--out", "x", "--max-steps", "many"], ["--max-steps many"]),
         (["train", "DATA", "--method", "unet", "--out", "x", "--batch-size", "0"], ["--batch-size 0"]),
+        (["check", "DATA", "--center-crop", "1000000"], ["--center-crop 1000000", str(MAX_SIDE)]),
         (["train", "DATA", "--method", "unet", "--out", "RUN"], ["--overwrite"]),
         (["train", "DATA", "--method", "unet"], ["--out"]),
         (["train", "nowhere", "--method", "unet", "--out", "x"], ["nowhere"]),

@@ -31,7 +31,10 @@ class CheckOptions(Options):
     seed: int = Field(0, description="of the split, where one is drawn")
     flips: Flips = None
     center_crop: int | None = Field(
-        None, ge=1, description="look at the centre of this side of every image alone, as a run with --center-crop does"
+        None,
+        ge=1,
+        le=2**17,  # MAX_SIDE of plurimask.data.preprocessing, with which torch would be imported here
+        description="look at the centre of this side of every image alone, as a run with --center-crop does",
     )
 
 
