@@ -99,6 +99,17 @@ def train(work: Path, size: int) -> tuple[Path, Path]:
     return data, run
 
 
+def many_images(work: Path) -> Path:
+    """A folder of `NUM_LISTED` images of noise, always the same."""
+    folder = work / "many"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(NUM_LISTED):
+        picture = random.integers(0, 255, (SIZES[0], SIZES[0]), dtype=np.uint8)
+        Image.fromarray(picture).save(folder / f"scan-{number:04d}.png")
+    return folder
+
+
 def milliseconds(seconds: Sequence[float]) -> dict[str, float]:
     """Median, 95th percentile and longest."""
     ordered = sorted(seconds)
@@ -145,12 +156,7 @@ def measure_size(work: Path, size: int) -> dict[str, Any]:
 
 def measure_many(run: Path, work: Path) -> dict[str, Any]:
     """500 requests at once, 1,000 images, and a folder of 5,000."""
-    folder = work / "many"
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    for number in range(NUM_LISTED):
-        picture = random.integers(0, 255, (SIZES[0], SIZES[0]), dtype=np.uint8)
-        Image.fromarray(picture).save(folder / f"scan-{number:04d}.png")
+    folder = many_images(work)
     with viewing(run, folder, work) as viewer:
         page = viewer.wait_for_list()
         listed = time.perf_counter() - viewer.started

@@ -15,12 +15,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 from record import record, write
 
-from viewer import NUM_LISTED, SIZES, Viewer, milliseconds, train, viewing
+from viewer import NUM_LISTED, SIZES, Viewer, many_images, milliseconds, train, viewing
 
 NUM_DRAGS, NUM_FRAMES = 150, 240
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -107,12 +105,7 @@ def measure_size(browser: Browser, work: Path, size: int) -> dict[str, Any]:
 
 def measure_list(browser: Browser, run: Path, work: Path) -> dict[str, Any]:
     """A folder of 5,000 images: from opening the page to the list, and from a jump to its middle to the rows there."""
-    folder = work / "many"
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    for number in range(NUM_LISTED):
-        picture = random.integers(0, 255, (SIZES[0], SIZES[0]), dtype=np.uint8)
-        Image.fromarray(picture).save(folder / f"scan-{number:04d}.png")
+    folder = many_images(work)
     with viewing(run, folder, work) as viewer:
         viewer.wait_for_list()
         viewer.pause()

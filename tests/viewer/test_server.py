@@ -68,11 +68,6 @@ def test_an_image_has_the_samples_that_predict_writes(
     assert varying > 0  # draws differ, though of so short a training perhaps no label does
 
 
-def differences(labels: np.ndarray, samples: np.ndarray) -> int:
-    """In how many pixels a map differs from some sample."""
-    return int((samples != labels).any(0).sum())
-
-
 def test_scores_are_those_of_evaluate(
     page: Asking, runs: Callable[[str], Path], lesion_folder: Path, tmp_path: Path
 ) -> None:
