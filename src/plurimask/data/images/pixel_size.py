@@ -1,4 +1,4 @@
-"""How large a pixel is, where a TIFF says so: in its OME or ImageJ metadata, else in its resolution tags. And a voxel."""
+"""How large a pixel or voxel is; of TIFFs as OME or ImageJ metadata, else resolution tags say."""
 
 from __future__ import annotations
 
