@@ -173,7 +173,7 @@ def test_volumes_are_told_so(tmp_path: Path, ending: str) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / f"a{ending}").write_bytes(b"volume")
     assert f"volumes ({ending}) are not read, save them as .nii.gz" in refusal(tmp_path)
-    with pytest.raises(InputError, match="save them as .nii.gz"):
+    with pytest.raises(InputError, match=r"save them as \.nii\.gz"):
         open_images(tmp_path, ["intensity"])
 
 
