@@ -58,6 +58,11 @@ class PredictOptions(Options):
         None, ge=1, le=16, description="how many readings to show for each image at most; by default one to five"
     )
     stack: bool = Field(False, description="write the samples of an image as one TIFF of several pages too")
+    dicom_seg: bool = Field(
+        False,
+        description="of DICOM series, write the mean as a DICOM segmentation too: fractional, with references to the "
+        "slices",
+    )
     least_object: int = Field(
         9, ge=1, le=10**12, description="pixels of an object that gets a score of its own; less is a speck"
     )
@@ -77,6 +82,7 @@ def main(arguments: Sequence[str]) -> int:
     from plurimask.figures.samples import overview
     from plurimask.figures.style import save_figure
     from plurimask.files.writing import replace_file
+    from plurimask.prediction.dicom_seg import refuse_other_than_series
     from plurimask.prediction.files import Outputs, Written, write_predictions
     from plurimask.prediction.predict import Sampling
     from plurimask.prediction.predicted import predict
@@ -95,6 +101,8 @@ def main(arguments: Sequence[str]) -> int:
     about = run.record.data
     path = images_of(options.path or Path())
     images = open_images(path, about.channel_names, options.images)
+    if options.dicom_seg:
+        refuse_other_than_series(images)
     say = console()
     if about.patterns is not None and options.images is None and path.is_dir():
         say.print(
@@ -118,7 +126,7 @@ def main(arguments: Sequence[str]) -> int:
 
         notice = MemoryNotice(say, run.method, options.samples)
         rows = predict(run.method, images, run.record.preprocessing, sampling, watched.phase, notice)
-        outputs = Outputs(options.stack, options.least_object, options.readings)
+        outputs = Outputs(options.stack, options.least_object, options.readings, options.dicom_seg)
         write_predictions(_replacing(options.out / INDEX, rows), about, options.out, show, outputs)
     page = IndexPage(run.folder.name, run.record.method, options.samples, classes, options.spread)
     replace_file(options.out / INDEX, build_index(entries, page).encode())
