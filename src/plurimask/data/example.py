@@ -72,10 +72,10 @@ class DataDescription(BaseModel):
     """Classes that turn into a twin class at random; the twins are the last classes."""
     masks: Literal["values", "foreground"] = "values"
     """Whether the values of masks are classes, or every value but 0 is the foreground (instance masks)."""
+    spatial_dims: Literal[2, 3] = 2
+    """Axes of an image without its channels: 2 for pictures, 3 for volumes."""
     patterns: Patterns | None = None
     """Where the files were named by patterns: those."""
-    spatial_dims: Literal[2, 3] = 2
-    """3 where the images are volumes."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> DataDescription:

@@ -19,7 +19,7 @@ from plurimask.errors import InputError
 from plurimask.flips import draw_flips
 
 ImageScaling = Literal["none", "maximum"]
-SliceAxis = Literal[0, 1, 2]
+SliceAxis = Annotated[int, Field(ge=0, le=2)]
 """Of D, H and W, along which slices of a volume follow each other."""
 
 MAX_SIDE = 2**17

@@ -38,7 +38,7 @@ from plurimask.metrics.representatives import DRAWS, NUMBERS
 from plurimask.metrics.scores import evaluated
 from plurimask.metrics.table import TABLE, Table
 from plurimask.metrics.volume_table import VOLUMES
-from plurimask.metrics.volumes import volume_rows
+from plurimask.metrics.volumes import VOLUME_COLUMNS, volume_rows
 from plurimask.prediction.predict import (
     PredictedBatch,
     Sampling,
@@ -273,3 +273,9 @@ def write_evaluation(
     content = {**totals, **facts, "conventions": conventions(table)}
     replace_file(path, json.dumps(content, indent=2).encode())
     replace_file(path.with_suffix(".csv"), table_bytes(rows, list(rows[0])))
+
+
+def write_volumes(volumes: Sequence[Mapping[str, Any]], path: Path, class_names: Sequence[str]) -> None:
+    """The volumes of an evaluation to a CSV file, a row per image and class, with the names of the classes."""
+    named = [{**row, "class": class_names[row["class"]]} for row in volumes]
+    replace_file(path, table_bytes(named, VOLUME_COLUMNS))
