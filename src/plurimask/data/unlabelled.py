@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from plurimask.data.images import SUFFIXES, image_numbers, image_pixel_size, is_image_file, read_image
+from plurimask.data.images import SUFFIXES, image_grid, image_numbers, image_pixel_size, is_image_file, read_image
+from plurimask.data.images.geometry import Grid
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.layouts.files import is_gray, join_channels
 from plurimask.data.layouts.folder import IMAGES, MASKS, find_channels, is_channel_folder
@@ -31,7 +32,7 @@ from plurimask.data.layouts.yeast import CHANNEL_NAMES, find_inputs, has_inputs,
 from plurimask.errors import InputError, shown
 from plurimask.files.reading import refuse_special
 
-_OUTPUT_ENDINGS = (".png", ".tif", ".json")
+_OUTPUT_ENDINGS = (".png", ".tif", ".json", ".nii.gz")
 
 
 class ImageSet(abc.ABC):
@@ -54,6 +55,10 @@ class ImageSet(abc.ABC):
 
     def pixel_size(self, index: int) -> PixelSize | None:
         """Of an image, where its file says so."""
+        return None
+
+    def grid(self, index: int) -> Grid | None:
+        """Where the voxels of a volume lie, where its file says so; None of a picture."""
         return None
 
     def files(self, index: int) -> tuple[Path, ...]:
@@ -88,6 +93,9 @@ class ImageFiles(ImageSet):
 
     def files(self, index: int) -> tuple[Path, ...]:
         return self.paths[index]
+
+    def grid(self, index: int) -> Grid | None:
+        return image_grid(self.paths[index][0])
 
     def pixel_size(self, index: int) -> PixelSize | None:
         return image_pixel_size(self.paths[index][0])

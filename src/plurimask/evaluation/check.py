@@ -213,15 +213,14 @@ def _mean(values: Sequence[float]) -> float | None:
 def _split_lines(split: SplitReport, about: DataDescription) -> list[str]:
     sizes = list(split.sizes)
     size = sizes[0] if len(sizes) == 1 else f"{len(sizes)} different, {_extent(sizes)}"
-    order = "depth x height x width" if about.spatial_dims == 3 else "height x width"
     ranges = ", ".join(
         f"{name} {low:g} to {high:g}" for name, (low, high) in zip(about.channel_names, split.value_range, strict=True)
     )
     shares = [f"{name} {share:.2%}" for name, share in zip(about.class_names, split.class_shares, strict=True)]
-    lines = [f"  size       {size} ({order})", f"  values     {ranges}"]
-    if about.spatial_dims == 3:
-        lines.append(f"  voxels     {split.spacing.line() if split.spacing else 'of unknown size'}")
-    lines.append(f"  {'shares ' if about.spatial_dims == 3 else 'pixels '}    {', '.join(shares)}")
+    is_volume = about.spatial_dims == 3
+    lines = [f"  size       {size} ({'depth x ' * is_volume}height x width)", f"  values     {ranges}"]
+    lines += [f"  voxel      {split.spacing.line() if split.spacing else 'of unknown size'}"] * is_volume
+    lines.append(f"  {'voxels' if is_volume else 'pixels'}     {', '.join(shares)}")
     if split.ignored_share:
         lines[-1] += f"; not judged {split.ignored_share:.2%} of all"
     raters = [
@@ -268,9 +267,8 @@ def _split_warnings(splits: Mapping[str, SplitReport], about: DataDescription) -
         if unused and len(nothing) < len(present):
             warnings.append(f"{name}: no pixel of {', '.join(unused)}")
         if split.num_constant:
-            warnings.append(
-                f"{name}: {split.num_constant} images have the same value everywhere: check how they were saved"
-            )
+            constant = f"{split.num_constant} images have the same value everywhere"
+            warnings.append(f"{name}: {constant}: check how they were saved")
         low, high = split.peaks
         if high > SCALES_APART * low > 0:
             warnings.append(

@@ -128,7 +128,7 @@ def _header(start: bytes, path: Path) -> NiftiHeader:
 def _own_header(start: bytes, path: Path) -> Any:
     """nibabel's header of the version that the file is of."""
     library = nibabel()
-    size = {int.from_bytes(start[:4], order) for order in ("little", "big")}  # type: ignore[arg-type]
+    size = {int.from_bytes(start[:4], order) for order in ("little", "big")}
     for kind, length, magic_place in ((library.Nifti1Header, 348, 344), (library.Nifti2Header, 540, 4)):
         if length not in size or len(start) < length:
             continue

@@ -1,4 +1,4 @@
-"""How large a pixel is, where a TIFF says so: in its OME or ImageJ metadata, else in its resolution tags. And a voxel."""
+"""How large a pixel or voxel is; of TIFFs as OME or ImageJ metadata, else resolution tags say."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _INCH, _CENTIMETRE = 2, 3
 
 
 class PixelSize(NamedTuple):
-    """Height and width of one pixel, and the depth of one voxel."""
+    """Height and width of one pixel, and depth of one voxel."""
 
     height: float
     width: float
     unit: str
     """nm, µm, mm, cm or m; "in" where a file only says for how many dots per inch it is to be printed."""
     depth: float | None = None
-    """Of a voxel, in the same unit; None for pixels."""
+    """In the same unit; None of an image that is no volume."""
 
     @property
     def is_measured(self) -> bool:
