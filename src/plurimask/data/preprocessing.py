@@ -139,11 +139,13 @@ def scaled(image: Tensor, scaling: ImageScaling) -> Tensor:
 
 
 def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Images, probabilities (float) `(K, H, W)` by linear interpolation, label maps (uint8) by the nearest pixel."""
-    if tuple(maps.shape[-2:]) == tuple(size):
+    """Images, probabilities (float) `(K, *spatial)` by linear interpolation, label maps (uint8) by the nearest pixel."""
+    if tuple(maps.shape[1:]) == tuple(size):
         return maps
     if maps.dtype == torch.uint8:
         return functional.interpolate(maps[None], size=tuple(size), mode="nearest-exact")[0]
+    if len(size) == 3:
+        return functional.interpolate(maps[None].float(), size=tuple(size), mode="trilinear")[0]
     return functional.interpolate(maps[None].float(), size=tuple(size), mode="bilinear", antialias=True)[0]
 
 
