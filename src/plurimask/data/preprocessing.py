@@ -129,6 +129,10 @@ class Views(ExampleSet):
     def __getitem__(self, index: int) -> Example:
         return self.preprocessing.view(self.base[index])
 
+    def pixel_size(self, index: int) -> PixelSize | None:
+        stored = self.base.pixel_size(index)
+        return None if stored is None else self.preprocessing.pixel_size(stored, self.base.shape(index))
+
 
 def scaled(image: Tensor, scaling: ImageScaling) -> Tensor:
     """An image `(K, H, W)`; with "maximum" each channel is divided by its largest value, if that is above 0."""
