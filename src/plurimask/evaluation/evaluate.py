@@ -139,7 +139,8 @@ def evaluate(
 
     def images() -> Iterator[tuple[str, Tensor]]:
         for index in view.indices:
-            example = view.preprocessing.example(stored := view.examples[index])
+            stored = view.examples[index]
+            example = view.preprocessing.example(stored, view.examples.pixel_size(index))
             examples[example.name] = example, view.voxel(index, stored)
             yield example.name, example.image
 

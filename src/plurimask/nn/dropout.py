@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from plurimask.nn.convolution import CONVOLVE, CONVOLVE_TRANSPOSED, doubling_kernel
 from plurimask.nn.space import PLANE, Space
-from plurimask.nn.unet import Decoder, UNetFeatures, Upsampling
+from plurimask.nn.unet import Decoder, UNetFeatures, Upsampling, pooled
 
 _LEVELS = 2**16
 
@@ -67,7 +67,7 @@ def dropped_features(
     for scale, block in enumerate(unet.encoder.blocks):
         if scale in sites.encoder:
             x = _drop(x, next(remaining), probability)
-        x = block(unet.encoder.pools[scale - 1](x) if scale else x)
+        x = block(pooled(unet.encoder.pools[scale - 1], x) if scale else x)
         features.append(x)
     for scale, block in zip(reversed(range(len(features) - 1)), unet.decoder.blocks, strict=True):
         if scale in sites.decoder:
@@ -102,7 +102,7 @@ class MonteCarloPasses:
         with torch.autocast(kind, enabled=False):
             x, self.shared = images.to(dtype), []
             for scale in range(sites.encoder.start):
-                x = _convolve(unet.encoder.pools[scale - 1](x) if scale else x, self.encoder[scale])
+                x = _convolve(pooled(unet.encoder.pools[scale - 1], x) if scale else x, self.encoder[scale])
                 self.shared.append(x)
             within = self.shared[: len(self.decoder)]  # the innermost features are no skip
             self.skip_shares = [self.first[scale].of_skip(skip) for scale, skip in enumerate(within)]
@@ -119,8 +119,8 @@ class MonteCarloPasses:
         with torch.autocast(self.shared[0].device.type, enabled=False):
             x, features = self.shared[-1], []
             for scale in self.sites.encoder:
-                pooled = self.unet.encoder.pools[scale - 1](self._dropped(x, remaining))
-                x = _convolve(pooled, self.encoder[scale])
+                coarser = pooled(self.unet.encoder.pools[scale - 1], self._dropped(x, remaining))
+                x = _convolve(coarser, self.encoder[scale])
                 features.append(x)
             for scale in reversed(range(len(self.decoder))):
                 x = self._dropped(x, remaining) if scale in self.sites.decoder else x

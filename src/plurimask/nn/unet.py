@@ -111,7 +111,7 @@ class Encoder(nn.Module):
                 features.append(x)
             return features
         for scale, block in enumerate(self.blocks):
-            images = block(self.pools[scale - 1](images) if scale else images)
+            images = block(pooled(self.pools[scale - 1], images) if scale else images)
             features.append(images)
         return features
 
@@ -121,6 +121,16 @@ class Encoder(nn.Module):
         pool = self.pools[scale]
         pooled: Tensor = pool(chained.to_dense()).to_mkldnn() if is_odd else pool(chained)
         return pooled
+
+
+def pooled(pool: nn.Module, x: Tensor) -> Tensor:
+    """`pool(x)`. Of volumes torch takes no means in bf16, nor along an axis of one place, whose mean that place is."""
+    if isinstance(pool, nn.AvgPool3d) and isinstance(x, Tensor):  # not what stands for one while it is traced
+        window = pool.kernel_size if isinstance(pool.kernel_size, tuple) else (pool.kernel_size,) * 3
+        kernel = [min(side, length) for side, length in zip(window, x.shape[2:], strict=True)]
+        return functional.avg_pool3d(x.float(), kernel, ceil_mode=True).to(x.dtype)
+    out: Tensor = pool(x)
+    return out
 
 
 class Decoder(nn.Module):
