@@ -15,8 +15,9 @@ from plurimask.figures.colours import RATER_COLOUR, SAMPLE_COLOUR, Colours, disp
 from plurimask.figures.gallery import shrunk, small_overlay, webp
 from plurimask.figures.page import Classes, around, likely
 from plurimask.figures.planes import main_plane
+from plurimask.figures.rows import GridRow
 from plurimask.figures.ruler import Ruler, ruler
-from plurimask.figures.samples import GridRow, reading_title
+from plurimask.figures.samples import reading_title
 from plurimask.figures.thumbnails import QUALITY
 from plurimask.prediction.readings import find_readings
 
