@@ -95,7 +95,7 @@ def main(arguments: Sequence[str]) -> int:
         "seed": options.seed,
         "method": about.method,
         "run": options.run.name,
-        **about.preprocessing.model_dump(include={"center_crop", "resize", "image_scaling", "slices"}),
+        **about.preprocessing.model_dump(include={"center_crop", "resize", "spacing", "image_scaling", "slices"}),
         **({} if about.preprocessing.slices is None else {"slice_draws": options.slice_draws or "shared"}),
         "num_raters": len(source.description.rater_names),
         "plurimask": __version__,
