@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 VOLUMES_ENDING = ".volumes.csv"
 
+
 class EvaluateOptions(Options):
     """Draw samples for every image of a split of DATA and compare them with its raters."""
 

@@ -20,7 +20,8 @@ from plurimask.figures import methods
 from plurimask.figures.gallery import GalleryItem, GalleryPrediction, GalleryRow, cell_size, gallery_item, image_titles
 from plurimask.figures.modes import flip_frequencies, mode_frequencies
 from plurimask.figures.page import Classes
-from plurimask.figures.samples import GridRow, readings_grid, samples_grid
+from plurimask.figures.rows import GridRow
+from plurimask.figures.samples import readings_grid, samples_grid
 from plurimask.figures.style import figure_bytes, save_figure
 from plurimask.figures.thumbnails import thumbnails
 from plurimask.files.writing import replace_file

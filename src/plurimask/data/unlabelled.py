@@ -24,6 +24,7 @@ from plurimask.data.layouts.listing import (
     refuse_odd_names,
     unreadable,
 )
+from plurimask.data.layouts.nnunet import IMAGES as NNUNET_IMAGES
 from plurimask.data.layouts.nnunet import group_channels, is_numbered
 from plurimask.data.layouts.npz import Array, check_numbers, default_names, load_npz
 from plurimask.data.layouts.shapes import channel_shape
@@ -188,7 +189,7 @@ def _open(path: Path, channel_names: Sequence[str]) -> ImageSet:
             f"{path}: no images found: looked for {', '.join(SUFFIXES)} files, {IMAGES}/, inputs/ of .pt files and the "
             f"channel folders {', '.join(names)}; found {contents(path)}: {unread.hint()}give a folder of images"
         )
-    if len(names) > 1 and is_numbered(found):
+    if is_numbered(found) and (len(names) > 1 or path.name in NNUNET_IMAGES):
         return ImageFiles(group_channels(found, path), channel_names, unread.notes())
     return ImageFiles({name: (file,) for name, file in found.items()}, channel_names, unread.notes())
 

@@ -60,11 +60,12 @@ class ExampleView:
     preprocessing: Preprocessing
     counted_classes: tuple[int, ...]
 
-    def voxel(self, index: int, stored: Example) -> float:
-        """Millilitres of one voxel of an example as the run sees it; NaN where that is not known."""
-        size = self.examples.pixel_size(index)
-        seen = self.preprocessing.pixel_size(size, stored.image.shape[1:])
-        return math.nan if seen is None else seen.millilitres
+    def seen(self, index: int) -> tuple[Example, float]:
+        """An example as the run sees it, normalised, and the millilitres of one of its voxels; NaN where that is not
+        known."""
+        stored, size = self.examples[index], self.examples.pixel_size(index)
+        voxel = self.preprocessing.pixel_size(size, stored.image.shape[1:])
+        return self.preprocessing.example(stored, size), math.nan if voxel is None else voxel.millilitres
 
 
 class EvaluatedImage(NamedTuple):
@@ -139,9 +140,8 @@ def evaluate(
 
     def images() -> Iterator[tuple[str, Tensor]]:
         for index in view.indices:
-            stored = view.examples[index]
-            example = view.preprocessing.example(stored, view.examples.pixel_size(index))
-            examples[example.name] = example, view.voxel(index, stored)
+            example, voxel = view.seen(index)
+            examples[example.name] = example, voxel
             yield example.name, example.image
 
     for predicted in predict_images(method, images(), sampling):
@@ -157,14 +157,12 @@ def evaluate(
             row: dict[str, Any] = {"name": example.name}
             maps = (entropy[number], information[number], variance[number])
             image = EvaluatedImage(example, samples[:, number], mean[number], *maps, row)
-            compared = _compared(image, None if made is None else made[number], view.counted_classes)
-            compared = replace(compared, voxel=voxel, slice_axis=view.preprocessing.slices or 0)
+            compared = _compared(image, None if made is None else made[number], view, voxel)
             scored = evaluated(replace(compared, **others.figures(number, example, view.counted_classes)), table)
             metrics.update([scored])
             row |= scored.scores
             rows.append(row)
-            if has_volumes:
-                volumes += volume_rows(example.name, compared.volumes, voxel)
+            volumes += volume_rows(example.name, compared.volumes, voxel) if has_volumes else []
             if example.flips:
                 counts = flip_counts(image.samples, example.labels[0], example.flips)
                 flip_totals = counts if flip_totals is None else flip_totals + counts
@@ -182,13 +180,14 @@ def _totals(method: SegmentationMethod, view: ExampleView, table: Table) -> Segm
     return metrics
 
 
-def _compared(image: EvaluatedImage, made: Tensor | None, counted_classes: Sequence[int]) -> ComparedImage:
+def _compared(image: EvaluatedImage, made: Tensor | None, view: ExampleView, voxel: float) -> ComparedImage:
     example, samples, mean = image.example, image.samples, image.mean
     uncertainty = PixelUncertainty(image.mutual_information, class_spread(image.variance, dim=0))
     if example.flips:
         of_annotator = None if made is None else made[0]
         return image_with_modes(samples, mean, example.labels[0], example.flips, of_annotator, uncertainty)
-    return image_with_raters(samples, mean, example.labels, counted_classes, made, uncertainty)
+    compared = image_with_raters(samples, mean, example.labels, view.counted_classes, made, uncertainty)
+    return replace(compared, voxel=voxel, slice_axis=view.preprocessing.slices or 0)
 
 
 class _OtherSamples(NamedTuple):

@@ -51,5 +51,5 @@ def whole_map(
     full = np.full(
         (*values.shape[: -len(size)], *size), around.reshape(*around.shape, *[1] * len(size)), dtype=values.dtype
     )
-    full[(..., *window)] = values
+    full[..., *tuple(window)] = values
     return full

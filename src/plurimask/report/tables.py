@@ -107,6 +107,13 @@ def _spacing(record: RunRecord) -> str:
 
 
 def _part(record: RunRecord) -> str:
+    if record.preprocessing.slices is not None:
+        axis = ("depth", "height", "width")[record.preprocessing.slices]
+        return f"slices across the {axis} of volumes, which share the draws of a sample; {_part_of_image(record)}"
+    return _part_of_image(record)
+
+
+def _part_of_image(record: RunRecord) -> str:
     if record.preprocessing.center_crop:
         return f"their centre, {_sides(record.preprocessing.center_crop, record)}"
     if record.training.crop:
@@ -146,8 +153,9 @@ def split_facts(about: DataDescription, split: SplitReport) -> list[tuple[str, s
     groups = f" in {split.num_groups} groups" if split.num_groups != split.num_images else ""
     facts = [
         ("Layout", about.layout),
-        ("Images", f"{split.num_images}{groups}"),
-        ("Height x width", ", ".join(sizes)),
+        ("Volumes" if about.spatial_dims == 3 else "Images", f"{split.num_images}{groups}"),
+        ("Depth x height x width" if about.spatial_dims == 3 else "Height x width", ", ".join(sizes)),
+        *([("Voxels", split.spacing.line() if split.spacing else "of unknown size")] * (about.spatial_dims == 3)),
         ("Values", ", ".join(ranges)),
         ("Masks", about.encoding),
     ]
