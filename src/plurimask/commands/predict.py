@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from plurimask.commands.parsing import POSITIONAL, ImagePattern, Options, RunFolder, console, parse
+from plurimask.commands.parsing import POSITIONAL, ImagePattern, Options, RunFolder, SliceDraws, console, parse
 from plurimask.errors import InputError
 from plurimask.files.writing import refuse_existing
 from plurimask.pretrained import images_of
@@ -51,6 +51,7 @@ class PredictOptions(Options):
         description="spread the draws of latents evenly: few masks show more of the possible, and their shares still "
         "hold; for methods with latents",
     )
+    slice_draws: SliceDraws = None
     batch_size: int = Field(
         16, ge=1, le=4096, description="images of one size at once; the result does not depend on it"
     )
@@ -78,6 +79,7 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"--out {options.out}: a file; give the name of a folder")
 
     from plurimask.data import open_images
+    from plurimask.data.crops import sides_words
     from plurimask.figures.page import Classes
     from plurimask.figures.samples import overview
     from plurimask.figures.style import save_figure
@@ -97,7 +99,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     from plurimask.runs.load import load_run
 
-    run = load_run(options.run)
+    run = load_run(options.run, options.slice_draws)
     about = run.record.data
     path = images_of(options.path or Path())
     images = open_images(path, about.channel_names, options.images)
@@ -111,7 +113,9 @@ def main(arguments: Sequence[str]) -> int:
         )
     if size := run.record.preprocessing.center_crop:
         rest = "background" if about.has_background else "not judged"
-        say.print(f"The run was trained on centre crops of {size} pixels: outside of that, masks are {rest}.")
+        say.print(
+            f"The run was trained on centre crops of {sides_words(size)} pixels: outside of that, masks are {rest}."
+        )
     sampling = Sampling(options.samples, options.seed, options.batch_size, options.spread)
     classes, side = Classes(about.class_names, about.has_background), thumbnail_side(len(images))
     entries: list[IndexEntry] = []

@@ -112,6 +112,10 @@ class ExampleSet(Dataset[Example], abc.ABC):
     @abc.abstractmethod
     def __getitem__(self, index: int) -> Example: ...
 
+    def shape(self, index: int) -> tuple[int, ...]:
+        """Of an image as it is stored, `(*spatial)`; of a file that says it ahead of its pixels these are not read."""
+        return tuple(self[index].image.shape[1:])
+
     def pixel_size(self, index: int) -> PixelSize | None:
         """Of an image as it is stored, where its file says so."""
         return None

@@ -15,7 +15,8 @@ from torch import Tensor
 from plurimask.data import ImageSet
 from plurimask.data.images.geometry import Grid
 from plurimask.data.images.pixel_size import PixelSize
-from plurimask.data.preprocessing import Preprocessing, resized
+from plurimask.data.preprocessing import Preprocessing
+from plurimask.data.resampling import resized
 from plurimask.distribution import entropy
 from plurimask.method import SegmentationMethod
 from plurimask.prediction.predict import Sampling, predict_images, require_probabilities
@@ -76,7 +77,7 @@ def predict(
     def prepared() -> Iterator[tuple[str, Tensor]]:
         for number, name in enumerate(images.names):
             shown[name] = images[number], number
-            seen = preprocessing.image(shown[name][0], name)
+            seen = preprocessing.image(shown[name][0], name, images.pixel_size(number))
             on_read(name, seen)
             yield name, seen
 

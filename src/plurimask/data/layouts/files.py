@@ -17,7 +17,14 @@ import torch
 from plurimask.data.encoding import MaskEncoding, decide_encoding
 from plurimask.data.example import DataDescription, Example, ExampleSet, Patterns
 from plurimask.data.forms import MaskForm, MaskSummary, decide_form, most_objects, note_own_values, summarise
-from plurimask.data.images import image_files, image_numbers, image_pixel_size, read_image, read_stored_mask
+from plurimask.data.images import (
+    image_files,
+    image_numbers,
+    image_pixel_size,
+    image_shape,
+    read_image,
+    read_stored_mask,
+)
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.layouts.dataset_json import DatasetFile
 from plurimask.data.layouts.shapes import channel_shape, refuse_apart, refuse_mixed, refuse_sizes
@@ -124,6 +131,9 @@ class FileSet(ExampleSet):
                 refuse_sizes(path, values.shape, item.images[0], image.shape[1:])
                 labels[rater] = self.reading.encoding.encode(values, str(path))
         return Example(item.name, torch.from_numpy(image), torch.from_numpy(labels))
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        return image_shape(self.items[index].images[0])[1:]
 
     def pixel_size(self, index: int) -> PixelSize | None:
         return image_pixel_size(self.items[index].images[0])
