@@ -86,6 +86,18 @@ Flips = Annotated[
     Field(description="classes that turn into a twin at random: CLASS=PROBABILITY ..., street or none"),
 ]
 
+CohortPart = Annotated[
+    str | None,
+    Field(description="a share of the images, such as 3/20: twenty calls with 1/20 to 20/20 do all of them"),
+]
+DaskWorkers = Annotated[
+    str | None,
+    Field(
+        description="let workers of Dask do it: local[N] for N processes here, or the address of a scheduler that you "
+        "trust (pip install 'plurimask[dask]')"
+    ),
+]
+
 
 class WithData(Protocol):
     """The options of a command that reads images and masks."""
