@@ -17,19 +17,19 @@ from rich.table import Table
 from rich.text import Text
 
 from plurimask.commands.parsing import (
-    CohortPart,
-    DaskWorkers,
     Data,
     Foreground,
     ImagePattern,
     MaskPatterns,
     Options,
     RunFolder,
+    SliceDraws,
     Split,
     console,
     parse,
     place_of,
 )
+from plurimask.commands.sharing import CohortPart, DaskWorkers
 from plurimask.errors import InputError
 from plurimask.files.writing import refuse_existing, refuse_unwritable
 from plurimask.prediction.cohort import blocks, indices_of, parse_part, refuse_idle, share, within
@@ -39,6 +39,9 @@ from plurimask.version import __version__
 if TYPE_CHECKING:
     from plurimask.commands.evaluate_work import EvaluateWork
     from plurimask.evaluation.records import Records
+    from plurimask.metrics.row import MetricRow
+
+VOLUMES_ENDING = ".volumes.csv"
 
 
 class EvaluateOptions(Options):
@@ -58,7 +61,12 @@ class EvaluateOptions(Options):
     representatives: bool = Field(
         False, description="ged_representatives too, of 16 and of 4 weighted maps: 100 draws more for each image"
     )
-    out: Path | None = Field(None, description="JSON file to write; a CSV with a row per image goes beside it")
+    slice_draws: SliceDraws = None
+    out: Path | None = Field(
+        None,
+        description="JSON file to write; a CSV with a row per image goes beside it, and of volumes one with a row per "
+        "image and class",
+    )
     part: CohortPart = None
     dask: DaskWorkers = None
     overwrite: bool = Field(False, description="replace the files of --out")
@@ -91,6 +99,7 @@ def main(arguments: Sequence[str]) -> int:
             options.split,
             sampling,
             options.representatives,
+            options.slice_draws,
         )
     )
     everything = blocks(len(work.examples), options.batch_size)
@@ -101,7 +110,7 @@ def main(arguments: Sequence[str]) -> int:
         else:
             folder = folder_beside(options.out)
             if part.is_all or not folder.is_dir():  # of parts that were joined the records are there
-                for path in (options.out, options.out.with_suffix(".csv")):
+                for path in (options.out, options.out.with_suffix(".csv"), options.out.with_suffix(VOLUMES_ENDING)):
                     refuse_existing(path, "an evaluation", options.overwrite)
         records = stack.enter_context(Records(folder, work.made_with, part))
         _evaluate(options, work, indices_of(share(everything, part)), records)
@@ -155,7 +164,8 @@ def _write(options: EvaluateOptions, work: EvaluateWork, records: Records) -> No
     from plurimask.evaluation import evaluate
     from plurimask.evaluation.records import folded, rows_of
 
-    about, source, view, out = work.run.record, work.source, work.view, Console(markup=False, emoji=False)
+    about, source, view = work.run.record, work.source, work.view
+    say, out = console(), Console(markup=False, emoji=False)
     evaluation = folded(map(records.__getitem__, work.examples.names), view.counted_classes, work.table)
     facts: dict[str, Any] = {
         "num_samples": options.samples,
@@ -163,14 +173,17 @@ def _write(options: EvaluateOptions, work: EvaluateWork, records: Records) -> No
         "seed": options.seed,
         "method": about.method,
         "run": options.run.name,
-        **about.preprocessing.model_dump(include={"center_crop", "resize", "image_scaling"}),
+        **about.preprocessing.model_dump(include={"center_crop", "resize", "image_scaling", "slices"}),
+        **({} if about.preprocessing.slices is None else {"slice_draws": options.slice_draws or "shared"}),
         "num_raters": len(source.description.rater_names),
         "plurimask": __version__,
         "counted_classes": [about.data.class_names[index] for index in view.counted_classes],
     }
     if flips := evaluate.flip_frequencies(evaluation, about.data):
         facts |= {"flips": flips, "flip_error": evaluate.flip_error(flips)}
-    out.print(_table(evaluation.totals, options.samples), _class_table(evaluation.totals, about.data.class_names))
+    out.print(
+        _table(evaluation.totals, options.samples, work.table), _class_table(evaluation.totals, about.data.class_names)
+    )
     for name, flip in flips.items():
         seen, true = _number(flip["frequency"]), _number(flip["probability"])
         out.print(f"{name} flips in {seen} of the samples' pixels, truly {true}")
@@ -178,13 +191,15 @@ def _write(options: EvaluateOptions, work: EvaluateWork, records: Records) -> No
         totals = evaluate.named_classes(evaluation.totals, about.data.class_names)
         rows = rows_of(map(records.__getitem__, work.examples.names))
         evaluate.write_evaluation(totals, rows, options.out, facts, work.table)
-        console().print(f"Wrote {options.out} and {options.out.with_suffix('.csv')}")
+        say.print(f"Wrote {options.out} and {options.out.with_suffix('.csv')}")
+        if volumes := [row for name in work.examples.names for row in records[name].volumes]:
+            path = options.out.with_suffix(VOLUMES_ENDING)
+            evaluate.write_volumes(volumes, path, about.data.class_names)
+            say.print(f"Wrote {path}: the volumes of each image and class, of samples and raters", markup=False)
 
 
-def _table(totals: dict[str, Any], num_samples: int) -> Table:
-    from plurimask.metrics.table import TABLE
-
-    subset, digits = totals.get("subset_b"), {row.key: row.digits for row in TABLE}
+def _table(totals: dict[str, Any], num_samples: int, rows: Sequence[MetricRow]) -> Table:
+    subset, digits = totals.get("subset_b"), {row.key: row.digits for row in rows}
     table = Table("figure", title=f"{totals['num_images']} images, {num_samples} samples each", title_justify="left")
     table.add_column("all images", justify="right")
     if subset:

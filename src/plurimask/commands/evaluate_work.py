@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from plurimask.data import DataSource, ExampleSet, Place
 from plurimask.errors import InputError
@@ -15,6 +15,7 @@ from plurimask.evaluation.evaluate import ExampleView, ScoredImage, evaluate
 from plurimask.evaluation.records import content_of
 from plurimask.metrics.representatives import TABLE_WITH_REPRESENTATIVES
 from plurimask.metrics.table import TABLE, Table
+from plurimask.metrics.volume_table import with_volumes
 from plurimask.prediction.cohort import Block
 from plurimask.prediction.finished import stamp_of
 from plurimask.prediction.predict import Sampling
@@ -34,6 +35,7 @@ class EvaluateJob:
     split: str
     sampling: Sampling
     representatives: bool
+    slice_draws: Literal["shared", "independent"] | None = None
     digest: str = ""
     """Of the run, as the caller has it; another process that finds another run there refuses."""
     version: str = __version__
@@ -44,7 +46,7 @@ class EvaluateWork:
 
     def __init__(self, job: EvaluateJob) -> None:
         self.job = job
-        self.run: Run = load_run(job.run)
+        self.run: Run = load_run(job.run, job.slice_draws)
         place = Place(job.data, job.read_as, job.images, dict(job.masks))
         self.source: DataSource = open_run_data(self.run.record, place)
         self.examples: ExampleSet = find_split(self.source, job.split)
@@ -56,7 +58,8 @@ class EvaluateWork:
     @property
     def table(self) -> Table:
         """Which figures."""
-        return TABLE_WITH_REPRESENTATIVES if self.job.representatives else TABLE
+        table = TABLE_WITH_REPRESENTATIVES if self.job.representatives else TABLE
+        return with_volumes(table) if self.run.record.data.spatial_dims == 3 else table
 
     @cached_property
     def made_with(self) -> Mapping[str, Any]:
@@ -68,6 +71,7 @@ class EvaluateWork:
             "seed": sampling.seed,
             "batch_size": sampling.batch_size,
             "split": self.job.split,
+            "slice_draws": self.job.slice_draws,
             "figures": [row.key for row in self.table],
             "data": self.source.description.model_dump(mode="json"),
             "plurimask": __version__,

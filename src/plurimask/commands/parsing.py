@@ -78,24 +78,19 @@ MaskPatterns = Annotated[
 ]
 Foreground = Annotated[bool, Field(description="masks number their objects: every value but 0 is the foreground")]
 Split = Annotated[str, Field(description="which part of the data")]
+SliceDraws = Annotated[
+    Literal["shared", "independent"] | None,
+    Field(
+        description="of a run with --slices: all slices of a sample share what is drawn, so that neighbours agree (the "
+        "default), or each has draws of its own, for comparison"
+    ),
+]
 PatientGroup = Annotated[
     str | None, Field(description="regular expression for the patient in a name, for drawing the split")
 ]
 Flips = Annotated[
     tuple[str, ...] | None,
     Field(description="classes that turn into a twin at random: CLASS=PROBABILITY ..., street or none"),
-]
-
-CohortPart = Annotated[
-    str | None,
-    Field(description="a share of the images, such as 3/20: twenty calls with 1/20 to 20/20 do all of them"),
-]
-DaskWorkers = Annotated[
-    str | None,
-    Field(
-        description="let workers of Dask do it: local[N] for N processes here, or the address of a scheduler that you "
-        "trust (pip install 'plurimask[dask]')"
-    ),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,14 +17,14 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from plurimask.commands.parsing import (
     POSITIONAL,
-    CohortPart,
-    DaskWorkers,
     ImagePattern,
     Options,
     RunFolder,
+    SliceDraws,
     console,
     parse,
 )
+from plurimask.commands.sharing import CohortPart, DaskWorkers
 from plurimask.errors import InputError
 from plurimask.files.writing import refuse_unwritable
 from plurimask.prediction.cohort import Block, blocks, indices_of, parse_part, refuse_idle, share, within
@@ -63,6 +64,7 @@ class PredictOptions(Options):
         description="spread the draws of latents evenly: few masks show more of the possible, and their shares still "
         "hold; for methods with latents",
     )
+    slice_draws: SliceDraws = None
     batch_size: int = Field(
         1,
         ge=1,
@@ -101,7 +103,9 @@ def main(arguments: Sequence[str]) -> int:
     sampling = Sampling(options.samples, options.seed, options.batch_size, options.spread)
     outputs = Outputs(options.stack, options.least_object, options.readings)
     place = images_of(options.path or Path())
-    work = PredictWork(PredictJob(options.run, place, options.images, options.out, sampling, outputs))
+    work = PredictWork(
+        PredictJob(options.run, place, options.images, options.out, sampling, outputs, options.slice_draws)
+    )
     say = console()
     _say_how(say, work, options)
     everything = blocks(len(work.images), options.batch_size)
@@ -205,15 +209,15 @@ class MemoryNotice:
         self.per_pixel = 0.0
 
     def __call__(self, name: str, image: Tensor) -> None:
-        """An image `(K, H, W)` as the method sees it."""
+        """An image `(K, *spatial)` as the method sees it."""
         from plurimask.prediction.memory import bytes_per_pixel, memory_bound
 
-        channels, (height, width) = len(image), image.shape[-2:]
-        if height * width <= self.largest:
+        channels, size = len(image), tuple(image.shape[1:])
+        if math.prod(size) <= self.largest:
             return
-        self.largest = height * width
+        self.largest = math.prod(size)
         self.per_pixel = self.per_pixel or bytes_per_pixel(self.method, channels)
-        bound = memory_bound(self.per_pixel, height * width, channels, self.num_samples)
-        self.say.print(
-            f"{name}: {width:,} x {height:,} pixels, takes up to {bound / 1e9:.1f} GB of memory", markup=False
-        )
+        bound = memory_bound(self.per_pixel, self.largest, channels, self.num_samples)
+        sides = " x ".join(f"{side:,}" for side in reversed(size))
+        what = "voxels" if len(size) == 3 else "pixels"
+        self.say.print(f"{name}: {sides} {what}, takes up to {bound / 1e9:.1f} GB of memory", markup=False)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -16,14 +16,23 @@ from plurimask.data import ImageSet, open_images
 from plurimask.data.unlabelled import SomeImages, list_images
 from plurimask.errors import InputError
 from plurimask.figures.page import Classes
-from plurimask.figures.samples import GridRow, overview
+from plurimask.figures.samples import overview
 from plurimask.figures.style import save_figure
 from plurimask.prediction.cohort import Block, Part
-from plurimask.prediction.files import Outputs, Written, row_of, write_prediction, write_table
+from plurimask.prediction.files import Outputs, Written, write_prediction
 from plurimask.prediction.finished import PART_TABLES, RECORD, finish, mark, record_of, stamp_of, why_not
 from plurimask.prediction.predict import Sampling
 from plurimask.prediction.predicted import predict
-from plurimask.report.predictions import IndexPage, certainty, index_entry, thumbnail_side, write_entry, write_index
+from plurimask.prediction.table import scores_of, write_table
+from plurimask.report.predictions import (
+    IndexPage,
+    certainty,
+    index_entry,
+    row_of,
+    thumbnail_side,
+    write_entry,
+    write_index,
+)
 from plurimask.runs.load import Run, load_run
 from plurimask.version import __version__
 
@@ -38,6 +47,7 @@ class PredictJob:
     out: Path
     sampling: Sampling
     outputs: Outputs
+    slice_draws: Literal["shared", "independent"] | None = None
     digest: str = ""
     """Of the run, as the caller has it; another process that finds another run there refuses."""
     version: str = __version__
@@ -51,7 +61,7 @@ class PredictWork:
     """
 
     def __init__(self, job: PredictJob, is_checked: bool = False) -> None:
-        self.run: Run = load_run(job.run)
+        self.run: Run = load_run(job.run, job.slice_draws)
         about = self.run.record.data
         opened = list_images if is_checked else open_images
         self.images: ImageSet = opened(job.images, about.channel_names, job.pattern)
@@ -68,6 +78,7 @@ class PredictWork:
             "samples": sampling.num_samples,
             "seed": sampling.seed,
             "spread": sampling.spread,
+            "slice_draws": self.job.slice_draws,
             "batch_size": sampling.batch_size,
             "readings": outputs.readings,
             "stack": outputs.stack,
@@ -99,10 +110,11 @@ class PredictWork:
 
     def _finish(self, written: Written, stamp: Any) -> None:
         one, about, folder = written.predicted, self.run.record.data, self.job.out / written.predicted.name
-        row = GridRow(one.name, one.image, None, one.samples, one.mean, one.entropy)
-        save_figure(overview(row, written.readings, about.class_names, about.has_background), folder / "overview.png")
+        save_figure(
+            overview(row_of(one), written.readings, about.class_names, about.has_background), folder / "overview.png"
+        )
         write_entry(folder, index_entry(written, self.classes, self.side))
-        finish(folder, self.made_with, stamp, row_of(written))
+        finish(folder, self.made_with, stamp, scores_of(written))
 
     def write_part(self, indices: Sequence[int], part: Part) -> None:
         """The table of the finished images of a part."""

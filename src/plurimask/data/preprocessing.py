@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -19,6 +19,8 @@ from plurimask.errors import InputError
 from plurimask.flips import draw_flips
 
 ImageScaling = Literal["none", "maximum"]
+SliceAxis = Annotated[int, Field(ge=0, le=2)]
+"""Of D, H and W, along which slices of a volume follow each other."""
 
 MAX_SIDE = 2**17
 """Pixels: of what an image may be cropped or resized to."""
@@ -41,6 +43,9 @@ class Preprocessing(BaseModel):
     """Height and width that every image, once cropped, is brought to; None if it keeps its own."""
     image_scaling: ImageScaling = "none"
     """What is done to the values of each image before `mean` and `std`."""
+    slices: SliceAxis | None = None
+    """The axis along which the run sees volumes slice by slice, each prepared as an image; None if it sees them
+    whole."""
 
     def normalise(self, images: Tensor) -> Tensor:
         """`(..., K, H, W)` in the values of the files -> float32, mean 0 and deviation 1 per channel."""
@@ -53,6 +58,8 @@ class Preprocessing(BaseModel):
         Raises:
             InputError: its values are no numbers that a network can take; it names the image.
         """
+        if self.is_sliced(image):
+            return self.each_slice(image, lambda one: self.image(one, name))
         ready = self.normalise(scaled(self.seen(image), self.image_scaling))
         if not bool(torch.isfinite(ready).all()):
             raise InputError(
@@ -71,6 +78,8 @@ class Preprocessing(BaseModel):
 
     def seen(self, maps: Tensor) -> Tensor:
         """The part of maps `(K, H, W)` that the network sees, in the run's size, if it has one."""
+        if self.is_sliced(maps):
+            return self.each_slice(maps, self.seen)
         cut = self.cut(maps)
         return cut if self.resize is None else resized(cut, self.resize)
 
@@ -78,21 +87,36 @@ class Preprocessing(BaseModel):
         """Of what the network sees of an image of `size` (height, width) with pixels of the size `stored`."""
         if stored is None or self.resize is None:
             return stored
-        rows, columns = self.window(size)
-        height, width = (part.stop - part.start for part in (rows, columns))
-        return stored._replace(
-            height=stored.height * height / self.resize[0], width=stored.width * width / self.resize[1]
-        )
+        names = ("depth", "height", "width")[-len(size) :]
+        window = self.window(size)
+        resized_axes = [axis for axis in range(len(size)) if len(size) < 3 or axis != self.slices]
+        seen = {
+            names[axis]: getattr(stored, names[axis]) * (window[axis].stop - window[axis].start) / length
+            for axis, length in zip(resized_axes, self.resize, strict=True)
+            if getattr(stored, names[axis]) is not None
+        }
+        return stored._replace(**seen)
 
     def cut(self, maps: Tensor) -> Tensor:
-        """The centre crop of maps `(..., H, W)`, if the run has one; a side that is shorter is kept whole."""
-        rows, columns = self.window(maps.shape[-2:])
-        return maps[..., rows, columns]
+        """The centre crop of maps `(K, *spatial)`, if the run has one; a side that is shorter is kept whole."""
+        return maps[(..., *self.window(maps.shape[1:]))]
 
-    def window(self, size: Sequence[int]) -> tuple[slice, slice]:
-        """Rows and columns of an image of `size` that the network sees."""
-        rows, columns = (_centre(length, self.center_crop or length) for length in size)
-        return rows, columns
+    def window(self, size: Sequence[int]) -> tuple[slice, ...]:
+        """The part of an image of `size`, `(*spatial)`, that the network sees; of a volume by its slices all of them."""
+        whole = self.slices if len(size) == 3 else None
+        return tuple(
+            _centre(length, length if axis == whole else self.center_crop or length) for axis, length in enumerate(size)
+        )
+
+    def is_sliced(self, maps: Tensor) -> bool:
+        """Whether maps are of a volume, `(K, D, H, W)`, that is seen slice by slice."""
+        return self.slices is not None and maps.ndim == 4
+
+    def each_slice(self, maps: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
+        """What becomes of the slices `(K, h, w)` of maps `(K, D, H, W)`, put together again."""
+        assert self.slices is not None
+        axis = self.slices + 1
+        return torch.stack([prepare(one) for one in maps.unbind(axis)], axis)
 
 
 class Views(ExampleSet):
@@ -115,11 +139,13 @@ def scaled(image: Tensor, scaling: ImageScaling) -> Tensor:
 
 
 def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Images, probabilities (float) `(K, H, W)` by linear interpolation, label maps (uint8) by the nearest pixel."""
-    if tuple(maps.shape[-2:]) == tuple(size):
+    """Images, probabilities (float) `(K, *spatial)` by linear interpolation, label maps (uint8) by the nearest pixel."""
+    if tuple(maps.shape[1:]) == tuple(size):
         return maps
     if maps.dtype == torch.uint8:
         return functional.interpolate(maps[None], size=tuple(size), mode="nearest-exact")[0]
+    if len(size) == 3:
+        return functional.interpolate(maps[None].float(), size=tuple(size), mode="trilinear")[0]
     return functional.interpolate(maps[None].float(), size=tuple(size), mode="bilinear", antialias=True)[0]
 
 

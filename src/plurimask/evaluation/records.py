@@ -176,6 +176,7 @@ def content_of(scored: ScoredImage, stamp: Stamp) -> dict[str, Any]:
         "likelihood": [sums.likelihood.total, sums.likelihood.num_labels],
         "counted_classes": list(sums.counted_classes),
         "sums": [_packed(one) for one in tensors],
+        "volumes": [dict(row) for row in scored.volumes],
         "flips": None if scored.flip_counts is None else _packed(scored.flip_counts),
     }
 
@@ -192,7 +193,7 @@ def scored_of(content: Mapping[str, Any]) -> ScoredImage:
         tuple(content["counted_classes"]),
     )
     flips = None if content["flips"] is None else _unpacked(content["flips"])
-    return ScoredImage(str(content["name"]), ImageEvaluation(content["scores"], sums), flips)
+    return ScoredImage(str(content["name"]), ImageEvaluation(content["scores"], sums), flips, content["volumes"])
 
 
 def _packed(values: Tensor) -> list[Any]:
