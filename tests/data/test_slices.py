@@ -51,7 +51,7 @@ def test_a_source_in_slices_is_one_of_images_and_one_of_images_has_none() -> Non
     assert {name: len(examples) for name, examples in source.splits.items()} == {"train": 44, "val": 22}
     volumes = ball_source(2, 1)
     assert in_slices(volumes, None) is volumes
-    with pytest.raises(InputError, match="lesion-0-00000: an image of 36 x 36 pixels.*--slices"):
+    with pytest.raises(InputError, match=r"lesion-0-00000: an image of 36 x 36 pixels.*--slices"):
         Slices(LesionWorld(1, 0, 36), 0)
 
 

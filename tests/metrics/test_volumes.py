@@ -176,7 +176,10 @@ def test_all_other_figures_of_a_volume_are_those_of_its_voxels_in_a_row() -> Non
         assert value == pytest.approx(row.scores[key], abs=1e-9, nan_ok=True), key
     for ours, flat in zip(whole.sums.calibration, row.sums.calibration, strict=True):
         assert torch.allclose(ours, flat)
-    of_volume, of_row = image_uncertainty(samples, mean, [1, 2]), image_uncertainty(samples.flatten(1), mean.flatten(1), [1, 2])
+    of_volume, of_row = (
+        image_uncertainty(samples, mean, [1, 2]),
+        image_uncertainty(samples.flatten(1), mean.flatten(1), [1, 2]),
+    )
     assert of_volume == pytest.approx(of_row)
 
 

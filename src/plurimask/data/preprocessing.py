@@ -102,7 +102,7 @@ class Preprocessing(BaseModel):
         return maps[(..., *self.window(maps.shape[1:]))]
 
     def window(self, size: Sequence[int]) -> tuple[slice, ...]:
-        """The part of an image of `size`, `(*spatial)`, that the network sees; of a volume by its slices all of them."""
+        """The part of an image of `size`, `(*spatial)`, that the network sees; of a volume in slices all of those."""
         whole = self.slices if len(size) == 3 else None
         return tuple(
             _centre(length, length if axis == whole else self.center_crop or length) for axis, length in enumerate(size)
@@ -129,6 +129,10 @@ class Views(ExampleSet):
     def __getitem__(self, index: int) -> Example:
         return self.preprocessing.view(self.base[index])
 
+    def pixel_size(self, index: int) -> PixelSize | None:
+        stored = self.base.pixel_size(index)
+        return None if stored is None else self.preprocessing.pixel_size(stored, self.base.shape(index))
+
 
 def scaled(image: Tensor, scaling: ImageScaling) -> Tensor:
     """An image `(K, H, W)`; with "maximum" each channel is divided by its largest value, if that is above 0."""
@@ -139,7 +143,7 @@ def scaled(image: Tensor, scaling: ImageScaling) -> Tensor:
 
 
 def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Images, probabilities (float) `(K, *spatial)` by linear interpolation, label maps (uint8) by the nearest pixel."""
+    """Images, probabilities (float) `(K, *spatial)` linearly interpolated, label maps (uint8) by the nearest pixel."""
     if tuple(maps.shape[1:]) == tuple(size):
         return maps
     if maps.dtype == torch.uint8:

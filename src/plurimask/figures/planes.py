@@ -8,8 +8,8 @@ lie further apart.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from dataclasses import fields, replace
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from plurimask.data.images.pixel_size import PixelSize
 from plurimask.figures.rows import GridRow
 
 Array = NDArray[Any]
+AnyRow = TypeVar("AnyRow", bound=GridRow)
 NAMES = ("axial", "coronal", "sagittal")
 """Of planes in which the depth, the height and the width of a volume are the same everywhere."""
 MAX_REPEATS = 16
@@ -76,7 +77,7 @@ def planes_through(marked: Array, voxel: PixelSize | None = None) -> tuple[Plane
     return found[0], found[1], found[2]
 
 
-def plane_rows(row: GridRow, counted: Sequence[int]) -> list[GridRow]:
+def plane_rows(row: AnyRow, counted: Sequence[int]) -> list[AnyRow]:
     """A row of a volume as the rows of three planes through what its samples and raters mark; one of a picture as it
     is. Samples and raters keep their order. Classes are those that count, without the background."""
     if not is_volume(row):
@@ -88,7 +89,7 @@ def plane_rows(row: GridRow, counted: Sequence[int]) -> list[GridRow]:
     return [_cut(row, plane) for plane in planes_through(marked, row.pixel_size)]
 
 
-def main_plane(row: GridRow, counted: Sequence[int]) -> GridRow:
+def main_plane(row: AnyRow, counted: Sequence[int]) -> AnyRow:
     """One picture of a volume: the axial plane, or the largest where that one is less than half as large. A picture as
     it is."""
     rows = plane_rows(row, counted)
@@ -96,15 +97,13 @@ def main_plane(row: GridRow, counted: Sequence[int]) -> GridRow:
     return rows[0] if 2 * rows[0].image[0].size >= largest.image[0].size else largest
 
 
-def _cut(row: GridRow, plane: Plane) -> GridRow:
+def _cut(row: AnyRow, plane: Plane) -> AnyRow:
+    of_row = {field.name: getattr(row, field.name) for field in fields(row)}
+    maps: dict[str, Any] = {name: plane.of(value) for name, value in of_row.items() if isinstance(value, np.ndarray)}
     return replace(
         row,
+        **maps,
         name=f"{row.name}: {plane.name}",
-        image=plane.of(row.image),
-        raters=None if row.raters is None else plane.of(row.raters),
-        samples=plane.of(row.samples),
-        mean=plane.of(row.mean),
-        entropy=plane.of(row.entropy),
         caption="" if plane.axis else row.caption,
         pixel_size=plane.pixel_size(row.pixel_size),
     )

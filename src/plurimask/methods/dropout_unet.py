@@ -83,9 +83,7 @@ class DropoutUNet(SegmentationMethod):
         space, widths = config.space, config.channels
         self.features = UNetFeatures(config.image_channels, widths, config.convs_per_scale, config.style, space)
         self.scores = class_scores(widths[0], config.num_classes, config.sigmoid, space.dims)
-        self.sites = innermost_blocks(
-            len(widths), config.dropout_encoder_blocks, config.dropout_decoder_blocks
-        )
+        self.sites = innermost_blocks(len(widths), config.dropout_encoder_blocks, config.dropout_decoder_blocks)
         initialise(self, config.initialisation)
 
     def mask_shapes(self, size: torch.Size) -> list[tuple[int, ...]]:

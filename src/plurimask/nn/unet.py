@@ -126,9 +126,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """The features of an `Encoder` -> `(B, channels[0], *spatial)` at the finest scale."""
 
-    def __init__(
-        self, channels: Sequence[int], num_convs: int = 3, style: Style = PLAIN, space: Space = PLANE
-    ) -> None:
+    def __init__(self, channels: Sequence[int], num_convs: int = 3, style: Style = PLAIN, space: Space = PLANE) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
             conv_block(channels[scale + 1] + channels[scale], channels[scale], num_convs, style, space.kernel(scale))
