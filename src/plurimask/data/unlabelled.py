@@ -12,6 +12,7 @@ from torch import Tensor
 from plurimask.data.images import SUFFIXES, image_grid, image_numbers, image_pixel_size, is_image_file, read_image
 from plurimask.data.images.geometry import Grid
 from plurimask.data.images.pixel_size import PixelSize
+from plurimask.data.known import KnownFiles, common_folder
 from plurimask.data.layouts.files import is_gray, join_channels
 from plurimask.data.layouts.folder import IMAGES, MASKS, find_channels, is_channel_folder
 from plurimask.data.layouts.globs import find_matching
@@ -98,11 +99,17 @@ class ImageFiles(ImageSet):
         self.channel_names = tuple(channel_names)
 
     def check(self) -> ImageFiles:
-        """Itself, once the headers of all files were read."""
+        """Itself, once the headers of all files were read, now or by an earlier call (`plurimask.data.known`)."""
+        expected = len(self.channel_names)
+        known = KnownFiles("headers", common_folder([files[0] for files in (*self.paths[:1], *self.paths[-1:])]))
         for files in self.paths:
-            count, expected = channel_shape(files)[0], len(self.channel_names)
+            if (count := known.get(files)) is None:
+                count = channel_shape(files)[0]
+                known.put(files, count)
             if count != expected and not ((count, expected) == (3, 1) and is_gray(read_image(files[0]))):
                 raise _wrong_channels(str(files[0]), count, self.channel_names)
+        known.save()
+        self.notes = (*self.notes, *known.note("the headers"))
         return self
 
     def __getitem__(self, index: int) -> Tensor:
