@@ -74,7 +74,7 @@ def _floor() -> list[str]:
         "`python benchmarks/training_floor.py --before CHECKOUT --out benchmarks/results/training_floor.json`",
         f"The least time: the convolutions of a step with one rater, each by itself in the layout that suits it best, "
         f"take {found['floor_ms']:.0f} ms: {kinds}; a matrix product of 2048 x 2048 runs at "
-        f"{found['gigaflops_of_a_matrix_product']:.0f} Gflop/s. The step takes {now:.0f} ms, and took {before:.0f} before: "
-        f"if all else took no time at all, a step could be {found['times_faster_at_most']:.2f} times faster than before "
+        f"{found['gigaflops_of_a_matrix_product']:.0f} Gflop/s. The step takes {now:.0f} ms, and took {before:.0f} "
+        f"before: if all else took no time, it could be {found['times_faster_at_most']:.3f} times faster than before "
         f"({machine['cpu']}, one core, torch's capability {record['config']['capability']}, {record['date'][:10]}).",
     ]
