@@ -12,8 +12,8 @@ from PIL import Image
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.figures.cells import SIDE, Cell, image_cells
 from plurimask.figures.page import Classes
+from plurimask.figures.rows import GridRow
 from plurimask.figures.ruler import ruler
-from plurimask.figures.samples import GridRow
 
 HEIGHT, WIDTH = 30, 48
 BINARY, STREET = Classes(("ground", "cell"), True), Classes(("sky", "road", "car", "tree", "pole"), False)

@@ -13,7 +13,7 @@ from argparse import SUPPRESS, ArgumentError, ArgumentParser, BooleanOptionalAct
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import NoneType
+from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -23,6 +23,7 @@ from typing import (
     NoReturn,
     Protocol,
     TypeVar,
+    Union,
     get_args,
     get_origin,
 )
@@ -78,6 +79,13 @@ MaskPatterns = Annotated[
 ]
 Foreground = Annotated[bool, Field(description="masks number their objects: every value but 0 is the foreground")]
 Split = Annotated[str, Field(description="which part of the data")]
+SliceDraws = Annotated[
+    Literal["shared", "independent"] | None,
+    Field(
+        description="of a run with --slices: all slices of a sample share what is drawn, so that neighbours agree (the "
+        "default), or each has draws of its own, for comparison"
+    ),
+]
 PatientGroup = Annotated[
     str | None, Field(description="regular expression for the patient in a name, for drawing the split")
 ]
@@ -233,9 +241,12 @@ def _settings(name: str, field: FieldInfo, default: Any) -> dict[str, Any]:
         return {"nargs": "*" if parts else "?", "metavar": name, **text}
     if field.annotation is bool:
         return {"action": BooleanOptionalAction if default else "store_true", **text}
+    if _is_either(field):
+        return {"nargs": "+", "metavar": _words(parts[0]), **text}
     if parts and Ellipsis not in parts:
         return {"nargs": len(parts), "metavar": tuple(map(_words, parts)), **text}
-    return {"nargs": "*" if parts else None, "metavar": _words(parts[0] if parts else kind), **text}
+    metavar = f"{_words(get_args(parts[0])[0])},..." if _has_rows(parts) else _words(parts[0] if parts else kind)
+    return {"nargs": "*" if parts else None, "metavar": metavar, **text}
 
 
 def _value(name: str, field: FieldInfo, given: bool | str | list[str]) -> Any:
@@ -248,8 +259,10 @@ def _value(name: str, field: FieldInfo, given: bool | str | list[str]) -> Any:
         raise InputError(f"--out {_brief(words[0])}: models of the package are only read: give a place of your own")
     if "" in words and Path in (kind, *parts):
         raise InputError(f"{name}: an empty word, expected a path: is a variable of the shell not set?")
-    value: Any = words if parts else words[0]
-    if parts and get_origin(parts[0]) is tuple:  # several words make one of the values
+    value: Any = words if parts and not (_is_either(field) and len(words) == 1) else words[0]
+    if _has_rows(parts):
+        value = [word.split(",") for word in words]
+    elif parts and get_origin(parts[0]) is tuple:  # several words make one of the values
         size = len(get_args(parts[0]))
         value = [words[start : start + size] for start in range(0, len(words), size)]
     allowed: Any = Annotated[field.annotation, field]
@@ -257,6 +270,8 @@ def _value(name: str, field: FieldInfo, given: bool | str | list[str]) -> Any:
         return TypeAdapter(allowed, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
     except ValidationError as error:
         mistake = error.errors()[0]
+        if _is_either(field) and len(words) not in (1, len(parts)):
+            raise InputError(f"{_brief(' '.join([name, *words]))}: expected one value, or {len(parts)}") from None
         reason = "a value is missing" if mistake["type"] == "missing" else mistake["msg"].removeprefix("Value error, ")
         if parts and words and os.path.exists(words[-1]):  # noqa: PTH110  (no word is too long for it)
             reason += f" ({name} takes all words up to the next option)"
@@ -271,8 +286,21 @@ def _kind(field: FieldInfo) -> tuple[Any, tuple[Any, ...]]:
     """The type of a value that is not None, and the types of its words where it is a tuple."""
     kind: Any = field.annotation
     if NoneType in get_args(kind):
-        kind = next(part for part in get_args(kind) if part is not NoneType)
+        several = [part for part in get_args(kind) if get_origin(part) is tuple]
+        kind = next(part for part in [*several, *get_args(kind)] if part is not NoneType)
     return kind, get_args(kind) if get_origin(kind) is tuple else ()
+
+
+def _has_rows(parts: tuple[Any, ...]) -> bool:
+    """Whether a value is a tuple of tuples of any length, each of which is a word with commas."""
+    return bool(parts) and get_origin(parts[0]) is tuple and Ellipsis in get_args(parts[0])
+
+
+def _is_either(field: FieldInfo) -> bool:
+    """Whether a value is one word or several, such as `96` or `8 64 64`."""
+    kinds = [part for part in get_args(field.annotation) if part is not NoneType]
+    is_union = get_origin(field.annotation) in (Union, UnionType)
+    return is_union and len(kinds) == 2 and sum(get_origin(part) is tuple for part in kinds) == 1
 
 
 def _words(kind: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from plurimask.commands.parsing import POSITIONAL, ImagePattern, Options, RunFolder, console, parse
+from plurimask.commands.parsing import POSITIONAL, ImagePattern, Options, RunFolder, SliceDraws, console, parse
 from plurimask.errors import InputError
 from plurimask.files.writing import refuse_existing
 from plurimask.pretrained import images_of
@@ -50,6 +51,7 @@ class PredictOptions(Options):
         description="spread the draws of latents evenly: few masks show more of the possible, and their shares still "
         "hold; for methods with latents",
     )
+    slice_draws: SliceDraws = None
     batch_size: int = Field(
         16, ge=1, le=4096, description="images of one size at once; the result does not depend on it"
     )
@@ -72,17 +74,26 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"--out {options.out}: a file; give the name of a folder")
 
     from plurimask.data import open_images
+    from plurimask.data.crops import sides_words
     from plurimask.figures.page import Classes
-    from plurimask.figures.samples import GridRow, overview
+    from plurimask.figures.samples import overview
     from plurimask.figures.style import save_figure
     from plurimask.files.writing import replace_file
     from plurimask.prediction.files import Outputs, Written, write_predictions
     from plurimask.prediction.predict import Sampling
     from plurimask.prediction.predicted import predict
-    from plurimask.report.predictions import INDEX, IndexEntry, IndexPage, build_index, index_entry, thumbnail_side
+    from plurimask.report.predictions import (
+        INDEX,
+        IndexEntry,
+        IndexPage,
+        build_index,
+        index_entry,
+        row_of,
+        thumbnail_side,
+    )
     from plurimask.runs.load import load_run
 
-    run = load_run(options.run)
+    run = load_run(options.run, options.slice_draws)
     about = run.record.data
     path = images_of(options.path or Path())
     images = open_images(path, about.channel_names, options.images)
@@ -94,7 +105,7 @@ def main(arguments: Sequence[str]) -> int:
         )
     if size := run.record.preprocessing.center_crop:
         rest = "background" if about.has_background else "not judged"
-        say.print(f"The run was trained on centre crops of {size} pixels: outside of that, masks are {rest}.")
+        say.print(f"The run was trained on centre crops of {sides_words(size)} pixels: outside of that, masks are {rest}.")
     sampling = Sampling(options.samples, options.seed, options.batch_size, options.spread)
     classes, side = Classes(about.class_names, about.has_background), thumbnail_side(len(images))
     entries: list[IndexEntry] = []
@@ -102,8 +113,7 @@ def main(arguments: Sequence[str]) -> int:
 
         def show(written: Written) -> None:
             one = written.predicted
-            row = GridRow(one.name, one.image, None, one.samples, one.mean, one.entropy)
-            figure = overview(row, written.readings, about.class_names, about.has_background)
+            figure = overview(row_of(one), written.readings, about.class_names, about.has_background)
             save_figure(figure, options.out / one.name / "overview.png")
             entries.append(index_entry(written, classes, side))
             watched.done()
@@ -168,15 +178,15 @@ class MemoryNotice:
         self.per_pixel = 0.0
 
     def __call__(self, name: str, image: Tensor) -> None:
-        """An image `(K, H, W)` as the method sees it."""
+        """An image `(K, *spatial)` as the method sees it."""
         from plurimask.prediction.memory import bytes_per_pixel, memory_bound
 
-        channels, (height, width) = len(image), image.shape[-2:]
-        if height * width <= self.largest:
+        channels, size = len(image), tuple(image.shape[1:])
+        if math.prod(size) <= self.largest:
             return
-        self.largest = height * width
+        self.largest = math.prod(size)
         self.per_pixel = self.per_pixel or bytes_per_pixel(self.method, channels)
-        bound = memory_bound(self.per_pixel, height * width, channels, self.num_samples)
-        self.say.print(
-            f"{name}: {width:,} x {height:,} pixels, takes up to {bound / 1e9:.1f} GB of memory", markup=False
-        )
+        bound = memory_bound(self.per_pixel, self.largest, channels, self.num_samples)
+        sides = " x ".join(f"{side:,}" for side in reversed(size))
+        what = "voxels" if len(size) == 3 else "pixels"
+        self.say.print(f"{name}: {sides} {what}, takes up to {bound / 1e9:.1f} GB of memory", markup=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from plurimask.nn.strips import MIN_STRIP, narrow_strips
 from plurimask.prediction.predict import Sampling, predict_images
 
 _STRIPS = 16
+_VOLUME = (16, 32, 32)
 _MARGIN = 1.5
 """Kernels hold copies of their own, and allocators keep what was freed."""
 _PROGRAM = 5e8
@@ -60,16 +62,19 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def bytes_per_pixel(method: SegmentationMethod, num_channels: int) -> float:
     """What one sample of a large image and its statistics hold at once, for each pixel, in bytes.
 
-    Predicted is an image of a few strips, so that a method which computes large images in strips does so here.
+    Predicted is an image of a few strips, so that a method which computes large images in strips does so here. A volume
+    is predicted whole.
     """
-    size = (_STRIPS * MIN_STRIP, MIN_STRIP)
+    size: tuple[int, ...] = (_STRIPS * MIN_STRIP, MIN_STRIP)
+    if method.config.spatial_dims == 3:
+        size = _VOLUME
     image = torch.zeros(num_channels, *size, device=next(method.parameters()).device)
     with narrow_strips(), LiveTensors() as live:
         for batch in predict_images(method, [("", image)], Sampling(1)):
             batch.statistics.mean(), batch.statistics.mutual_information(), batch.statistics.variance()
             del batch
     gc.collect()
-    return float(live.most / (size[0] * size[1]))
+    return float(live.most / math.prod(size))
 
 
 def memory_bound(per_pixel: float, num_pixels: int, num_channels: int, num_samples: int) -> float:

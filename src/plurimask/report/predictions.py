@@ -11,9 +11,12 @@ from urllib.parse import quote
 from matplotlib.colors import to_hex
 
 from plurimask.figures.page import Classes
-from plurimask.figures.samples import area_range, share_of_samples
+from plurimask.figures.planes import main_plane
+from plurimask.figures.rows import GridRow
+from plurimask.figures.samples import area_range, measure_of, share_of_samples
 from plurimask.figures.thumbnails import thumbnails
 from plurimask.prediction.files import Written
+from plurimask.prediction.predicted import Predicted
 from plurimask.prediction.readings import Reading
 from plurimask.report.html import data_uri, template
 
@@ -59,20 +62,28 @@ def thumbnail_side(num_images: int) -> int:
 def index_entry(written: Written, classes: Classes, side: int) -> IndexEntry:
     """An image and its readings in small."""
     predicted, readings, scores = written.predicted, written.readings, written.uncertainty
-    maps = [predicted.samples[one.medoid] for one in readings]
+    whole = row_of(predicted)
+    row = main_plane(whole, classes.counted)
+    maps = [row.samples[one.medoid] for one in readings]
     return IndexEntry(
         predicted.name,
-        tuple(thumbnails(predicted.image, maps, classes, side)),
-        tuple(reading_caption(one, classes) for one in readings),
+        tuple(thumbnails(row.image, maps, classes, side)),
+        tuple(reading_caption(one, classes, measure_of(whole)) for one in readings),
         scores["expected_dice"],
         scores["mean_entropy"],
         scores["num_objects"],
     )
 
 
-def reading_caption(reading: Reading, classes: Classes) -> str:
+def row_of(predicted: Predicted) -> GridRow:
+    """What is drawn of a predicted image."""
+    maps = predicted.samples, predicted.mean, predicted.entropy
+    return GridRow(predicted.name, predicted.image, None, *maps, pixel_size=predicted.pixel_size)
+
+
+def reading_caption(reading: Reading, classes: Classes, measure: tuple[str, float] = ("pixels", 1.0)) -> str:
     """Its share of the samples, and the range of its areas: "62 %, 120 to 155 pixels"."""
-    return ", ".join(filter(None, (share_of_samples(reading), area_range(reading, classes))))
+    return ", ".join(filter(None, (share_of_samples(reading), area_range(reading, classes, measure))))
 
 
 def build_index(entries: Sequence[IndexEntry], page: IndexPage) -> str:

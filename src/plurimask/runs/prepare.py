@@ -8,13 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from plurimask.data import DataSource
+from plurimask.data.slices import in_slices
 from plurimask.errors import InputError
-from plurimask.methods import build_method, find_method
+from plurimask.methods import build_method, find_method, require_dimensions
 from plurimask.methods.presets import find_preset
 from plurimask.methods.swag import SGD_RATE
 from plurimask.runs.folder import METRICS_FILE
-from plurimask.runs.plan import BUDGET, Plan, refuse_unused, resolve
+from plurimask.runs.plan import BUDGET, Plan, for_data, refuse_unused, resolve
 from plurimask.runs.record import RunRecord
+from plurimask.runs.volumes import VolumeGeometry, fitted, require_fitting
 from plurimask.training.candidates import Machine, Task
 from plurimask.training.config import ONE_DEVICE, Hardware
 from plurimask.training.log import read_metrics
@@ -48,12 +50,16 @@ def prepare(
     if "train" not in source.splits:
         raise InputError(f"the data have no split 'train', only {', '.join(source.splits)}: add one to train on")
     refuse_unused(plan)
+    plan = for_data(plan, source)
     own, given = resolve(plan)
+    require_dimensions(plan.method, plan.spatial_dims)
+    require_fitting(given, plan.spatial_dims)
     is_planned = find_preset(plan.method, plan.preset).is_planned and plan.start is None
     if not is_planned or hardware.devices * hardware.nodes != 1:
         return plan
-    train, val, about = source.splits["train"], source.splits.get("val"), source.description
     tell("reading")
+    source = in_slices(source, given.slices)
+    train, val, about = source.splits["train"], source.splits.get("val"), source.description
     look = look_at(train, about)
     if find_method(plan.method).uses_all_raters and "raters_per_step" not in plan.settings:
         drawn = max(given.raters_per_step, look.num_raters)
@@ -63,6 +69,10 @@ def prepare(
     of_method = {name: value for name, value in asked.items() if name not in fixed}
     tell("timing")
     sizes = {"image_channels": len(about.channel_names), "num_classes": about.num_classes}
+    sizes["spatial_dims"] = plan.spatial_dims
+    geometry = VolumeGeometry.of(train) if plan.spatial_dims == 3 else None
+    if geometry:
+        own = fitted(plan.method, own, given, geometry)
     parts = build_method(plan.method, **{**own, **of_method, **sizes}).parts()
     timed = None
     if machine is None:
@@ -70,7 +80,9 @@ def prepare(
         from plurimask.training.batches import TrainingData
         from plurimask.training.timing import TimedMachine
 
-        data = TrainingData(train, val, Preprocessing(mean=(0.0,), std=(1.0,)), about.counted_classes)
+        target = geometry.target(given) if geometry else None
+        preprocessing = Preprocessing(mean=(0.0,), std=(1.0,), spacing=target)
+        data = TrainingData(train, val, preprocessing, about.counted_classes).resampled()
         machine = timed = TimedMachine(parts[0], data, hardware)
     num_val = 0 if val is None else len(val)
     task = Task(look, given, fixed, num_val, len(parts), machine, of_method, lambda: clock() - start)
