@@ -59,6 +59,11 @@ class PredictOptions(Options):
         None, ge=1, le=16, description="how many readings to show for each image at most; by default one to five"
     )
     stack: bool = Field(False, description="write the samples of an image as one TIFF of several pages too")
+    dicom_seg: bool = Field(
+        False,
+        description="of DICOM series, write the mean as a DICOM segmentation too: fractional, with references to the "
+        "slices",
+    )
     least_object: int = Field(
         9, ge=1, le=10**12, description="pixels of an object that gets a score of its own; less is a speck"
     )
@@ -79,6 +84,7 @@ def main(arguments: Sequence[str]) -> int:
     from plurimask.figures.samples import overview
     from plurimask.figures.style import save_figure
     from plurimask.files.writing import replace_file
+    from plurimask.prediction.dicom_seg import refuse_other_than_series
     from plurimask.prediction.files import Outputs, Written, write_predictions
     from plurimask.prediction.predict import Sampling
     from plurimask.prediction.predicted import predict
@@ -97,6 +103,8 @@ def main(arguments: Sequence[str]) -> int:
     about = run.record.data
     path = images_of(options.path or Path())
     images = open_images(path, about.channel_names, options.images)
+    if options.dicom_seg:
+        refuse_other_than_series(images)
     say = console()
     if about.patterns is not None and options.images is None and path.is_dir():
         say.print(
@@ -105,7 +113,9 @@ def main(arguments: Sequence[str]) -> int:
         )
     if size := run.record.preprocessing.center_crop:
         rest = "background" if about.has_background else "not judged"
-        say.print(f"The run was trained on centre crops of {sides_words(size)} pixels: outside of that, masks are {rest}.")
+        say.print(
+            f"The run was trained on centre crops of {sides_words(size)} pixels: outside of that, masks are {rest}."
+        )
     sampling = Sampling(options.samples, options.seed, options.batch_size, options.spread)
     classes, side = Classes(about.class_names, about.has_background), thumbnail_side(len(images))
     entries: list[IndexEntry] = []
@@ -120,7 +130,7 @@ def main(arguments: Sequence[str]) -> int:
 
         notice = MemoryNotice(say, run.method, options.samples)
         rows = predict(run.method, images, run.record.preprocessing, sampling, watched.phase, notice)
-        outputs = Outputs(options.stack, options.least_object, options.readings)
+        outputs = Outputs(options.stack, options.least_object, options.readings, options.dicom_seg)
         write_predictions(_replacing(options.out / INDEX, rows), about, options.out, show, outputs)
     page = IndexPage(run.folder.name, run.record.method, options.samples, classes, options.spread)
     replace_file(options.out / INDEX, build_index(entries, page).encode())

@@ -84,7 +84,11 @@ def _beside(result: MethodResult) -> dict[str, Any]:
 
 def _facts(compared: Compared, about: DataDescription) -> list[tuple[str, str]]:
     totals, preprocessing = compared.results[0].totals, compared.view.preprocessing
-    size = preprocessing.resize or (preprocessing.center_crop and f"centre {sides_words(preprocessing.center_crop)}") or "whole"
+    size = (
+        preprocessing.resize
+        or (preprocessing.center_crop and f"centre {sides_words(preprocessing.center_crop)}")
+        or "whole"
+    )
     facts = [
         ("images", f"{totals['num_images']} of the split {compared.split}, {size}"),
         ("samples per image", str(compared.sampling.num_samples)),

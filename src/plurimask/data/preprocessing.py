@@ -136,7 +136,7 @@ class Preprocessing(BaseModel):
 
     def cut(self, maps: Tensor) -> Tensor:
         """The centre crop of maps `(K, *spatial)`, if the run has one; a side that is shorter is kept whole."""
-        return maps[(..., *self.window(maps.shape[1:]))]
+        return maps[(slice(None), *self.window(maps.shape[1:]))]
 
     def window(self, size: Sequence[int]) -> tuple[slice, ...]:
         """The part of an image of `size`, `(*spatial)`, that the network sees; of a volume by its slices all slices."""

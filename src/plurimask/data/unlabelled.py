@@ -9,7 +9,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from plurimask.data.images import SUFFIXES, image_grid, image_numbers, image_pixel_size, is_image_file, read_image
+from plurimask.data.images import (
+    SUFFIXES,
+    image_files,
+    image_grid,
+    image_numbers,
+    image_pixel_size,
+    is_image_file,
+    read_image,
+)
+from plurimask.data.images.dicom import holds_series, is_dicom
 from plurimask.data.images.geometry import Grid
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.layouts.files import is_gray, join_channels
@@ -93,7 +102,7 @@ class ImageFiles(ImageSet):
         return torch.from_numpy(image[:count])  # of R = G = B the first
 
     def files(self, index: int) -> tuple[Path, ...]:
-        return self.paths[index]
+        return tuple(file for path in self.paths[index] for file in image_files(path))
 
     def grid(self, index: int) -> Grid | None:
         return image_grid(self.paths[index][0])
@@ -162,6 +171,8 @@ def _open(path: Path, channel_names: Sequence[str]) -> ImageSet:
     if path.is_file():
         if path.suffix.lower() == ".npz":
             return _open_npz(path, channel_names)
+        if is_dicom(path):
+            raise InputError(f"{path}: one DICOM slice: give the folder of its series, which is one image")
         if not is_image_file(path.name):
             raise InputError(
                 f"{path}: not an image, expected one of {', '.join((*SUFFIXES, '.npz'))}: convert the file"
@@ -173,6 +184,8 @@ def _open(path: Path, channel_names: Sequence[str]) -> ImageSet:
         return ImageFiles(find_channels(path, names, unread), channel_names, unread.notes())
     if has_inputs(path):
         return YeastInputs(path, channel_names)
+    if holds_series(path):
+        return ImageFiles({readable(path.resolve().name): (path,)}, channel_names)
     splits = [folder.name for folder in split_folders(path).values()]
     if splits:
         raise InputError(

@@ -126,13 +126,13 @@ class TimedMachine:
         """What predicting takes for each voxel, found by a small volume."""
         method = in_layout(copy.deepcopy(self.method), "channels_last").to(self.fabric.device).eval()
         with torch.random.fork_rng(), torch.no_grad():
-            return MARGIN * bytes_per_pixel(method, method.config.image_channels)
+            return MARGIN * bytes_per_pixel(method, self.data.train[0].image.shape[0])
 
     @property
     def memory(self) -> float:
         """Half of the machine's, or of the device's."""
         if self.fabric.device.type == "cuda":
-            return torch.cuda.get_device_properties(self.fabric.device).total_memory / 2
+            return float(torch.cuda.get_device_properties(self.fabric.device).total_memory) / 2
         return memory_bytes() / 2
 
     def _data(self, config: TrainingConfig) -> TrainingData:

@@ -17,7 +17,14 @@ import torch
 from plurimask.data.encoding import MaskEncoding, decide_encoding
 from plurimask.data.example import DataDescription, Example, ExampleSet, Patterns
 from plurimask.data.forms import MaskForm, MaskSummary, decide_form, most_objects, note_own_values, summarise
-from plurimask.data.images import image_numbers, image_pixel_size, image_shape, read_image, read_stored_mask
+from plurimask.data.images import (
+    image_files,
+    image_numbers,
+    image_pixel_size,
+    image_shape,
+    read_image,
+    read_stored_mask,
+)
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.layouts.dataset_json import DatasetFile
 from plurimask.data.layouts.shapes import channel_shape, refuse_apart, refuse_mixed, refuse_sizes
@@ -132,7 +139,8 @@ class FileSet(ExampleSet):
         return image_pixel_size(self.items[index].images[0])
 
     def files(self, index: int) -> tuple[Path, ...]:
-        return (*self.items[index].images, *filter(None, self.items[index].masks))
+        found = (*self.items[index].images, *filter(None, self.items[index].masks))
+        return tuple(file for path in found for file in image_files(path))
 
 
 def join_channels(channels: Sequence[Array], paths: Sequence[Path]) -> npt.NDArray[np.float32]:
