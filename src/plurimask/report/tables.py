@@ -91,7 +91,10 @@ def run_facts(record: RunRecord, history: Sequence[dict[str, float]]) -> list[tu
     facts += [
         ("Budget", " or ".join(budget)),
         ("Batch", f"{training.batch_size} images, {training.raters_per_step} raters drawn for each"),
-        ("Images seen as", _part(record) + (f", brought to {size[0]} x {size[1]} pixels" if size else "") + _spacing(record)),
+        (
+            "Images seen as",
+            _part(record) + (f", brought to {size[0]} x {size[1]} pixels" if size else "") + _spacing(record),
+        ),
         ("Channels", f"{len(about.channel_names)}: {', '.join(about.channel_names)}"),
         ("Normalised by", f"mean and deviation of the training images: {', '.join(scales)}"),
     ]
