@@ -16,6 +16,7 @@ from plurimask.compare.page import ComparisonContent, MethodReadings, ShownReadi
 from plurimask.compare.table import markdown_table, terminal_table
 from plurimask.data import DataDescription, DataSource
 from plurimask.data.crops import sides_words
+from plurimask.data.preprocessing import Views
 from plurimask.figures import methods
 from plurimask.figures.gallery import GalleryItem, GalleryPrediction, GalleryRow, cell_size, gallery_item, image_titles
 from plurimask.figures.modes import flip_frequencies, mode_frequencies
@@ -157,7 +158,7 @@ def _shown_rows(compared: Compared) -> list[tuple[str, list[GridRow]]]:
     """A few images, by name, with a row a method: raters, samples, mean and entropy."""
     shown = []
     for number in shown_images(len(compared.view.indices)):
-        seen = compared.view.preprocessing.view(compared.view.examples[compared.view.indices[number]])
+        seen = Views(compared.view.examples, compared.view.preprocessing)[compared.view.indices[number]]
         labels = seen.labels.numpy()
         if seen.flips:
             happens, probability = mode_table(seen.flips)
@@ -202,7 +203,7 @@ def _gallery(compared: Compared, classes: Classes, watcher: Watcher) -> list[Gal
     items: list[GalleryItem] = []
     cell: tuple[int, int] | None = None
     for number, index in enumerate(compared.view.indices):
-        seen = compared.view.preprocessing.view(compared.view.examples[index])
+        seen = Views(compared.view.examples, compared.view.preprocessing)[index]
         cell = cell or cell_size(*seen.image.shape[-2:])
         predictions = {}
         for result in compared.results:
