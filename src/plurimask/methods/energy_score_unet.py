@@ -128,7 +128,7 @@ class EnergyScoreUNet(SegmentationMethod):
             weight[raters.image, raters.rater] = raters.weight
             maps = one_hot(labels.flatten(0, 1), config.num_classes).view(*labels.shape[:2], *logits.shape[2:])
             judged = maps.sum(2)  # (B, R, pixels)
-            pixels = -(weight * log_likelihood(logits, maps) / judged.sum(2).clamp(min=1)).sum()
+            pixels = (weight * self.pixel_score(logits, maps) / judged.sum(2).clamp(min=1)).sum()
             # One distance for all pairs of an image: of the pixels that all of its raters judged.
             by_all = ((judged > 0) | (weight == 0)[..., None]).all(1)[:, None, None]
             counted = slice(int(config.has_background), None)
@@ -140,6 +140,10 @@ class EnergyScoreUNet(SegmentationMethod):
     def masks(self, logits: Tensor) -> Tensor:
         """What the score sees of samples, `(N, B, C, pixels)`: probabilities, not their most likely classes."""
         return logits.softmax(2)
+
+    def pixel_score(self, logits: Tensor, maps: Tensor) -> Tensor:
+        """What the samples' mean is charged for the pixels of each rater's map, summed over pixels: `(B, R)`."""
+        return -log_likelihood(logits, maps)
 
     @property
     def weight_now(self) -> Tensor:
