@@ -37,9 +37,8 @@ from torch import Tensor
 
 from plurimask.latent import Gaussian, LatentSegmentation
 from plurimask.method import Loss, SegmentationMethod, TrainingStep
-from plurimask.nn.energy_score import Distance, energy_score
+from plurimask.nn.energy_score import Distance, log_likelihood, mean_per_pixel, mean_score, rater_maps
 from plurimask.nn.initialisation import initialise
-from plurimask.nn.losses import judgements, one_hot
 from plurimask.nn.modulated import ModulatedDecoder, Shared
 from plurimask.nn.settings import UNetSettings
 from plurimask.nn.unet import Decoder, Encoder
@@ -123,17 +122,9 @@ class EnergyScoreUNet(SegmentationMethod):
         noise = prediction.draw_noise(config.samples_per_step, generator)
         logits = prediction.scores(noise).float().view(len(noise[0]), *prediction.logits_shape).flatten(3)
         with torch.autocast(images.device.type, enabled=False):
-            raters = judgements(labels)
-            weight = torch.zeros(labels.shape[:2], device=labels.device)
-            weight[raters.image, raters.rater] = raters.weight
-            maps = one_hot(labels.flatten(0, 1), config.num_classes).view(*labels.shape[:2], *logits.shape[2:])
-            judged = maps.sum(2)  # (B, R, pixels)
-            pixels = (weight * self.pixel_score(logits, maps) / judged.sum(2).clamp(min=1)).sum()
-            # One distance for all pairs of an image: of the pixels that all of its raters judged.
-            by_all = ((judged > 0) | (weight == 0)[..., None]).all(1)[:, None, None]
-            counted = slice(int(config.has_background), None)
-            samples = (self.masks(logits)[:, :, counted] * by_all[:, 0]).transpose(0, 1)
-            score = energy_score(samples, maps[:, :, counted] * by_all, weight, config.distance).sum()
+            raters = rater_maps(labels, config.num_classes)
+            pixels = mean_per_pixel(self.pixel_score(logits, raters.maps), raters)
+            score = mean_score(self.masks(logits), raters, config.has_background, config.distance)
         terms = {"energy_score": score.detach(), "pixels": pixels.detach()}
         return Loss(score + self.weight_now * pixels, terms)
 
@@ -154,12 +145,3 @@ class EnergyScoreUNet(SegmentationMethod):
 
     def after_step(self, step: TrainingStep) -> None:
         self.num_steps.add_(1)
-
-
-def log_likelihood(logits: Tensor, maps: Tensor) -> Tensor:
-    """log of the mean over N samples of a pixel's probability, summed over pixels, nats: `(B, R)`.
-
-    Of logits `(N, B, C, pixels)` and one-hot maps `(B, R, C, pixels)`; pixels that are 0 in all classes are left out.
-    """
-    mean = logits.log_softmax(2).logsumexp(0) - math.log(len(logits))
-    return torch.einsum("brcp,bcp->br", maps, mean)
