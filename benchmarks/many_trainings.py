@@ -12,6 +12,7 @@ dies is tried once more.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -175,7 +176,8 @@ def end_service(shared: Mapping[str, str]) -> None:
     found = shutil.which("nvidia-cuda-mps-control", path=f"{os.environ['PATH']}:/usr/local/nvidia/bin:/usr/bin")
     if found is not None and shared:
         environment = {**os.environ, **shared}
-        subprocess.run([found], input=b"quit\n", env=environment, timeout=10, capture_output=True, check=False)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it waits for processes that were killed
+            subprocess.run([found], input=b"quit -t 2\n", env=environment, timeout=10, capture_output=True, check=False)
 
 
 def main() -> None:
