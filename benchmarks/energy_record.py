@@ -1,6 +1,6 @@
 """Put what `many_trainings.py` wrote of `energy_jobs` and `finishing_jobs` into the records of the benchmarks.
 
-    python benchmarks/energy_record.py OUT/results.json
+    python benchmarks/energy_record.py OUT/results.json ...
 
 Means over seeds are taken of trainings that differ by nothing else. What the records have of other jobs stays.
 """
@@ -83,10 +83,11 @@ def parts_of(jobs: Mapping[str, Any]) -> dict[str, tuple[dict[str, Any], dict[st
 
 
 def main() -> None:
-    told = json.loads(Path(sys.argv[1]).read_text())
+    told = [json.loads(Path(path).read_text()) for path in sys.argv[1:]]
     before = json.loads(RECORD.read_text())
-    about = {key: told[key] for key in ("hardware", "date", "commit")}
-    for name, (config, results) in parts_of(told["jobs"]).items():
+    about = {key: told[-1][key] for key in ("hardware", "date", "commit")}
+    jobs = {name: job for one in told for name, job in one["jobs"].items()}
+    for name, (config, results) in parts_of(jobs).items():
         if results:
             before[name] = {"benchmark": "energy_score", "config": config, "results": results, **about}
     RECORD.write_text(json.dumps(before, indent=2) + "\n")
