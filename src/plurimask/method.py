@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +24,7 @@ class MethodConfig(BaseModel):
 
     image_channels: int = Field(1, ge=1, le=MAX_CHANNELS, description="channels of an image; read from the data")
     num_classes: int = Field(2, ge=2, le=255, description="classes of a label map; read from the data")
+    spatial_dims: Literal[2, 3] = Field(2, description="dimensions of an image, 3 of a volume; read from the data")
 
 
 class Loss(NamedTuple):
@@ -53,6 +54,8 @@ class SegmentationMethod(nn.Module, abc.ABC):
     """One line for `plurimask methods`."""
     paper: ClassVar[str]
     """The publication: authors, title, venue, year."""
+    dimensions: ClassVar[tuple[int, ...]] = (2,)
+    """Of images that it can be built for: 2, and 3 where it takes volumes."""
     for_single_raters: ClassVar[Mapping[str, Any]] = {}
     """Settings that a plan gives where each image has one rater, of whom no disagreement can be learnt."""
     uses_all_raters: ClassVar[bool] = False
