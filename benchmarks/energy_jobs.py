@@ -29,7 +29,7 @@ from plurimask.runs.plan import Plan, settings_for
 from plurimask.runs.train import train_run
 
 PROBABILISTIC, HIERARCHICAL = "probabilistic-unet", "hierarchical-probabilistic-unet"
-SAMPLES, CELL_SAMPLES, CELL_IMAGES = 16, 500, 50
+SAMPLES, CELL_SAMPLES, CELL_IMAGES, TRUTH_SAMPLES = 16, 500, 50, 1000
 SMALL: dict[str, Any] = {"channels": (16, 32, 64, 96), "gradient_clip": 1.0, "ema_decay": 0.99}
 """What the preset `small` sets, for methods that have none."""
 
@@ -192,8 +192,8 @@ def run_job(job: Job, folder: Path) -> dict[str, Any]:
     common = {"steps": outcome["steps"], "minutes": outcome["minutes"]}
     common |= {"parameters": sum(one.numel() for one in run.method.parameters())}
     if job.data.startswith("lesions-"):
-        truth = compare_with_truth(run, source)
-        return {**common, "empty_error": truth.empty_error, "pixel_error": truth.pixel_error}
+        truth = compare_with_truth(run, source, TRUTH_SAMPLES)
+        return {**common, "samples": TRUTH_SAMPLES, "empty_error": truth.empty_error, "pixel_error": truth.pixel_error}
     if job.data == "cells":
         world = cell_source(num_train=1, num_val=1, num_test=CELL_IMAGES).splits["test"]
         assert isinstance(world, CellWorld)
