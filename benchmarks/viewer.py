@@ -77,8 +77,10 @@ def viewing(run: Path, data: Path, work: Path) -> Iterator[Viewer]:
     started = time.perf_counter()
     with started_viewer(run, data, "--out", work / "masks") as viewer:
         client = Viewer(viewer, started)
-        with client.client:
+        try:
             yield client
+        finally:
+            client.client.close()
 
 
 def train(work: Path, size: int) -> tuple[Path, Path]:

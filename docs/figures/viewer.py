@@ -12,17 +12,16 @@ Needs a Chromium and `pip install playwright`. Half a minute.
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from small_png import write_small
 from viewer_process import CHROMIUM, FLAGS, NO_BROWSER, started_viewer
 
 WIDTH, HEIGHT = 1280, 720
@@ -98,14 +97,6 @@ def worst(page: Page) -> list[int]:
     return [*several, *(int(row["id"]) for row in rows)]
 
 
-def write(picture: bytes, file: Path) -> None:
-    """In the 256 colours that fit it best, the rare ones among them: half the bytes."""
-    best = Image.open(io.BytesIO(picture)).convert("RGB")
-    palette = best.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2)
-    best.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(file, optimize=True)
-    print(f"{file} ({file.stat().st_size // 1000} kB)")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
@@ -135,7 +126,7 @@ def main() -> None:
                 settle(page)
                 view.act(page)
                 settle(page)
-                write(page.screenshot(), options.out / f"viewer-{view.name}.png")
+                write_small(page.screenshot(), options.out / f"viewer-{view.name}.png")
         browser.close()
 
 
