@@ -74,7 +74,6 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"--out {options.out}: a file; give the name of a folder")
 
     from plurimask.data import open_images
-    from plurimask.data.crops import sides_words
     from plurimask.figures.page import Classes
     from plurimask.figures.samples import overview
     from plurimask.figures.style import save_figure
@@ -103,9 +102,9 @@ def main(arguments: Sequence[str]) -> int:
             f"note: every image in {path} is taken; in training they were --images {about.patterns.images!r}",
             markup=False,
         )
-    if size := run.record.preprocessing.center_crop:
+    if size := run.record.preprocessing.centre_words:
         rest = "background" if about.has_background else "not judged"
-        say.print(f"The run was trained on centre crops of {sides_words(size)} pixels: outside of that, masks are {rest}.")
+        say.print(f"The run was trained on centre crops of {size} pixels: outside of that, masks are {rest}.")
     sampling = Sampling(options.samples, options.seed, options.batch_size, options.spread)
     classes, side = Classes(about.class_names, about.has_background), thumbnail_side(len(images))
     entries: list[IndexEntry] = []
