@@ -15,7 +15,6 @@ from plurimask.compare.measure import MethodResult, shown_images
 from plurimask.compare.page import ComparisonContent, MethodReadings, ShownReadings, build_comparison_page
 from plurimask.compare.table import markdown_table, terminal_table
 from plurimask.data import DataDescription, DataSource
-from plurimask.data.crops import sides_words
 from plurimask.data.preprocessing import Views
 from plurimask.figures import methods
 from plurimask.figures.gallery import GalleryItem, GalleryPrediction, GalleryRow, cell_size, gallery_item, image_titles
@@ -85,11 +84,7 @@ def _beside(result: MethodResult) -> dict[str, Any]:
 
 def _facts(compared: Compared, about: DataDescription) -> list[tuple[str, str]]:
     totals, preprocessing = compared.results[0].totals, compared.view.preprocessing
-    size = (
-        preprocessing.resize
-        or (preprocessing.center_crop and f"centre {sides_words(preprocessing.center_crop)}")
-        or "whole"
-    )
+    size = preprocessing.resize or (preprocessing.center_crop and f"centre {preprocessing.centre_words}") or "whole"
     facts = [
         ("images", f"{totals['num_images']} of the split {compared.split}, {size}"),
         ("samples per image", str(compared.sampling.num_samples)),
