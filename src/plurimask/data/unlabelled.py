@@ -21,6 +21,7 @@ from plurimask.data.images import (
 from plurimask.data.images.dicom import holds_series, is_dicom
 from plurimask.data.images.geometry import Grid
 from plurimask.data.images.pixel_size import PixelSize
+from plurimask.data.known import KnownFiles, common_folder
 from plurimask.data.layouts.files import is_gray, join_channels
 from plurimask.data.layouts.folder import IMAGES, MASKS, find_channels, is_channel_folder
 from plurimask.data.layouts.globs import find_matching
@@ -43,6 +44,7 @@ from plurimask.errors import InputError, shown
 from plurimask.files.reading import refuse_special
 
 _OUTPUT_ENDINGS = (".png", ".tif", ".json", ".nii.gz")
+_PAGE_ENDINGS = (".csv", ".html", ".json")
 
 
 class ImageSet(abc.ABC):
@@ -76,6 +78,26 @@ class ImageSet(abc.ABC):
         return ()
 
 
+class SomeImages(ImageSet):
+    """Some of the images of another set."""
+
+    def __init__(self, base: ImageSet, indices: Sequence[int]) -> None:
+        self.base, self.indices = base, tuple(indices)
+        self.names = tuple(base.names[index] for index in self.indices)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.base[self.indices[index]]
+
+    def grid(self, index: int) -> Grid | None:
+        return self.base.grid(self.indices[index])
+
+    def pixel_size(self, index: int) -> PixelSize | None:
+        return self.base.pixel_size(self.indices[index])
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        return self.base.files(self.indices[index])
+
+
 class ImageFiles(ImageSet):
     """Images in files, one per image or one per channel."""
 
@@ -87,11 +109,17 @@ class ImageFiles(ImageSet):
         self.channel_names = tuple(channel_names)
 
     def check(self) -> ImageFiles:
-        """Itself, once the headers of all files were read."""
+        """Itself, once the headers of all files were read, now or by an earlier call (`plurimask.data.known`)."""
+        expected = len(self.channel_names)
+        known = KnownFiles("headers", common_folder([files[0] for files in (*self.paths[:1], *self.paths[-1:])]))
         for files in self.paths:
-            count, expected = channel_shape(files)[0], len(self.channel_names)
+            if (count := known.get(files)) is None:
+                count = channel_shape(files)[0]
+                known.put(files, count)
             if count != expected and not ((count, expected) == (3, 1) and is_gray(read_image(files[0]))):
                 raise _wrong_channels(str(files[0]), count, self.channel_names)
+        known.save()
+        self.notes = (*self.notes, *known.note("the headers"))
         return self
 
     def __getitem__(self, index: int) -> Tensor:
@@ -212,7 +240,7 @@ def _refuse_collisions(names: Sequence[str]) -> None:
     known = set(names)
     for name in names:
         folder, _, own = name.rpartition("/")
-        if (folder in known and own.endswith(_OUTPUT_ENDINGS)) or name.partition("/")[0].endswith((".csv", ".html")):
+        if (folder in known and own.endswith(_OUTPUT_ENDINGS)) or name.partition("/")[0].endswith(_PAGE_ENDINGS):
             raise InputError(
                 f"the image {shown(name)} has the name of a file that is written for predictions: rename it"
             )
