@@ -122,6 +122,18 @@ class SegmentationDistribution(abc.ABC):
         counted = range(1, self.logits_shape[1]) if classes is None else classes
         return representatives_of_batch(drawn.maps, counted, k, drawn.weights)
 
+    def statistics_of(self, draws: Noise, weights: Tensor, on_draws: Callable[[int], object] = int) -> Statistics:
+        """Statistics of fixed draws of weights `(M,)`, whose sum is 1; `on_draws` is told how many are done."""
+        running: RunningStatistics | None = None
+        start = 0
+        for logits in self.logit_chunks(draws):
+            running = running or RunningStatistics(len(weights), logits)
+            stop = start + len(logits)
+            running.add(logits, slice(start, stop), weights[start:stop].to(logits.device))
+            on_draws(start := stop)
+        assert running is not None
+        return running.result
+
     def components(self) -> MixtureSegmentation | None:
         """All that can be drawn, with exact weights, where that is a finite number of maps; None where it is not."""
         if len(self.noise) == 1 and self.noise[0].law == "index":
@@ -195,15 +207,7 @@ class MixtureSegmentation(SegmentationDistribution):
     @cached_property
     def statistics(self) -> Statistics:
         """All statistics of the components in one streamed pass, `Statistics`."""
-        running: _Running | None = None
-        start = 0
-        for logits in self.base.logit_chunks(self.draws):
-            running = running or _Running(self.num_components, logits)
-            stop = start + len(logits)
-            running.add(logits, slice(start, stop), self.weights[start:stop].to(logits.device))
-            self.on_draws(start := stop)
-        assert running is not None
-        return running.result
+        return self.base.statistics_of(self.draws, self.weights, self.on_draws)
 
     def mean(self) -> Tensor:
         return self.statistics.mean
@@ -228,7 +232,7 @@ class MixtureSegmentation(SegmentationDistribution):
         return (torch.cat(scores) + log_weights[:, None, None]).logsumexp(0)
 
 
-class _Running:
+class RunningStatistics:
     """Statistics of the draws so far, updated in place: nothing else of the size of an image is held.
 
     Args:

@@ -34,6 +34,20 @@ class Loss(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Tiling:
+    """How predictions of the tiles of a large image fit together."""
+
+    is_exact: bool = False
+    """Whether a tile, with around it all that the network sees, has the scores of the whole image: no layer but those of
+    `averages` looks at all of an image, and linear up-sampling is a `Decoder`'s. Else overlapping tiles are blended."""
+    averages: tuple[str, ...] = ()
+    """Modules, by their path, that see the images through an average over all of their places, `averaged(images)`: it
+    is taken over all tiles first."""
+    stride: int | None = None
+    """Pixels along each axis that the coarsest features pool together; None: as many as `channels` has scales."""
+
+
+@dataclass(frozen=True)
 class TrainingStep:
     """Where a training stands: what the hooks of a method are told."""
 
@@ -63,6 +77,8 @@ class SegmentationMethod(nn.Module, abc.ABC):
     """Whether `finish` makes the weights to use from the whole training: no validation on the way chooses among them,
     and they are validated once more when they are made."""
 
+    tiling: Tiling = Tiling()
+
     def __init__(self, config: MethodConfig) -> None:
         super().__init__()
         self.config = config
@@ -87,6 +103,12 @@ class SegmentationMethod(nn.Module, abc.ABC):
             without a posterior.
         """
         return None
+
+    @property
+    def stride(self) -> int:
+        """Pixels along each axis that the coarsest features pool together: tiles begin at multiples of it."""
+        scales = len(getattr(self.config, "channels", (1,)))
+        return 2 ** (scales - 1) if self.tiling.stride is None else self.tiling.stride
 
     def parts(self) -> list[SegmentationMethod]:
         """The methods that are trained on their own, each with its own seed and share of the budget: this one alone."""

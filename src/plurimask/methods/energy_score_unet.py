@@ -36,7 +36,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from plurimask.latent import Gaussian, LatentSegmentation
-from plurimask.method import Loss, SegmentationMethod, TrainingStep
+from plurimask.method import Loss, SegmentationMethod, Tiling, TrainingStep
 from plurimask.nn.energy_score import Distance, energy_score
 from plurimask.nn.initialisation import initialise
 from plurimask.nn.losses import judgements, one_hot
@@ -95,6 +95,7 @@ class EnergyScoreUNet(SegmentationMethod):
     Config = EnergyScoreUNetConfig
     summary = "U-Net with a latent vector, trained as a sampler by the energy score of its own samples"
     paper = "Bouchacourt et al., DISCO Nets, NeurIPS 2016; Shen and Meinshausen, Engression, JRSSB 2024"
+    tiling = Tiling(is_exact=True)
     uses_all_raters = True
     config: EnergyScoreUNetConfig
     num_steps: Tensor

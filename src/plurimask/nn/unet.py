@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from plurimask.nn.blocked import dense, is_chained, joined
 from plurimask.nn.convolution import CONVOLUTION
+from plurimask.nn.place import here, linear_rows
 from plurimask.nn.residual import residual_blocks
 
 BATCH_NORM: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -132,6 +133,8 @@ class Decoder(nn.Module):
         """Features `(B, F, *coarse)` at the `size` of the next finer scale."""
         if self.style.upsampling == "nearest":
             return functional.interpolate(coarse, size=size, mode="nearest")
+        if here() is not None:
+            return linear_rows(coarse, size, 0, size[0])
         mode = LINEAR_INTERPOLATION[self.spatial_dims]
         return functional.interpolate(coarse, size=size, mode=mode, align_corners=True)
 

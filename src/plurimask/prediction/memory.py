@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from plurimask.method import SegmentationMethod
-from plurimask.nn.strips import MIN_STRIP, narrow_strips
+from plurimask.nn.strips import MIN_STRIP, strips_of
 from plurimask.prediction.predict import Sampling, predict_images
 
 _STRIPS = 16
@@ -64,7 +64,7 @@ def bytes_per_pixel(method: SegmentationMethod, num_channels: int) -> float:
     """
     size = (_STRIPS * MIN_STRIP, MIN_STRIP)
     image = torch.zeros(num_channels, *size, device=next(method.parameters()).device)
-    with narrow_strips(), LiveTensors() as live:
+    with strips_of(0), LiveTensors() as live:
         for batch in predict_images(method, [("", image)], Sampling(1)):
             batch.statistics.mean(), batch.statistics.mutual_information(), batch.statistics.variance()
             del batch
