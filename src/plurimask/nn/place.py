@@ -66,22 +66,23 @@ class Neighbours(NamedTuple):
 def linear_rows(coarse: Tensor, size: Sequence[int], start: int, stop: int) -> Tensor:
     """Features `(B, F, *coarse)` linearly interpolated to `size` with aligned corners, as the tile's place asks: of the
     first axis only the rows from `start` to before `stop`."""
-    finer, dtype = coarse, coarse.dtype
+    # Selecting gives a plain layout: it is done on the layout that the features have.
+    finer = coarse.movedim(1, -1).contiguous()
     for axis, length in enumerate(size):
         first, last = (start, stop) if axis == 0 else (0, length)
         finer = _along(finer, axis, length, first, last)
-    return finer.to(dtype)
+    return finer.to(coarse.dtype).movedim(-1, 1)
 
 
 def _along(x: Tensor, axis: int, length: int, start: int, stop: int) -> Tensor:
-    dim = axis + 2
+    """`(B, *spatial, F)`, interpolated along one axis."""
+    dim = axis + 1
     if x.shape[dim] == length:
         return x.narrow(dim, start, stop - start)
     near = _neighbours(axis, x.shape[dim], length, start, stop, x.device)
     before = x.index_select(dim, near.before).float()
     after = x.index_select(dim, near.after).float()
-    share = near.share.view(-1, *[1] * (x.ndim - 1 - dim))
-    return before.lerp_(after, share.expand(after.shape))
+    return before.lerp_(after, near.share.view(-1, *[1] * (x.ndim - 1 - dim)).expand(after.shape))
 
 
 def _neighbours(axis: int, coarse: int, fine: int, start: int, stop: int, device: torch.device) -> Neighbours:
