@@ -122,18 +122,6 @@ class SegmentationDistribution(abc.ABC):
         counted = range(1, self.logits_shape[1]) if classes is None else classes
         return representatives_of_batch(drawn.maps, counted, k, drawn.weights)
 
-    def statistics_of(self, draws: Noise, weights: Tensor, on_draws: Callable[[int], object] = int) -> Statistics:
-        """Statistics of fixed draws of weights `(M,)`, whose sum is 1; `on_draws` is told how many are done."""
-        running: RunningStatistics | None = None
-        start = 0
-        for logits in self.logit_chunks(draws):
-            running = running or RunningStatistics(len(weights), logits)
-            stop = start + len(logits)
-            running.add(logits, slice(start, stop), weights[start:stop].to(logits.device))
-            on_draws(start := stop)
-        assert running is not None
-        return running.result
-
     def components(self) -> MixtureSegmentation | None:
         """All that can be drawn, with exact weights, where that is a finite number of maps; None where it is not."""
         if len(self.noise) == 1 and self.noise[0].law == "index":
@@ -144,6 +132,19 @@ class SegmentationDistribution(abc.ABC):
     def closed_form(self) -> SegmentationStatistics | None:
         """The statistics of the distribution itself, where they need no draws; None where they do."""
         return None
+
+    def statistics_of(self, draws: Noise, weights: Tensor, on_draws: Callable[[int], object]) -> Statistics:
+        """All statistics of M fixed draws with weights `(M,)` in one streamed pass; `on_draws` is told how many are
+        done."""
+        running: RunningStatistics | None = None
+        start = 0
+        for logits in self.logit_chunks(draws):
+            running = running or RunningStatistics(len(draws[0]), logits)
+            stop = start + len(logits)
+            running.add(logits, slice(start, stop), weights[start:stop].to(logits.device))
+            on_draws(start := stop)
+        assert running is not None
+        return running.result
 
     def chunks(self, num_samples: int) -> Iterator[slice]:
         """Parts of N samples that are decoded at once: what they hold in memory is bounded."""

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from plurimask.data.crops import random_crop, stack_padded
 from plurimask.data.example import Example, ExampleSet
-from plurimask.data.preprocessing import Preprocessing, draw_raters, random_crop, stack_padded
+from plurimask.data.preprocessing import Preprocessing, draw_raters
 from plurimask.data.worlds.lesions import lesion_source
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 from rich.console import Console
@@ -19,6 +19,7 @@ from plurimask.commands.parsing import (
     MaskPatterns,
     Options,
     RunFolder,
+    SliceDraws,
     Split,
     console,
     parse,
@@ -28,6 +29,10 @@ from plurimask.errors import InputError
 from plurimask.files.writing import refuse_existing
 from plurimask.version import __version__
 
+if TYPE_CHECKING:
+    from plurimask.metrics.row import MetricRow
+
+VOLUMES_ENDING = ".volumes.csv"
 
 class EvaluateOptions(Options):
     """Draw samples for every image of a split of DATA and compare them with its raters."""
@@ -46,7 +51,12 @@ class EvaluateOptions(Options):
     representatives: bool = Field(
         False, description="ged_representatives too, of 16 and of 4 weighted maps: 100 draws more for each image"
     )
-    out: Path | None = Field(None, description="JSON file to write; a CSV with a row per image goes beside it")
+    slice_draws: SliceDraws = None
+    out: Path | None = Field(
+        None,
+        description="JSON file to write; a CSV with a row per image goes beside it, and of volumes one with a row per "
+        "image and class",
+    )
     overwrite: bool = Field(False, description="replace the files of --out")
 
 
@@ -56,16 +66,17 @@ def main(arguments: Sequence[str]) -> int:
     if options.out is not None:
         if options.out.suffix.lower() != ".json":
             raise InputError(f"--out {options.out}: expected a name that ends with .json")
-        for path in (options.out, options.out.with_suffix(".csv")):
+        for path in (options.out, options.out.with_suffix(".csv"), options.out.with_suffix(VOLUMES_ENDING)):
             refuse_existing(path, "an evaluation", options.overwrite)
 
     from plurimask.evaluation import evaluate
     from plurimask.metrics.representatives import TABLE_WITH_REPRESENTATIVES
     from plurimask.metrics.table import TABLE
+    from plurimask.metrics.volume_table import with_volumes
     from plurimask.prediction.predict import Sampling
     from plurimask.runs.load import find_split, load_run, open_run_data
 
-    run = load_run(options.run)
+    run = load_run(options.run, options.slice_draws)
     about = run.record
     source = open_run_data(about, place)
     examples = find_split(source, options.split)
@@ -73,6 +84,7 @@ def main(arguments: Sequence[str]) -> int:
     view = evaluate.ExampleView(examples, range(len(examples)), about.preprocessing, about.data.counted_classes)
     sampling = Sampling(options.samples, options.seed, options.batch_size)
     rows = TABLE_WITH_REPRESENTATIVES if options.representatives else TABLE
+    rows = with_volumes(rows) if about.data.spatial_dims == 3 else rows
     with Progress(console=say, transient=True) as progress:
         task = progress.add_task("evaluating", total=len(examples))
         evaluation = evaluate.evaluate(run.method, view, sampling, lambda _: progress.advance(task), rows)
@@ -82,14 +94,15 @@ def main(arguments: Sequence[str]) -> int:
         "seed": options.seed,
         "method": about.method,
         "run": options.run.name,
-        **about.preprocessing.model_dump(include={"center_crop", "resize", "image_scaling"}),
+        **about.preprocessing.model_dump(include={"center_crop", "resize", "image_scaling", "slices"}),
+        **({} if about.preprocessing.slices is None else {"slice_draws": options.slice_draws or "shared"}),
         "num_raters": len(source.description.rater_names),
         "plurimask": __version__,
         "counted_classes": [about.data.class_names[index] for index in view.counted_classes],
     }
     if flips := evaluate.flip_frequencies(evaluation, about.data):
         facts |= {"flips": flips, "flip_error": evaluate.flip_error(flips)}
-    out.print(_table(evaluation.totals, options.samples), _class_table(evaluation.totals, about.data.class_names))
+    out.print(_table(evaluation.totals, options.samples, rows), _class_table(evaluation.totals, about.data.class_names))
     for name, flip in flips.items():
         seen, true = _number(flip["frequency"]), _number(flip["probability"])
         out.print(f"{name} flips in {seen} of the samples' pixels, truly {true}")
@@ -97,13 +110,15 @@ def main(arguments: Sequence[str]) -> int:
         totals = evaluate.named_classes(evaluation.totals, about.data.class_names)
         evaluate.write_evaluation(totals, evaluation.rows, options.out, facts, rows)
         say.print(f"Wrote {options.out} and {options.out.with_suffix('.csv')}")
+        if evaluation.volumes:
+            path = options.out.with_suffix(VOLUMES_ENDING)
+            evaluate.write_volumes(evaluation.volumes, path, about.data.class_names)
+            say.print(f"Wrote {path}: the volumes of each image and class, of samples and raters", markup=False)
     return 0
 
 
-def _table(totals: dict[str, Any], num_samples: int) -> Table:
-    from plurimask.metrics.table import TABLE
-
-    subset, digits = totals.get("subset_b"), {row.key: row.digits for row in TABLE}
+def _table(totals: dict[str, Any], num_samples: int, rows: Sequence[MetricRow]) -> Table:
+    subset, digits = totals.get("subset_b"), {row.key: row.digits for row in rows}
     table = Table("figure", title=f"{totals['num_images']} images, {num_samples} samples each", title_justify="left")
     table.add_column("all images", justify="right")
     if subset:

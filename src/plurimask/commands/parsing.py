@@ -78,6 +78,13 @@ MaskPatterns = Annotated[
 ]
 Foreground = Annotated[bool, Field(description="masks number their objects: every value but 0 is the foreground")]
 Split = Annotated[str, Field(description="which part of the data")]
+SliceDraws = Annotated[
+    Literal["shared", "independent"] | None,
+    Field(
+        description="of a run with --slices: all slices of a sample share what is drawn, so that neighbours agree (the "
+        "default), or each has draws of its own, for comparison"
+    ),
+]
 PatientGroup = Annotated[
     str | None, Field(description="regular expression for the patient in a name, for drawing the split")
 ]

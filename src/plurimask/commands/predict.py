@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from plurimask.commands.parsing import POSITIONAL, ImagePattern, Options, RunFolder, console, parse
+from plurimask.commands.parsing import POSITIONAL, ImagePattern, Options, RunFolder, SliceDraws, console, parse
 from plurimask.errors import InputError
 from plurimask.files.writing import refuse_existing
 from plurimask.pretrained import images_of
@@ -50,6 +50,7 @@ class PredictOptions(Options):
         description="spread the draws of latents evenly: few masks show more of the possible, and their shares still "
         "hold; for methods with latents",
     )
+    slice_draws: SliceDraws = None
     batch_size: int = Field(
         16, ge=1, le=4096, description="images of one size at once; the result does not depend on it"
     )
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
     from plurimask.report.predictions import INDEX, IndexEntry, IndexPage, build_index, index_entry, thumbnail_side
     from plurimask.runs.load import load_run
 
-    run = load_run(options.run)
+    run = load_run(options.run, options.slice_draws)
     about = run.record.data
     path = images_of(options.path or Path())
     images = open_images(path, about.channel_names, options.images)

@@ -30,6 +30,11 @@ class Remembered(ExampleSet):
             self.kept[index] = example
         return example
 
+    def shape(self, index: int) -> tuple[int, ...]:
+        if index in self.kept:
+            return tuple(self.kept[index].image.shape[1:])
+        return self.base.shape(index)
+
     def pixel_size(self, index: int) -> PixelSize | None:
         return self.base.pixel_size(index)
 

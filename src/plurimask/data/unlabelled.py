@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from plurimask.data.images import SUFFIXES, image_numbers, read_image
-from plurimask.data.images.pixel_size import PixelSize, read_pixel_size
-from plurimask.data.layouts.files import channel_shape, is_gray, join_channels
+from plurimask.data.images import SUFFIXES, image_grid, image_numbers, image_pixel_size, is_image_file, read_image
+from plurimask.data.images.geometry import Grid
+from plurimask.data.images.pixel_size import PixelSize
+from plurimask.data.layouts.files import is_gray, join_channels
 from plurimask.data.layouts.folder import IMAGES, MASKS, find_channels, is_channel_folder
 from plurimask.data.layouts.globs import find_matching
 from plurimask.data.layouts.listing import (
@@ -25,12 +26,13 @@ from plurimask.data.layouts.listing import (
 )
 from plurimask.data.layouts.nnunet import group_channels, is_numbered
 from plurimask.data.layouts.npz import Array, check_numbers, default_names, load_npz
+from plurimask.data.layouts.shapes import channel_shape
 from plurimask.data.layouts.splits import split_folders
 from plurimask.data.layouts.yeast import CHANNEL_NAMES, find_inputs, has_inputs, read_input
 from plurimask.errors import InputError, shown
 from plurimask.files.reading import refuse_special
 
-_OUTPUT_ENDINGS = (".png", ".tif", ".json")
+_OUTPUT_ENDINGS = (".png", ".tif", ".json", ".nii.gz")
 
 
 class ImageSet(abc.ABC):
@@ -45,7 +47,7 @@ class ImageSet(abc.ABC):
 
     @abc.abstractmethod
     def __getitem__(self, index: int) -> Tensor:
-        """`(K, H, W)`, float32, in the values of the file.
+        """`(K, *spatial)`, float32, in the values of the file.
 
         Raises:
             InputError: the file is damaged or holds NaN or infinity.
@@ -53,6 +55,10 @@ class ImageSet(abc.ABC):
 
     def pixel_size(self, index: int) -> PixelSize | None:
         """Of an image, where its file says so."""
+        return None
+
+    def grid(self, index: int) -> Grid | None:
+        """Where the voxels of a volume lie, where its file says so; None of a picture."""
         return None
 
     def files(self, index: int) -> tuple[Path, ...]:
@@ -88,8 +94,11 @@ class ImageFiles(ImageSet):
     def files(self, index: int) -> tuple[Path, ...]:
         return self.paths[index]
 
+    def grid(self, index: int) -> Grid | None:
+        return image_grid(self.paths[index][0])
+
     def pixel_size(self, index: int) -> PixelSize | None:
-        return read_pixel_size(self.paths[index][0])
+        return image_pixel_size(self.paths[index][0])
 
 
 class YeastInputs(ImageSet):
@@ -152,7 +161,7 @@ def _open(path: Path, channel_names: Sequence[str]) -> ImageSet:
     if path.is_file():
         if path.suffix.lower() == ".npz":
             return _open_npz(path, channel_names)
-        if path.suffix.lower() not in SUFFIXES:
+        if not is_image_file(path.name):
             raise InputError(
                 f"{path}: not an image, expected one of {', '.join((*SUFFIXES, '.npz'))}: convert the file"
             )

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from plurimask.data.example import DataDescription, DataSource, Example, ExampleSet
 from plurimask.distribution import IGNORE
 from plurimask.evaluation.agreement import comment_on_raters, differ_by_lines_only
+from plurimask.evaluation.spacing import SpacingReport, spacing_report
 from plurimask.metrics import rater_distance
 from plurimask.metrics.modes import mode_spread
 
@@ -27,7 +28,7 @@ class SplitReport(BaseModel):
     num_images: int
     num_groups: int
     sizes: dict[str, int]
-    """"HxW" to the number of images of this size."""
+    """"HxW", or "DxHxW" of volumes, to the number of images of this size."""
     value_range: tuple[tuple[float, float], ...]
     """Smallest and largest value of each channel."""
     num_constant: int
@@ -56,6 +57,8 @@ class SplitReport(BaseModel):
     """Images with several raters, who differ in lines of at most two pixels or not at all."""
     peaks: tuple[float, float] = (0.0, 0.0)
     """The smallest and the largest of the images' largest values."""
+    spacing: SpacingReport | None = None
+    """Of volumes, where their files say how large a voxel is."""
 
 
 class DataReport(BaseModel):
@@ -102,7 +105,8 @@ def check_data(source: DataSource) -> DataReport:
         for index in range(len(examples)):
             example = examples[index]
             counts[name].add(example, _distance(example, source.description.counted_classes))
-        splits[name] = counts[name].report(len(set(examples.groups)))
+        spacing = spacing_report([examples.pixel_size(index) for index in range(len(examples))])
+        splits[name] = counts[name].report(len(set(examples.groups))).model_copy(update={"spacing": spacing})
     warnings = [*_split_warnings(splits, source.description), *_overlap_warnings(source.splits)]
     comment = None if source.description.flips else _comment(source.description, list(splits.values()))
     return DataReport(
@@ -213,7 +217,10 @@ def _split_lines(split: SplitReport, about: DataDescription) -> list[str]:
         f"{name} {low:g} to {high:g}" for name, (low, high) in zip(about.channel_names, split.value_range, strict=True)
     )
     shares = [f"{name} {share:.2%}" for name, share in zip(about.class_names, split.class_shares, strict=True)]
-    lines = [f"  size       {size} (height x width)", f"  values     {ranges}", f"  pixels     {', '.join(shares)}"]
+    is_volume = about.spatial_dims == 3
+    lines = [f"  size       {size} ({'depth x ' * is_volume}height x width)", f"  values     {ranges}"]
+    lines += [f"  voxel      {split.spacing.line() if split.spacing else 'of unknown size'}"] * is_volume
+    lines.append(f"  {'voxels' if is_volume else 'pixels'}     {', '.join(shares)}")
     if split.ignored_share:
         lines[-1] += f"; not judged {split.ignored_share:.2%} of all"
     raters = [
@@ -241,9 +248,9 @@ def _marked(marked: float, absent: float) -> str:
 
 
 def _extent(sizes: Sequence[str]) -> str:
-    """The smallest and largest height and width of sizes such as "64x96"."""
-    sides = zip(*([int(side) for side in size.split("x")] for size in sizes), strict=True)
-    return " x ".join(f"{min(side)}..{max(side)}" for side in map(list, sides))
+    """The smallest and largest of each side of sizes such as "64x96"."""
+    sides = [list(side) for side in zip(*([int(side) for side in size.split("x")] for size in sizes), strict=True)]
+    return " x ".join(f"{min(side)}..{max(side)}" if min(side) < max(side) else str(side[0]) for side in sides)
 
 
 def _split_warnings(splits: Mapping[str, SplitReport], about: DataDescription) -> list[str]:
@@ -260,9 +267,8 @@ def _split_warnings(splits: Mapping[str, SplitReport], about: DataDescription) -
         if unused and len(nothing) < len(present):
             warnings.append(f"{name}: no pixel of {', '.join(unused)}")
         if split.num_constant:
-            warnings.append(
-                f"{name}: {split.num_constant} images have the same value everywhere: check how they were saved"
-            )
+            constant = f"{split.num_constant} images have the same value everywhere"
+            warnings.append(f"{name}: {constant}: check how they were saved")
         low, high = split.peaks
         if high > SCALES_APART * low > 0:
             warnings.append(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,8 @@ from plurimask.metrics.modes import (
 from plurimask.metrics.representatives import DRAWS, NUMBERS
 from plurimask.metrics.scores import evaluated
 from plurimask.metrics.table import TABLE, Table
+from plurimask.metrics.volume_table import VOLUMES
+from plurimask.metrics.volumes import VOLUME_COLUMNS, volume_rows
 from plurimask.prediction.predict import (
     PredictedBatch,
     Sampling,
@@ -57,6 +59,12 @@ class ExampleView:
     indices: Sequence[int]
     preprocessing: Preprocessing
     counted_classes: tuple[int, ...]
+
+    def voxel(self, index: int, stored: Example) -> float:
+        """Millilitres of one voxel of an example as the run sees it; NaN where that is not known."""
+        size = self.examples.pixel_size(index)
+        seen = self.preprocessing.pixel_size(size, stored.image.shape[1:])
+        return math.nan if seen is None else seen.millilitres
 
 
 class EvaluatedImage(NamedTuple):
@@ -98,6 +106,8 @@ class Evaluation:
     errors: ErrorHistograms
     flip_counts: Tensor | None = None
     """Where classes flip: how many of the annotator's pixels of each class samples call it and its twin, `(K, 2)`."""
+    volumes: list[dict[str, Any]] = field(default_factory=list)
+    """Of volumes, where the table has figures of them: a row per image and class (`plurimask.metrics.volumes`)."""
 
 
 def evaluate(
@@ -121,15 +131,17 @@ def evaluate(
 
     In a distributed training each process gives its own share of the indices, and the totals are of all shares.
     """
-    metrics = _totals(method, view, table)
+    metrics, has_volumes = _totals(method, view, table), VOLUMES[0] in table
     rows: list[dict[str, Any]] = []
-    examples: dict[str, Example] = {}
+    volumes: list[dict[str, Any]] = []
+    examples: dict[str, tuple[Example, float]] = {}
     flip_totals: Tensor | None = None
 
     def images() -> Iterator[tuple[str, Tensor]]:
         for index in view.indices:
-            example = view.preprocessing.example(view.examples[index])
-            examples[example.name] = example
+            stored = view.examples[index]
+            example = view.preprocessing.example(stored, view.examples.pixel_size(index))
+            examples[example.name] = example, view.voxel(index, stored)
             yield example.name, example.image
 
     for predicted in predict_images(method, images(), sampling):
@@ -140,22 +152,26 @@ def evaluate(
         require_probabilities(mean, predicted.names)
         others = _other_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
         seen = [examples.pop(name) for name in predicted.names]
-        made = reconstruct_images(method, [one.image for one in seen], [one.labels for one in seen])
-        for number, example in enumerate(seen):
+        made = reconstruct_images(method, [one.image for one, _ in seen], [one.labels for one, _ in seen])
+        for number, (example, voxel) in enumerate(seen):
             row: dict[str, Any] = {"name": example.name}
             maps = (entropy[number], information[number], variance[number])
             image = EvaluatedImage(example, samples[:, number], mean[number], *maps, row)
             compared = _compared(image, None if made is None else made[number], view.counted_classes)
+            compared = replace(compared, voxel=voxel, slice_axis=view.preprocessing.slices or 0)
             scored = evaluated(replace(compared, **others.figures(number, example, view.counted_classes)), table)
             metrics.update([scored])
             row |= scored.scores
             rows.append(row)
+            if has_volumes:
+                volumes += volume_rows(example.name, compared.volumes, voxel)
             if example.flips:
                 counts = flip_counts(image.samples, example.labels[0], example.flips)
                 flip_totals = counts if flip_totals is None else flip_totals + counts
             if on_image is not None:
                 on_image(image)
-    return Evaluation(metrics.compute(), rows, metrics.calibration_bins(), metrics.error_histograms(), flip_totals)
+    bins, errors = metrics.calibration_bins(), metrics.error_histograms()
+    return Evaluation(metrics.compute(), rows, bins, errors, flip_totals, volumes)
 
 
 def _totals(method: SegmentationMethod, view: ExampleView, table: Table) -> SegmentationMetrics:
@@ -258,3 +274,9 @@ def write_evaluation(
     content = {**totals, **facts, "conventions": conventions(table)}
     replace_file(path, json.dumps(content, indent=2).encode())
     replace_file(path.with_suffix(".csv"), table_bytes(rows, list(rows[0])))
+
+
+def write_volumes(volumes: Sequence[Mapping[str, Any]], path: Path, class_names: Sequence[str]) -> None:
+    """The volumes of an evaluation to a CSV file, a row per image and class, with the names of the classes."""
+    named = [{**row, "class": class_names[row["class"]]} for row in volumes]
+    replace_file(path, table_bytes(named, VOLUME_COLUMNS))

@@ -72,7 +72,12 @@ class BayesByBackprop(SegmentationMethod):
     def __init__(self, config: BayesByBackpropConfig) -> None:
         super().__init__(config)
         unet = PixelScores(
-            config.image_channels, config.channels, config.convs_per_scale, config.style, config.num_classes
+            config.image_channels,
+            config.channels,
+            config.convs_per_scale,
+            config.style,
+            config.num_classes,
+            config.space,
         )
         initialise(unet, config.initialisation)
         self.network = bayesian_network(unet, config.initial_sigma)

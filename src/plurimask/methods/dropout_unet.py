@@ -22,6 +22,7 @@ from torch import Tensor
 
 from plurimask.distribution import SegmentationDistribution
 from plurimask.method import Loss, SegmentationMethod, Tiling
+from plurimask.nn.convolution import CONVOLVE
 from plurimask.nn.dropout import (
     MonteCarloPasses,
     draw_masks,
@@ -68,7 +69,7 @@ class DropoutSegmentation(SegmentationDistribution):
         features, last = self.passes(self.expand(noise)), self.method.scores
         assert last.bias is not None
         with torch.autocast(features.device.type, enabled=False):
-            scores = torch.conv2d(features, last.weight.to(features), last.bias.to(features))
+            scores = CONVOLVE[len(self.size)](features, last.weight.to(features), last.bias.to(features))
         return all_scores(scores.float(), self.method.config.num_classes)
 
 
@@ -90,20 +91,20 @@ class DropoutUNet(SegmentationMethod):
     summary = "a U-Net with dropout in training and when it predicts: a sample is a pass with other masks"
     paper = "Gal and Ghahramani, Dropout as a Bayesian Approximation, ICML 2016; Kendall et al., Bayesian SegNet, 2017"
     tiling = Tiling(is_exact=True)
+    dimensions = (2, 3)
     config: DropoutUNetConfig
 
     def __init__(self, config: DropoutUNetConfig) -> None:
         super().__init__(config)
-        self.features = UNetFeatures(config.image_channels, config.channels, config.convs_per_scale, config.style)
-        self.scores = class_scores(config.channels[0], config.num_classes, config.sigmoid)
-        self.sites = innermost_blocks(
-            len(config.channels), config.dropout_encoder_blocks, config.dropout_decoder_blocks
-        )
+        space, widths = config.space, config.channels
+        self.features = UNetFeatures(config.image_channels, widths, config.convs_per_scale, config.style, space)
+        self.scores = class_scores(widths[0], config.num_classes, config.sigmoid, space.dims)
+        self.sites = innermost_blocks(len(widths), config.dropout_encoder_blocks, config.dropout_decoder_blocks)
         initialise(self, config.initialisation)
 
     def mask_shapes(self, size: torch.Size) -> list[tuple[int, ...]]:
         """`(F, *spatial)` of each layer that is dropped, for images of a size."""
-        return mask_shapes(self.config.channels, size, self.sites)
+        return mask_shapes(self.config.channels, size, self.sites, self.config.space)
 
     def forward(self, images: Tensor) -> DropoutSegmentation:
         return DropoutSegmentation(self, images)

@@ -96,6 +96,7 @@ class EnergyScoreUNet(SegmentationMethod):
     summary = "U-Net with a latent vector, trained as a sampler by the energy score of its own samples"
     paper = "Bouchacourt et al., DISCO Nets, NeurIPS 2016; Shen and Meinshausen, Engression, JRSSB 2024"
     tiling = Tiling(is_exact=True)
+    dimensions = (2, 3)
     uses_all_raters = True
     config: EnergyScoreUNetConfig
     num_steps: Tensor
@@ -103,10 +104,12 @@ class EnergyScoreUNet(SegmentationMethod):
 
     def __init__(self, config: EnergyScoreUNetConfig) -> None:
         super().__init__(config)
-        widths, count = config.channels, config.sampled_scales
-        self.encoder = Encoder(config.image_channels, widths, config.convs_per_scale, config.style)
-        self.decoder = Decoder(widths[count:], config.convs_per_scale, config.style)
-        self.sampled = ModulatedDecoder(widths[count::-1], config.sampled_convs, config.latent_dim, config.num_classes)
+        widths, count, convs, space = config.channels, config.sampled_scales, config.convs_per_scale, config.space
+        self.encoder = Encoder(config.image_channels, widths, convs, config.style, space)
+        self.decoder = Decoder(widths[count:], convs, config.style, space.coarser(count))
+        self.sampled = ModulatedDecoder(
+            widths[count::-1], config.sampled_convs, config.latent_dim, config.num_classes, space
+        )
         initialise(self, config.initialisation)
         self.register_buffer("num_steps", torch.zeros((), dtype=torch.int64))
 

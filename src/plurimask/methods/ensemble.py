@@ -50,6 +50,7 @@ class Ensemble(SegmentationMethod):
     Config = EnsembleConfig
     summary = "networks trained independently, of one method or of several: a sample is a member's map"
     paper = "Lakshminarayanan et al., Deep Ensembles, NeurIPS 2017"
+    dimensions = (2, 3)
     config: EnsembleConfig
 
     def __init__(self, config: EnsembleConfig, members: Sequence[SegmentationMethod]) -> None:

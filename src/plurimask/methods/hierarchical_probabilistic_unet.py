@@ -34,8 +34,9 @@ from plurimask.nn.hierarchy import Choice, HierarchicalCore, Level, StitchingDec
 from plurimask.nn.initialisation import Initialisation, initialise
 from plurimask.nn.joining import Share
 from plurimask.nn.losses import judgements, maps_of_raters, pixel_cross_entropy, with_labels
-from plurimask.nn.settings import Channels
-from plurimask.nn.unet import Blocks, Style, scale_sizes
+from plurimask.nn.settings import Channels, Kernels, Strides, space_of
+from plurimask.nn.space import Space
+from plurimask.nn.unet import Blocks, Style
 from plurimask.noise import Noise, NoisePart
 
 
@@ -100,6 +101,8 @@ def _by_sample(joined: Tensor, num_samples: int) -> Tensor:
 
 class HierarchicalProbabilisticUNetConfig(MethodConfig):
     channels: Channels = (24, 48, 96, 192, 192, 192, 192, 192)
+    strides: Strides = ()
+    kernels: Kernels = ()
     latent_dims: tuple[Annotated[int, Field(ge=0, le=4096)], ...] = Field(
         (1, 1, 1, 1), min_length=1, description="latent channels at each scale, coarsest first; 0: none at that scale"
     )
@@ -125,7 +128,12 @@ class HierarchicalProbabilisticUNetConfig(MethodConfig):
             )
         if min(dims) < 0 or dims[-1] == 0:
             raise ValueError(f"latent_dims {dims}: expected no negative number, and the last, the finest, above 0")
+        space_of(self)
         return self
+
+    @property
+    def space(self) -> Space:
+        return space_of(self)
 
 
 class HierarchicalProbabilisticUNet(SegmentationMethod):
@@ -133,13 +141,14 @@ class HierarchicalProbabilisticUNet(SegmentationMethod):
     summary = "conditional VAE with latent maps at several scales of a residual U-Net, trained by GECO or the ELBO"
     paper = "Kohl et al., A Hierarchical Probabilistic U-Net for Modeling Multi-Scale Ambiguities, 2019"
     tiling = Tiling(is_exact=True)
+    dimensions = (2, 3)
     config: HierarchicalProbabilisticUNetConfig
 
     def __init__(self, config: HierarchicalProbabilisticUNetConfig) -> None:
         super().__init__(config)
         images, classes = config.image_channels, config.num_classes
         style = Style(upsampling="nearest", blocks=config.blocks, convs_per_block=config.convs_per_block)
-        shape = config.channels, config.latent_dims, config.blocks_per_scale, style
+        shape = config.channels, config.latent_dims, config.blocks_per_scale, style, config.space
         self.prior_core = HierarchicalCore(images, *shape)
         self.posterior_core = HierarchicalCore(images + classes, *shape)
         self.stitching_decoder = StitchingDecoder(*shape, classes)
@@ -148,10 +157,10 @@ class HierarchicalProbabilisticUNet(SegmentationMethod):
 
     def latent_places(self, size: Sequence[int]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
         """Shape `(d, *spatial)` and stride in pixels of each level's latents, coarse to fine, for images of `size`."""
-        scales = len(self.config.channels)
-        sizes, strides = scale_sizes(size, scales)[::-1], [2**scale for scale in reversed(range(scales))]
+        scales, space = len(self.config.channels), self.config.space
+        sizes, strides = space.sizes(size, scales)[::-1], space.total_strides(scales)[::-1]
         return [
-            ((dim, *places), (stride,) * len(size))
+            ((dim, *places), stride)
             for dim, places, stride in zip(self.config.latent_dims, sizes, strides, strict=False)
             if dim
         ]

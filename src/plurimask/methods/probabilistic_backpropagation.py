@@ -86,7 +86,12 @@ class ProbabilisticBackpropagation(SegmentationMethod):
     def __init__(self, config: ProbabilisticBackpropagationConfig) -> None:
         super().__init__(config)
         self.network = PixelScores(
-            config.image_channels, config.channels, config.convs_per_scale, config.style, config.num_classes
+            config.image_channels,
+            config.channels,
+            config.convs_per_scale,
+            config.style,
+            config.num_classes,
+            config.space,
         )
         initialise(self.network, config.initialisation)
         for layer in _batch_norms(self.network):  # of them nothing is learnt but statistics

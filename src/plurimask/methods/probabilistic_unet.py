@@ -74,16 +74,17 @@ class ProbabilisticUNet(SegmentationMethod):
     summary = "conditional VAE around a U-Net: one global latent vector per sample"
     paper = "Kohl et al., A Probabilistic U-Net for Segmentation of Ambiguous Images, NeurIPS 2018"
     tiling = Tiling(is_exact=True, averages=("prior_net",))
+    dimensions = (2, 3)
     for_single_raters = {"prior_share": 0.5}
     config: ProbabilisticUNetConfig
 
     def __init__(self, config: ProbabilisticUNetConfig) -> None:
         super().__init__(config)
         images, classes, scales = config.image_channels, config.num_classes, config.channels
-        convs, style = config.convs_per_scale, config.style
-        self.unet = UNetFeatures(images, scales, convs, style)
-        self.prior_net = GaussianEncoder(images, scales, config.latent_dim, convs, style)
-        self.posterior_net = GaussianEncoder(images + classes, scales, config.latent_dim, convs, style)
+        convs, style, space = config.convs_per_scale, config.style, config.space
+        self.unet = UNetFeatures(images, scales, convs, style, space)
+        self.prior_net = GaussianEncoder(images, scales, config.latent_dim, convs, style, space)
+        self.posterior_net = GaussianEncoder(images + classes, scales, config.latent_dim, convs, style, space)
         self.head = LatentHead(scales[0], config.latent_dim, classes, config.head_convs)
         initialise(self, config.initialisation)
 

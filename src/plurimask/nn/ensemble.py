@@ -65,5 +65,5 @@ def tiling_of_members(path: str, members: Sequence[SegmentationMethod]) -> Tilin
     return Tiling(
         all(member.tiling.is_exact for member in members),
         tuple(f"{name}.{own}" for name, member in zip(names, members, strict=True) for own in member.tiling.averages),
-        math.lcm(*(member.stride for member in members)),
+        tuple(math.lcm(*axis) for axis in zip(*(member.strides for member in members), strict=True)),
     )

@@ -11,6 +11,7 @@ from torch.nn import functional
 from plurimask.latent import Gaussian
 from plurimask.nn.convolution import CONVOLUTION
 from plurimask.nn.place import known_average
+from plurimask.nn.space import PLANE, Space
 from plurimask.nn.strips import coarsest_features
 from plurimask.nn.unet import PLAIN, Encoder, Style
 
@@ -30,10 +31,10 @@ class GaussianEncoder(nn.Module):
         latent_dim: int,
         num_convs: int = 3,
         style: Style = PLAIN,
-        spatial_dims: int = 2,
+        space: Space = PLANE,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(in_channels, channels, num_convs, style, spatial_dims)
+        self.encoder = Encoder(in_channels, channels, num_convs, style, space)
         self.moments = nn.Linear(channels[-1], 2 * latent_dim)
 
     def averaged(self, images: Tensor) -> Tensor:

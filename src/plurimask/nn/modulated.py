@@ -10,22 +10,33 @@ import torch
 from torch import Tensor, nn
 
 from plurimask.nn.joining import JoiningConvolution
-from plurimask.nn.unet import class_scores, conv_block
+from plurimask.nn.space import PLANE, Space
+from plurimask.nn.unet import PLAIN, class_scores, conv_block
+
+HIDDEN = 32
+"""Features of the layer between a latent vector and what it scales and shifts by."""
 
 
 class ModulatedScale(nn.Module):
     """A 3x3 convolution over [coarse features; skip], scaled and shifted by z, and more of them.
 
-        y = conv relu( (1 + a(z)) conv([up(x); skip]) + b(z) ),    a, b: a layer of `hidden` ReLUs and a linear one
+        y = conv relu( (1 + a(z)) conv([up(x); skip]) + b(z) ),    a, b: a layer of ReLUs and a linear one
 
-    Up-sampling is to the nearest. `num_convs` counts all convolutions, each with its ReLU.
+    Up-sampling is to the nearest. `num_convs` counts all convolutions, each with its ReLU; z goes through 32 features.
     """
 
-    def __init__(self, coarse_channels: int, channels: int, num_convs: int, latent_dim: int, hidden: int = 32) -> None:
+    def __init__(
+        self,
+        coarse_channels: int,
+        channels: int,
+        num_convs: int,
+        latent_dim: int,
+        kernel: Sequence[int] = (3, 3),
+    ) -> None:
         super().__init__()
-        self.first = JoiningConvolution(coarse_channels, channels, channels, 3)
-        self.modulation = nn.Sequential(nn.Linear(latent_dim, hidden), nn.ReLU(), nn.Linear(hidden, 2 * channels))
-        self.rest = conv_block(channels, channels, num_convs - 1)
+        self.first = JoiningConvolution(coarse_channels, channels, channels, kernel)
+        self.modulation = nn.Sequential(nn.Linear(latent_dim, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2 * channels))
+        self.rest = conv_block(channels, channels, num_convs - 1, PLAIN, kernel)
 
     def forward(self, joined: Tensor, latents: Tensor) -> Tensor:
         """The first convolution's output `(N, B, F, *spatial)`, or `(1, B, F, *spatial)` where it is the same for all
@@ -51,14 +62,18 @@ class ModulatedDecoder(nn.Module):
         channels: of the features that come in, then of each scale, coarse to fine; the skips have the same.
         num_convs: 3x3 convolutions a scale.
         latent_dim, num_classes: L, C.
+        space: of the images.
     """
 
-    def __init__(self, channels: Sequence[int], num_convs: int, latent_dim: int, num_classes: int) -> None:
+    def __init__(
+        self, channels: Sequence[int], num_convs: int, latent_dim: int, num_classes: int, space: Space = PLANE
+    ) -> None:
         super().__init__()
         self.scales = nn.ModuleList(
-            ModulatedScale(coarse, fine, num_convs, latent_dim) for coarse, fine in pairwise(channels)
+            ModulatedScale(coarse, fine, num_convs, latent_dim, space.kernel(len(channels) - 2 - number))
+            for number, (coarse, fine) in enumerate(pairwise(channels))
         )
-        self.scores = class_scores(channels[-1], num_classes)
+        self.scores = class_scores(channels[-1], num_classes, spatial_dims=space.dims)
 
     def shared(self, coarse: Tensor, skips: Sequence[Tensor]) -> Shared:
         """Once for images: their coarse features `(B, F, *coarse)` and skips, coarse to fine."""

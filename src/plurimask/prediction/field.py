@@ -24,20 +24,20 @@ _PLACES = (0.25, 0.5, 0.75)
 class Field(NamedTuple):
     """What is around a tile so that its scores are those of the whole image."""
 
-    stride: int
-    """Tiles begin at multiples of it."""
+    strides: tuple[int, ...]
+    """Along each axis tiles begin at multiples of them."""
     halo: tuple[int, ...] | None
-    """Pixels along each axis, multiples of the stride; None where there is no such halo, or it is beyond `MAX_HALO`."""
+    """Pixels along each axis, multiples of the strides; None where there is no such halo, or it is beyond `MAX_HALO`."""
 
 
-def field_of(method: SegmentationMethod, num_channels: int, spatial_dims: int = 2) -> Field:
+def field_of(method: SegmentationMethod, num_channels: int) -> Field:
     """The field of a method, which is in evaluation mode."""
+    strides = method.strides
     if not method.tiling.is_exact:
-        return Field(method.stride, None)
-    reaches = [_reach(method, num_channels, spatial_dims, axis) for axis in range(spatial_dims)]
-    if any(one is None for one in reaches):
-        return Field(method.stride, None)
-    return Field(method.stride, tuple(-(-(one or 0) // method.stride) * method.stride for one in reaches))
+        return Field(strides, None)
+    reaches = [_reach(method, num_channels, axis) for axis in range(len(strides))]
+    halo = tuple(-(-one // stride) * stride for one, stride in zip(reaches, strides, strict=True) if one is not None)
+    return Field(strides, halo if len(halo) == len(strides) else None)
 
 
 def averaging_modules(method: SegmentationMethod) -> list[nn.Module]:
@@ -45,11 +45,11 @@ def averaging_modules(method: SegmentationMethod) -> list[nn.Module]:
     return [method.get_submodule(path) for path in method.tiling.averages]
 
 
-def _reach(method: SegmentationMethod, num_channels: int, spatial_dims: int, axis: int) -> int | None:
+def _reach(method: SegmentationMethod, num_channels: int, axis: int) -> int | None:
     """Pixels along an axis from a score to the furthest pixel that it depends on; None if they are too many."""
-    size = [1] * spatial_dims  # of the other axes: networks take that too, and it is fast
-    size[axis] = 16 * method.stride
-    while size[axis] <= 4 * MAX_HALO + 16 * method.stride:
+    size = [1] * len(method.strides)  # of the other axes: networks take that too, and it is fast
+    size[axis] = 16 * method.strides[axis]
+    while size[axis] <= 4 * MAX_HALO + 16 * method.strides[axis]:
         reached = _reach_within(method, num_channels, size, axis)
         if reached is not None:
             return reached if reached <= MAX_HALO else None
@@ -59,7 +59,7 @@ def _reach(method: SegmentationMethod, num_channels: int, spatial_dims: int, axi
 
 def _reach_within(method: SegmentationMethod, num_channels: int, size: list[int], axis: int) -> int | None:
     """The same in images of a size, of which halves are lost; None if the field is cut by the images' ends."""
-    length, stride = size[axis], method.stride
+    length, stride = size[axis], method.strides[axis]
     borders = [round(length * share / stride) * stride for share in _PLACES]
     images = torch.zeros(2 * len(borders), num_channels, *size, device=next(method.parameters()).device)
     for number, at in enumerate(borders):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from plurimask.data import DataSource
+from plurimask.data.slices import in_slices
 from plurimask.errors import InputError
 from plurimask.methods import build_method, find_method
 from plurimask.methods.presets import find_preset
@@ -52,8 +53,9 @@ def prepare(
     is_planned = find_preset(plan.method, plan.preset).is_planned and plan.start is None
     if not is_planned or hardware.devices * hardware.nodes != 1:
         return plan
-    train, val, about = source.splits["train"], source.splits.get("val"), source.description
     tell("reading")
+    source = in_slices(source, given.slices)
+    train, val, about = source.splits["train"], source.splits.get("val"), source.description
     look = look_at(train, about)
     if find_method(plan.method).uses_all_raters and "raters_per_step" not in plan.settings:
         drawn = max(given.raters_per_step, look.num_raters)

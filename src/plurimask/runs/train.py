@@ -15,6 +15,7 @@ from plurimask.data import DataSource, channel_statistics
 from plurimask.data.digest import content_digest
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.data.remembered import remembered
+from plurimask.data.slices import in_slices
 from plurimask.errors import InputError, first_mistake
 from plurimask.method import SegmentationMethod
 from plurimask.methods import build_method, find_method, package_of
@@ -72,8 +73,8 @@ def train_run(
         check_config(method, record.training)
         if not (resume and TrainingJob(folder).last.exists()):
             give_start(method, record.start)
-        counted = record.data.counted_classes
-        data = TrainingData(source.splits["train"], source.splits.get("val"), record.preprocessing, counted)
+        counted, seen = record.data.counted_classes, in_slices(source, record.preprocessing.slices).splits
+        data = TrainingData(seen["train"], seen.get("val"), record.preprocessing, counted)
         if not resume and hardware.devices * hardware.nodes == 1:  # a run that is resumed keeps what it was begun with
             layout = TimedMachine(method.parts()[0], data, hardware).layout(record.training)
             training = record.training.model_copy(update={"memory_layout": layout})
@@ -138,7 +139,7 @@ def _new_record(plan: Plan, source: DataSource) -> RunRecord:
     start: Start | None = None
     if plan.start is None:
         mean, std = channel_statistics(examples, training.image_scaling)
-        seen = training.model_dump(include={"center_crop", "resize", "image_scaling"})
+        seen = training.model_dump(include={"center_crop", "resize", "image_scaling", "slices"})
         preprocessing = Preprocessing(mean=tuple(mean), std=tuple(std), **seen)
     else:
         of_start, start = start_of(plan.start, about, split)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
+from plurimask.data.crops import random_crop, stack_padded
 from plurimask.data.example import Example, ExampleSet
-from plurimask.data.preprocessing import Preprocessing, draw_labels, random_crop, stack_padded
+from plurimask.data.preprocessing import Preprocessing, draw_labels
 from plurimask.data.windows import crop_on_object
 from plurimask.prediction.seeds import generator_of
 from plurimask.training.config import TrainingConfig

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from plurimask.data.augmentation import AugmentationConfig
-from plurimask.data.preprocessing import MAX_SIDE, ImageScaling
+from plurimask.data.preprocessing import MAX_SIDE, ImageScaling, SliceAxis
 from plurimask.prediction.device import Layout
 from plurimask.prediction.predict import MAX_BATCH_SIZE, MAX_SAMPLES
 
@@ -57,6 +57,11 @@ class TrainingConfig(BaseModel):
     )
     resize: tuple[int, int] | None = Field(None, description="height and width that every image is brought to")
     image_scaling: ImageScaling = Field("none", description="maximum: divide each channel of an image by its maximum")
+    slices: SliceAxis | None = Field(
+        None,
+        description="train a method for images on the slices of volumes along this axis: 0, 1 or 2 of D, H and W; "
+        "volumes are predicted whole",
+    )
     augmentation: AugmentationConfig = Field(AugmentationConfig(), description="random changes of training images")
     optimizer: Literal["adamw", "adam"] = Field(
         "adamw", description="decoupled weight decay, or the L2 penalty of Adam"

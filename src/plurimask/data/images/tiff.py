@@ -162,7 +162,7 @@ def _channel_axis(shape: tuple[int, ...], axes: str, path: Path) -> tuple[int | 
     what = _PLANES.get(kind, f"planes along the axis {kind}")
     refusal = InputError(
         f"{path}: {count} {what} in one file (shape {shape}, axes {axes}), expected one image: save each plane as "
-        "a file of its own (volumes are not read yet), or, if the planes are channels, with the axes CYX"
+        "a file of its own (volumes as .nii.gz), or, if the planes are channels, with the axes CYX"
     )
     if axes in ("QYX", "IYX"):
         return 0, refusal

@@ -17,9 +17,10 @@ import torch
 from plurimask.data.encoding import MaskEncoding, decide_encoding
 from plurimask.data.example import DataDescription, Example, ExampleSet, Patterns
 from plurimask.data.forms import MaskForm, MaskSummary, decide_form, most_objects, note_own_values, summarise
-from plurimask.data.images import image_numbers, image_shape, read_image, read_stored_mask
-from plurimask.data.images.pixel_size import PixelSize, read_pixel_size
+from plurimask.data.images import image_numbers, image_pixel_size, image_shape, read_image, read_stored_mask
+from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.layouts.dataset_json import DatasetFile
+from plurimask.data.layouts.shapes import channel_shape, refuse_apart, refuse_mixed, refuse_sizes
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 
@@ -120,19 +121,22 @@ class FileSet(ExampleSet):
         for rater, path in enumerate(item.masks):
             if path is not None:
                 values = self.reading.form.values(self.cache.get(path, read_stored_mask))
-                _refuse_sizes(path, values.shape, item.images[0], image.shape[1:])
+                refuse_sizes(path, values.shape, item.images[0], image.shape[1:])
                 labels[rater] = self.reading.encoding.encode(values, str(path))
         return Example(item.name, torch.from_numpy(image), torch.from_numpy(labels))
 
+    def shape(self, index: int) -> tuple[int, ...]:
+        return image_shape(self.items[index].images[0])[1:]
+
     def pixel_size(self, index: int) -> PixelSize | None:
-        return read_pixel_size(self.items[index].images[0])
+        return image_pixel_size(self.items[index].images[0])
 
     def files(self, index: int) -> tuple[Path, ...]:
         return (*self.items[index].images, *filter(None, self.items[index].masks))
 
 
 def join_channels(channels: Sequence[Array], paths: Sequence[Path]) -> npt.NDArray[np.float32]:
-    """The channels of one image, `(K, H, W)`, as a new array of float32.
+    """The channels of one image, `(K, *spatial)`, as a new array of float32.
 
     Raises:
         InputError: a value is no number that float32 holds well.
@@ -167,14 +171,17 @@ def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription
     items = [item for split in layout.items.values() for item in split]
     summaries: dict[MaskSummary, str] = {}
     counts: dict[int, FileItem] = {}
+    ranks: list[int] = []
     marks: list[frozenset[int]] = [frozenset() for _ in layout.rater_names]
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        for item, (count, found) in zip(items, pool.map(lambda each: _scan(each, cache), items), strict=True):
-            counts.setdefault(count, item)
+        for item, (shape, found) in zip(items, pool.map(lambda each: _scan(each, cache), items), strict=True):
+            counts.setdefault(shape[0], item)
+            ranks.append(len(shape) - 1)
             for rater, (summary, path) in enumerate(zip(found, item.masks, strict=True)):
                 if summary is not None:
                     summaries.setdefault(summary, str(path))
                     marks[rater] |= summary.values - {0, IGNORE}
+    refuse_mixed(ranks, [item.images[0] for item in items])
     as_gray = set(counts) == {1, 3} or (
         set(counts) == {3} and expected is not None and len(expected.channel_names) == 1
     )
@@ -195,14 +202,14 @@ def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription
         values, declared, expected, in_colour=form.kind == "colours", num_objects=most_objects(summaries)
     )
     encoding = replace(encoding, sentence=form.sentence + encoding.sentence)
-    channels = name_channels(1 if as_gray else next(iter(counts)), layout.channel_names)
+    channels = name_channels(1 if as_gray else next(iter(counts)), layout.channel_names, ranks[0] == 2)
     notes = (*layout.notes, *["images with R = G = B are read as gray, as the others are"] * as_gray)
     if form.kind == "values" and declared.labels is None and len(encoding.class_names) > 2:
         notes += tuple(note_own_values(layout.rater_names, marks))
     reading = Reading(encoding, form, as_gray)
     description = describe(layout.name, encoding, channels, layout.rater_names)
     return Found(
-        description.model_copy(update={"patterns": layout.patterns}),
+        description.model_copy(update={"patterns": layout.patterns, "spatial_dims": ranks[0]}),
         {split: FileSet(part, reading, cache) for split, part in layout.items.items()},
         notes,
     )
@@ -214,7 +221,7 @@ def _all_gray(items: Sequence[FileItem], cache: ArrayCache) -> bool:
 
 
 def is_gray(channels: Array) -> bool:
-    """Whether `(K, H, W)` is one channel, or the same three times."""
+    """Whether `(K, *spatial)` is one channel, or the same three times."""
     return len(channels) == 1 or (len(channels) == 3 and bool((channels == channels[:1]).all()))
 
 
@@ -239,14 +246,15 @@ def describe(
     )
 
 
-def name_channels(count: int, names: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The names of `count` channels: those given, or "intensity", or R, G, B, or numbers.
+def name_channels(count: int, names: tuple[str, ...] | None, of_pictures: bool = True) -> tuple[str, ...]:
+    """The names of `count` channels: those given, or "intensity", or R, G, B of pictures, or numbers.
 
     Raises:
         InputError: other than `count` names are given.
     """
     if names is None:
-        return {1: ("intensity",), 3: ("R", "G", "B")}.get(count) or tuple(f"channel {index}" for index in range(count))
+        known = {1: ("intensity",), 3: ("R", "G", "B")} if of_pictures or count == 1 else {}
+        return known.get(count) or tuple(f"channel {index}" for index in range(count))
     if len(names) != count:
         raise InputError(
             f"dataset.json names {len(names)} channels ({', '.join(names)}), the images have {count}: "
@@ -255,45 +263,14 @@ def name_channels(count: int, names: tuple[str, ...] | None) -> tuple[str, ...]:
     return names
 
 
-def channel_shape(paths: Sequence[Path]) -> tuple[int, int, int]:
-    """`(K, H, W)` of one image in one or more files, from their headers.
-
-    Raises:
-        InputError: files of one image differ in size, or one of several has more than one channel.
-    """
-    shapes = [image_shape(path) for path in paths]
-    for path, shape in zip(paths, shapes, strict=True):
-        if len(paths) > 1 and shape[0] != 1:
-            raise InputError(
-                f"{path}: {shape[0]} channels, expected one, as each channel has its own folder: save it as gray"
-            )
-        if shape[1:] != shapes[0][1:]:
-            raise InputError(
-                f"{path} is {_size(shape[1:])}, {paths[0]} is {_size(shapes[0][1:])} (height x width): "
-                "the channels of one image must have the same size"
-            )
-    return (sum(shape[0] for shape in shapes), *shapes[0][1:])
-
-
-def _scan(item: FileItem, cache: ArrayCache) -> tuple[int, list[MaskSummary | None]]:
-    """The number of channels of `item` and what each of its masks holds."""
-    count, *size = channel_shape(item.images)
-    return count, [None if path is None else _summary(path, item.images[0], size, cache) for path in item.masks]
+def _scan(item: FileItem, cache: ArrayCache) -> tuple[tuple[int, ...], list[MaskSummary | None]]:
+    """The shape of the image of `item` and what each of its masks holds."""
+    shape = channel_shape(item.images)
+    return shape, [None if path is None else _summary(path, item.images[0], shape[1:], cache) for path in item.masks]
 
 
 def _summary(path: Path, image: Path, size: Sequence[int], cache: ArrayCache) -> MaskSummary:
     mask = cache.get(path, read_stored_mask)
-    _refuse_sizes(path, mask.shape, image, size)
+    refuse_sizes(path, mask.shape, image, size)
+    refuse_apart(path, image, "a mask must lie on the grid of its image: resample it, or correct its header")
     return summarise(mask)
-
-
-def _refuse_sizes(mask: Path, shape: Sequence[int], image: Path, size: Sequence[int]) -> None:
-    if tuple(shape) != tuple(size):
-        raise InputError(
-            f"{mask}: the mask is {_size(shape)}, its image {image} is {_size(size)} "
-            "(height x width): save both in the same size"
-        )
-
-
-def _size(shape: Sequence[int]) -> str:
-    return "x".join(str(side) for side in shape)

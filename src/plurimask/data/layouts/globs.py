@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from plurimask.data.example import Patterns
-from plurimask.data.images import SUFFIXES
+from plurimask.data.images import is_image_file
 from plurimask.data.layouts.dataset_json import COLOURS_NAME, FILE_NAME
 from plurimask.data.layouts.files import UNSPLIT, FileItem, Layout
 from plurimask.data.layouts.folder import IMAGES, MASKS, SINGLE_RATER
@@ -146,7 +146,7 @@ def find_matching(pattern: str, root: Path, unread: Unread) -> dict[tuple[str, .
         match = expression.fullmatch(readable(name))
         if match is None:
             continue
-        if path.suffix.lower() not in SUFFIXES:
+        if not is_image_file(path.name):
             unread.endings[ending(path.name) or "without ending"] += 1
             continue
         key = [part.rstrip("/") for part in match.groups() if part.rstrip("/")]

@@ -9,15 +9,15 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from plurimask.data.images import SUFFIXES
+from plurimask.data.images import SUFFIXES, is_image_file
 from plurimask.errors import InputError, shown
 
 MAX_NAME = 200
 """Bytes: file systems allow 255, of which some are for endings."""
 MAX_WAYS = 8
 """In which links may lead to one folder."""
-VOLUMES = (".nii", ".nii.gz", ".dcm", ".mha", ".mhd", ".nrrd", ".mgz", ".h5", ".hdf5", ".zarr")
-"""Endings of volumes, which are not read yet."""
+VOLUMES = (".dcm", ".mha", ".mhd", ".nrrd", ".mgz", ".h5", ".hdf5", ".zarr")
+"""Endings of volumes that are not read."""
 _DOUBLE = (".nii.gz", ".ome.tif", ".ome.tiff", ".tar.gz")
 
 
@@ -43,11 +43,11 @@ class Unread:
     def hint(self) -> str:
         """What to say of them where nothing else was found; empty if nothing is known of them."""
         volumes = [ending for ending in self.endings if ending in VOLUMES]
-        return f"volumes ({', '.join(volumes)}) are not read yet, save their slices as PNG or TIFF; " if volumes else ""
+        return f"volumes ({', '.join(volumes)}) are not read, save them as .nii.gz; " if volumes else ""
 
     def _advice(self) -> str:
         volumes = any(ending in VOLUMES for ending in self.endings)
-        return f" (read are {', '.join(SUFFIXES)}" + ("; volumes are not read yet)" if volumes else ")")
+        return f" (read are {', '.join(SUFFIXES)}" + ("; save other volumes as .nii.gz)" if volumes else ")")
 
 
 def find_images(folder: Path, unread: Unread | None = None) -> dict[str, Path]:
@@ -61,7 +61,7 @@ def find_images(folder: Path, unread: Unread | None = None) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in walk_files(folder):
-        if path.suffix.lower() not in SUFFIXES:
+        if not is_image_file(path.name):
             if unread is not None:
                 unread.endings[ending(path.name) or "without ending"] += 1
             continue
