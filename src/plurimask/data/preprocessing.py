@@ -139,7 +139,7 @@ class Preprocessing(BaseModel):
         return maps[(..., *self.window(maps.shape[1:]))]
 
     def window(self, size: Sequence[int]) -> tuple[slice, ...]:
-        """The part of an image of `size`, `(*spatial)`, that the network sees; of a volume by its slices all of them."""
+        """The part of an image of `size`, `(*spatial)`, that the network sees; of a volume in slices all of those."""
         whole = self.slices if len(size) == 3 else None
         sides = size if self.center_crop is None else sides_of(self.center_crop, len(size))
         return tuple(

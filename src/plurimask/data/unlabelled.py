@@ -33,6 +33,7 @@ from plurimask.errors import InputError, shown
 from plurimask.files.reading import refuse_special
 
 _OUTPUT_ENDINGS = (".png", ".tif", ".json", ".nii.gz")
+_PAGE_ENDINGS = (".csv", ".html", ".json")
 
 
 class ImageSet(abc.ABC):
@@ -64,6 +65,26 @@ class ImageSet(abc.ABC):
     def files(self, index: int) -> tuple[Path, ...]:
         """That an image is read from each time; none where it is in memory."""
         return ()
+
+
+class SomeImages(ImageSet):
+    """Some of the images of another set."""
+
+    def __init__(self, base: ImageSet, indices: Sequence[int]) -> None:
+        self.base, self.indices = base, tuple(indices)
+        self.names = tuple(base.names[index] for index in self.indices)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.base[self.indices[index]]
+
+    def grid(self, index: int) -> Grid | None:
+        return self.base.grid(self.indices[index])
+
+    def pixel_size(self, index: int) -> PixelSize | None:
+        return self.base.pixel_size(self.indices[index])
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        return self.base.files(self.indices[index])
 
 
 class ImageFiles(ImageSet):
@@ -198,7 +219,7 @@ def _refuse_collisions(names: Sequence[str]) -> None:
     known = set(names)
     for name in names:
         folder, _, own = name.rpartition("/")
-        if (folder in known and own.endswith(_OUTPUT_ENDINGS)) or name.partition("/")[0].endswith((".csv", ".html")):
+        if (folder in known and own.endswith(_OUTPUT_ENDINGS)) or name.partition("/")[0].endswith(_PAGE_ENDINGS):
             raise InputError(
                 f"the image {shown(name)} has the name of a file that is written for predictions: rename it"
             )

@@ -14,6 +14,7 @@ from plurimask.distribution import IGNORE
 from plurimask.figures.colours import RATER_COLOUR, SAMPLE_COLOUR, Colours, display_image, over, rgb, thinned
 from plurimask.figures.gallery import shrunk, small_overlay, webp
 from plurimask.figures.page import Classes, around, likely
+from plurimask.figures.planes import main_plane
 from plurimask.figures.ruler import Ruler, ruler
 from plurimask.figures.samples import GridRow, reading_title
 from plurimask.figures.thumbnails import QUALITY
@@ -56,44 +57,49 @@ def image_cells(row: GridRow, classes: Classes, top: float) -> ImageCells:
 
     Up to four raters who gave a map are shown one by one, and all of them together where there are more. Where all that
     is marked lies in a small part of the image, only the first picture shows the whole, with a frame around the part
-    that the others show.
+    that the others show. Of a volume the plane that holds most of what is marked is shown, and the caption says which;
+    readings, and what is empty, are those of the whole volume.
     """
-    raters = [] if row.raters is None else [*row.raters]
+    given, row = row, main_plane(row, classes.counted)
+    raters = [] if given.raters is None else [*given.raters]
     names = row.rater_names or [f"rater {number}" for number in range(1, len(raters) + 1)]
-    present = [(name, labels) for name, labels in zip(names, raters, strict=True) if (labels != IGNORE).any()]
-    maps = [labels for _, labels in present] + [*row.samples]
-    part = around(np.any([np.isin(thinned(labels), classes.counted) for labels in maps], axis=0))
+    present = [number for number, labels in enumerate(raters) if (labels != IGNORE).any()]
+    in_plane = [] if row.raters is None else [row.raters[number] for number in present]
+    part = around(np.any([np.isin(thinned(labels), classes.counted) for labels in [*in_plane, *row.samples]], axis=0))
     view = _View(row, classes, part)
     cells = [Cell(view.whole(), "image", ruler(row.pixel_size, row.image.shape[-1]))]
     cells += [
-        Cell(view.map(labels, RATER_COLOUR), _told(name, labels, classes)) for name, labels in present[:MAX_RATERS]
+        Cell(view.map(labels, RATER_COLOUR), _told(names[number], raters[number], classes))
+        for number, labels in zip(present[:MAX_RATERS], in_plane, strict=False)
     ]
     if len(present) > MAX_RATERS:
-        together = np.mean([view.over(labels, RATER_COLOUR) for _, labels in present], axis=0)
+        together = np.mean([view.over(labels, RATER_COLOUR) for labels in in_plane], axis=0)
         cells.append(Cell(webp(together, QUALITY), f"all {len(present)} raters"))
-    cells += [*_predicted(view, top)]
+    cells += [*_predicted(view, given, top)]
     if part[0].start is not None:  # enlarged: the first of these pictures has a scale of its own
         cells[1] = cells[1]._replace(ruler=ruler(row.pixel_size, (part[1].stop - part[1].start) * view.step))
-    several = bool((row.samples != row.samples[:1]).any())
+    several = bool((given.samples != given.samples[:1]).any())
     samples = tuple(
-        Cell(view.map(labels, SAMPLE_COLOUR), _told(f"sample {number}", labels, classes))
-        for number, labels in enumerate(row.samples[: MAX_SAMPLES * several], 1)
+        Cell(view.map(row.samples[number], SAMPLE_COLOUR), _told(f"sample {number + 1}", labels, classes))
+        for number, labels in enumerate(given.samples[: MAX_SAMPLES * several])
     )
-    return ImageCells(row.name, row.caption, tuple(cells), samples, len(row.samples))
+    plane = row.name.removeprefix(f"{given.name}: ") if row is not given else ""
+    caption = ", ".join(filter(None, (given.caption, plane)))
+    return ImageCells(given.name, caption, tuple(cells), samples, len(given.samples))
 
 
-def _predicted(view: _View, top: float) -> Iterator[Cell]:
+def _predicted(view: _View, given: GridRow, top: float) -> Iterator[Cell]:
     row, classes = view.row, view.classes
     if classes.is_binary:
         yield Cell(view.scale(row.mean[1], "viridis", 1.0), "probability")
     else:
         yield Cell(view.map(likely(row.mean), SAMPLE_COLOUR), "most likely")
     yield Cell(view.scale(row.entropy, "magma", top), "entropy")
-    readings = find_readings(np.asarray(row.samples), classes.counted, len(classes.names))
+    readings = find_readings(np.asarray(given.samples), classes.counted, len(classes.names))
     for number, reading in enumerate(readings):
-        labels = row.samples[reading.medoid]
         title = reading_title(number, reading, len(readings))
-        yield Cell(view.map(labels, SAMPLE_COLOUR), _told(title, labels, classes))
+        told = _told(title, given.samples[reading.medoid], classes)
+        yield Cell(view.map(row.samples[reading.medoid], SAMPLE_COLOUR), told)
 
 
 def _told(name: str, labels: NDArray[Any], classes: Classes) -> str:

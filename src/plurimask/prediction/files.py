@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,17 @@ from numpy.typing import NDArray
 from plurimask.data import DataDescription
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.errors import InputError
-from plurimask.files.writing import is_within, replace_file, replacing, table_bytes
-from plurimask.metrics import ImageUncertainty, image_uncertainty, object_scores
+from plurimask.files.writing import replace_file, replacing
+from plurimask.metrics import image_uncertainty, object_scores
 from plurimask.metrics.maps import label_map_of
 from plurimask.metrics.uncertainty import count_specks
+from plurimask.prediction.finished import begin
 from plurimask.prediction.predict import Sampling
 from plurimask.prediction.predicted import Predicted
 from plurimask.prediction.rasters import write_png, write_stack, write_tiff
 from plurimask.prediction.readings import Reading, class_areas, find_readings, rule, same_maps
 from plurimask.prediction.volumes import VolumeFiles, remove_stale
 from plurimask.prediction.whole import mask_values, outside_label, outside_maps, whole
-
-TABLE = "uncertainty.csv"
-COLUMNS = ("name", *ImageUncertainty._fields, "num_objects")
-"""Of the table with a row per image."""
 
 LEAST_OBJECT = 9
 """Pixels: smaller connected parts of the most likely map are specks, and get no score of their own."""
@@ -63,14 +60,10 @@ class Written:
     """The content of `uncertainty.json`, NaN where a score does not exist."""
 
 
-def write_predictions(
-    predictions: Iterator[Predicted],
-    description: DataDescription,
-    out: Path,
-    on_image: Callable[[Written], object],
-    outputs: Outputs = Outputs(),
-) -> None:
-    """A folder `out/NAME` for each image, and `out/uncertainty.csv` for all of them.
+def write_prediction(
+    predicted: Predicted, description: DataDescription, out: Path, outputs: Outputs = Outputs()
+) -> Written:
+    """The files of one image, in the folder `out/NAME`; what speaks of it as finished goes before.
 
     In the folder: `reading-1.png` ... with `readings.json` (`plurimask.prediction.readings`), `sample-00.png` ...,
     `mask.png`, `mean.tif`, `entropy.tif`, `mutual_information.tif`, `variance.tif`, `samples.json` and
@@ -85,38 +78,29 @@ def write_predictions(
 
     `uncertainty.json` has the scores of `ImageUncertainty`, and of each object of the most likely map those of
     `ObjectScore`, in positions of the image; scores are of the window, and null where they do not exist. Parts of
-    fewer than `least_object` pixels are specks, of which only the number is told. The table has the image scores, a
-    row per image in the order of names, "nan" where they do not exist; it is written at the end.
+    fewer than `least_object` pixels are specks, of which only the number is told.
 
     Raises:
         InputError: an image's name leads out of the folder, or a file cannot be written.
     """
-    rows: list[dict[str, Any]] = []
-    for predicted in predictions:
-        if not rows:  # not before: what is refused leaves an earlier call's table, perhaps of other images
-            (out / TABLE).unlink(missing_ok=True)
-        folder = out / predicted.name
-        if not is_within(folder, out):
-            raise InputError(f"{predicted.name!r} is no name for a folder in {out}: rename the image")
-        for stale in [path for pattern in _STALE for path in folder.glob(pattern)]:
-            stale.unlink()
-        remove_stale(folder)
-        counted = description.counted_classes
-        readings = find_readings(predicted.samples, counted, description.num_classes, outputs.readings)
-        files, shown = _write_images(predicted, readings, description, folder, outputs.stack)
-        uncertainty = uncertainty_of(predicted, description, outputs.least_object)
-        rows.append({"name": predicted.name, **{name: uncertainty[name] for name in COLUMNS[1:]}})
-        for name, content in (
-            (
-                "readings",
-                {**readings_content(readings, files, predicted, description, shown), "rule": rule(outputs.readings)},
-            ),
-            ("samples", _drawn(predicted.sampling) | _distinct(predicted, files, description)),
-            ("uncertainty", _with_null(uncertainty)),
-        ):
-            replace_file(folder / f"{name}.json", json.dumps(content, indent=2, ensure_ascii=False).encode())
-        on_image(Written(predicted, readings, uncertainty))
-    replace_file(out / TABLE, table_bytes(sorted(rows, key=lambda one: str(one["name"])), COLUMNS))
+    folder = begin(out, predicted.name)
+    for stale in [path for pattern in _STALE for path in folder.glob(pattern)]:
+        stale.unlink()
+    remove_stale(folder)
+    counted = description.counted_classes
+    readings = find_readings(predicted.samples, counted, description.num_classes, outputs.readings)
+    files, shown = _write_images(predicted, readings, description, folder, outputs.stack)
+    uncertainty = uncertainty_of(predicted, description, outputs.least_object)
+    for name, content in (
+        (
+            "readings",
+            {**readings_content(readings, files, predicted, description, shown), "rule": rule(outputs.readings)},
+        ),
+        ("samples", _drawn(predicted.sampling) | _distinct(predicted, files, description)),
+        ("uncertainty", _with_null(uncertainty)),
+    ):
+        replace_file(folder / f"{name}.json", json.dumps(content, indent=2, ensure_ascii=False).encode())
+    return Written(predicted, readings, uncertainty)
 
 
 # ---- masks and maps -----------------------------------------------------------------------------------------------

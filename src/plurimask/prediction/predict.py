@@ -76,12 +76,13 @@ def predict_images(
 ) -> Iterator[PredictedBatch]:
     """Predictions for named, normalised images `(K, *spatial)`, batched where neighbours have one size, in their order.
 
-    An image's samples depend on the method, the seed and the image's name, and on nothing else. `on_phase` is told what
-    is being done, in words for a progress bar. InputError for spread draws of a method that has none.
+    An image's samples depend on the method, the seed and the image's name, and on nothing else. No batch reaches over
+    a multiple of the batch size in the list: blocks of so many images give the same alone, to the last bit. `on_phase`
+    is told what is being done, in words for a progress bar. InputError for spread draws of a method that has none.
     """
     batch: list[tuple[str, Tensor]] = []
-    for name, image in images:
-        if batch and not _fits(batch, image, sampling):
+    for place, (name, image) in enumerate(images):
+        if batch and not (place % sampling.batch_size and _fits(batch, image, sampling)):
             yield _predict(method, batch, sampling, on_phase)
             batch = []
         batch.append((name, image))

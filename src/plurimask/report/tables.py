@@ -98,6 +98,13 @@ def run_facts(record: RunRecord, history: Sequence[dict[str, float]]) -> list[tu
 
 
 def _part(record: RunRecord) -> str:
+    if record.preprocessing.slices is not None:
+        axis = ("depth", "height", "width")[record.preprocessing.slices]
+        return f"slices across the {axis} of volumes, which share the draws of a sample; {_part_of_image(record)}"
+    return _part_of_image(record)
+
+
+def _part_of_image(record: RunRecord) -> str:
     if record.preprocessing.center_crop:
         return f"their centre, {record.preprocessing.center_crop} x {record.preprocessing.center_crop} pixels"
     if record.training.crop:
@@ -132,8 +139,9 @@ def split_facts(about: DataDescription, split: SplitReport) -> list[tuple[str, s
     groups = f" in {split.num_groups} groups" if split.num_groups != split.num_images else ""
     facts = [
         ("Layout", about.layout),
-        ("Images", f"{split.num_images}{groups}"),
-        ("Height x width", ", ".join(sizes)),
+        ("Volumes" if about.spatial_dims == 3 else "Images", f"{split.num_images}{groups}"),
+        ("Depth x height x width" if about.spatial_dims == 3 else "Height x width", ", ".join(sizes)),
+        *([("Voxels", split.spacing.line() if split.spacing else "of unknown size")] * (about.spatial_dims == 3)),
         ("Values", ", ".join(ranges)),
         ("Masks", about.encoding),
     ]
