@@ -183,7 +183,7 @@ class TiledSegmentation(SegmentationDistribution):
         return MixtureSegmentation(self, self.finite.draws, None if len(set(shares)) == 1 else shares)
 
 
-# ---- averages over the whole image ------------------------------------------------------------------------------------
+# ---- averages over the whole image -----------------------------------------------------------------------------------
 
 
 def sums_at(method: SegmentationMethod, read: Read, plan: TilePlan, tile: Tile) -> TileSums:
