@@ -13,7 +13,8 @@ from typing import Any, Literal
 from torch import Tensor
 
 from plurimask.data import ImageSet, open_images
-from plurimask.data.unlabelled import SomeImages, list_images
+from plurimask.data.image_set import SomeImages
+from plurimask.data.unlabelled import list_images
 from plurimask.errors import InputError
 from plurimask.figures.page import Classes
 from plurimask.figures.samples import overview

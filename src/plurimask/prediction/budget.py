@@ -27,7 +27,7 @@ _CHUNK_SHARE, _BYTES_OF_LOGIT = 64, 24
 _STRIP_ROWS = 160
 _BLENDED_HALO, _BLENDED_OVERLAP = 64, 64
 """Pixels at least, where no halo is exact."""
-CHUNK = {2: 256, 3: 32}
+CHUNK = {2: 512, 3: 64}
 """Sides of the blocks in which results are stored: cores of tiles are whole blocks."""
 
 
