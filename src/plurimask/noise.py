@@ -165,7 +165,7 @@ def take(noise: Noise, index: slice | Tensor) -> Noise:
 
 
 def parts_of_whole(parts: Sequence[NoisePart], size: Sequence[int]) -> list[NoisePart]:
-    """The parts of an image of `size` pixels, from those of one of its tiles: what belongs to places has more of them."""
+    """The parts of an image of `size` pixels, from those of a tile of it: what belongs to places has more of them."""
     whole = []
     for part in parts:
         if part.kind == "places":

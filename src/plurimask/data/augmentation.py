@@ -112,9 +112,7 @@ class Augmentation(nn.Module):
             images, labels = (maps.unflatten(1, (-1, depth)) for maps in moved)
             return images, labels
 
-    def _in_plane(
-        self, images: Tensor, labels: Tensor, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
+    def _in_plane(self, images: Tensor, labels: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Images `(B, K, H, W)`, or all slices of volumes as channels, and labels so too."""
         signs = self._flip_signs(len(images), generator)
         config = self.config

@@ -17,8 +17,8 @@ from plurimask.prediction.tiled import Read, TiledSegmentation, averages_of, sum
 from plurimask.prediction.tiles import TilePlan, plan_tiles
 
 BLENDED = (
-    "tiles are blended where they overlap, since this method sees further around a pixel than tiles reach: its maps are "
-    "near those of the whole image, not the same"
+    "tiles are blended where they overlap, since this method sees further around a pixel than tiles reach: its maps "
+    "are near those of the whole image, not the same"
 )
 LEAST_PIXELS = 2**14
 """Images of so few pixels are computed whole in any case."""
@@ -122,7 +122,7 @@ class Budget:
         try:
             return plan_tiles(size, halo, overlap, units, int(high))
         except InputError:
-            units = [math.lcm(stride, 16) for stride in strides]  # blocks are smaller then
+            units = [math.lcm(stride, 64 if len(size) == 2 else 16) for stride in strides]  # blocks are smaller then
             return plan_tiles(size, halo, overlap, units, int(high))
 
     def _around(self, size: Sequence[int], pixels: float) -> tuple[list[int], list[int]]:

@@ -27,7 +27,7 @@ class Field(NamedTuple):
     strides: tuple[int, ...]
     """Along each axis tiles begin at multiples of them."""
     halo: tuple[int, ...] | None
-    """Pixels along each axis, multiples of the strides; None where there is no such halo, or it is beyond `MAX_HALO`."""
+    """Pixels along each axis, multiples of the strides; None where there is no such halo, or it is above `MAX_HALO`."""
 
 
 def field_of(method: SegmentationMethod, num_channels: int) -> Field:

@@ -9,7 +9,7 @@ https://ngff.openmicroscopy.org/0.5
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,11 +106,11 @@ class Maps:
                     for side, step, length in zip(box, by, self.layout.level_size(level - 1), strict=True)
                 )
                 values = np.asarray(finer[(..., *source)])
-                coarser[(..., *box)] = values[(..., *(slice(None, None, step) for step in by))] if is_label else (
-                    coarsened(values, by)
+                coarser[(..., *box)] = (
+                    values[(..., *(slice(None, None, step) for step in by))] if is_label else (coarsened(values, by))
                 )
 
-    def describe(self, name: str, **more: Any) -> None:
+    def describe(self, name: str, more: Mapping[str, Any]) -> None:
         """Write the metadata: axes, levels, the size of pixels; `more` is what label images say."""
         size, spatial = self.layout.pixel_size, list("zyx")[-len(self.layout.size) :]
         is_known = size is not None and size.is_measured
@@ -122,9 +122,7 @@ class Maps:
         for level in range(len(self.levels)):
             scale = [sides.get(axis, 1.0) * self.layout.factor(level, place) for place, axis in enumerate(spatial)]
             scale = [1.0] * bool(self.num_planes) + scale
-            datasets.append(
-                {"path": str(level), "coordinateTransformations": [{"type": "scale", "scale": scale}]}
-            )
+            datasets.append({"path": str(level), "coordinateTransformations": [{"type": "scale", "scale": scale}]})
         multiscales = [{"name": name, "axes": axes, "datasets": datasets}]
         self.group.attrs["ome"] = {"version": VERSION, "multiscales": multiscales, **more}
 
