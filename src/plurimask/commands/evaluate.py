@@ -29,8 +29,9 @@ from plurimask.commands.parsing import (
     parse,
     place_of,
 )
-from plurimask.commands.sharing import CohortPart, DaskWorkers
+from plurimask.commands.sharing import CohortPart, DaskWorkers, Memory
 from plurimask.errors import InputError
+from plurimask.files.memory import parse_memory
 from plurimask.files.writing import refuse_existing, refuse_unwritable
 from plurimask.prediction.cohort import blocks, indices_of, parse_part, refuse_idle, share, within
 from plurimask.prediction.workers import completed, connected, refuse_odd_address
@@ -67,6 +68,7 @@ class EvaluateOptions(Options):
         description="JSON file to write; a CSV with a row per image goes beside it, and of volumes one with a row per "
         "image and class",
     )
+    memory: Memory = None
     part: CohortPart = None
     dask: DaskWorkers = None
     overwrite: bool = Field(False, description="replace the files of --out")
@@ -74,7 +76,7 @@ class EvaluateOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(EvaluateOptions, arguments, "evaluate")
-    place, part = place_of(options), parse_part(options.part)
+    place, part, memory = place_of(options), parse_part(options.part), parse_memory(options.memory)
     refuse_odd_address(options.dask)
     if options.out is not None:
         if options.out.suffix.lower() != ".json":
@@ -87,7 +89,7 @@ def main(arguments: Sequence[str]) -> int:
     from plurimask.evaluation.records import Records, folder_beside
     from plurimask.prediction.predict import Sampling
 
-    sampling = Sampling(options.samples, options.seed, options.batch_size)
+    sampling = Sampling(options.samples, options.seed, options.batch_size, memory=memory)
     masks = tuple(place.masks.items())
     work = EvaluateWork(
         EvaluateJob(

@@ -49,6 +49,7 @@ from plurimask.prediction.predict import (
     spread_samples,
 )
 from plurimask.prediction.seeds import generators_of
+from plurimask.prediction.tiled import TiledSegmentation
 from plurimask.sets.representatives import Representatives
 
 
@@ -166,7 +167,9 @@ def evaluate(
         require_probabilities(mean, predicted.names)
         others = _other_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
         seen = [examples.pop(name) for name in predicted.names]
-        made = reconstruct_images(method, [one.image for one, _ in seen], [one.labels for one, _ in seen])
+        made = None  # of an image in tiles: its posterior has seen all of it at once, or none
+        if not isinstance(predicted.prediction, TiledSegmentation):
+            made = reconstruct_images(method, [one.image for one, _ in seen], [one.labels for one, _ in seen])
         for number, (example, voxel) in enumerate(seen):
             row: dict[str, Any] = {"name": example.name}
             maps = (entropy[number], information[number], variance[number])
