@@ -11,19 +11,22 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from energy_score import LIDC, NAME, WORLD, lesions
+from energy_score import LIDC, NAME
 from many_objects import OWN_SETTINGS, look, samples_of_method, summary
 from many_objects import SETTINGS as CELLS
 from record import data_folder
 from street_flips import SETTINGS as STREETS
 
 from plurimask import load_run, open_data
-from plurimask.commands.demo_world import compare_with_truth
+from plurimask.commands.demo_world import NUM_TEST, NUM_TRAIN, NUM_VAL, SETTINGS, SIZE, compare_with_truth
 from plurimask.compare.measure import measure
 from plurimask.data import DataSource
 from plurimask.data.remembered import remembered
 from plurimask.data.worlds.cells import CellWorld, cell_source
+from plurimask.data.worlds.common import world_source
+from plurimask.data.worlds.lesions import LesionWorld, lesion_source
 from plurimask.evaluation.evaluate import ExampleView, flip_error
+from plurimask.methods.presets import find_preset
 from plurimask.prediction.predict import Sampling
 from plurimask.runs.plan import Plan, settings_for
 from plurimask.runs.train import train_run
@@ -32,6 +35,10 @@ PROBABILISTIC, HIERARCHICAL = "probabilistic-unet", "hierarchical-probabilistic-
 SAMPLES, CELL_SAMPLES, CELL_IMAGES, TRUTH_SAMPLES = 16, 500, 50, 1000
 SMALL: dict[str, Any] = {"channels": (16, 32, 64, 96), "gradient_clip": 1.0, "ema_decay": 0.99}
 """What the preset `small` sets, for methods that have none."""
+
+
+WORLD: dict[str, Any] = {**SETTINGS, "batch_size": 16, "num_validations": 1, "channels": (16, 32, 64)}
+"""Of the built-in lesions."""
 
 
 class Job(NamedTuple):
@@ -69,15 +76,15 @@ PARTS: dict[str, Any] = {
     "num_validations": 1,
     "validation_images": 32,
 }
-MAP = "energy_variants:LatentMap"
+MAP: dict[str, Any] = {"latent_stride": 16}
+HEAD: dict[str, Any] = {"sampled_scales": 0}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "as it is": (NAME, {}),
-    "z in the head": ("energy_variants:LatentsInTheHead", {"sampled_scales": 1}),
+    "z in the head": (NAME, HEAD),
     "z in the last scale": (NAME, {"sampled_scales": 1}),
     "z in all scales": (NAME, {"sampled_scales": 3}),
-    "map of latents, stride 16": (MAP, {"latent_stride": 16}),
-    "map of latents, stride 16, in all scales": (MAP, {"latent_stride": 16, "sampled_scales": 3}),
-    "vector and map of latents": (MAP, {"latent_stride": 16, "latent_dim": 12, "global_dim": 8}),
+    "map of latents, stride 16": (NAME, MAP),
+    "map of latents, stride 16, in all scales": (NAME, {**MAP, "sampled_scales": 3}),
     "prior by the image": ("energy_variants:ConditionedPrior", {}),
     "product distance": (NAME, {"distance": "product"}),
     "hard samples": ("energy_variants:HardSamples", {}),
@@ -92,54 +99,52 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "no average of weights": (NAME, {"ema_decay": None}),
     "longer average of weights": (NAME, {"ema_decay": 0.999}),
     "learning rate 2e-3": (NAME, {"learning_rate": 2e-3}),
-    "learning rate 4e-3": (NAME, {"learning_rate": 4e-3}),
     "twice as wide": (NAME, {"channels": (32, 64, 128, 192)}),
     "two convolutions more": (NAME, {"sampled_convs": 4}),
     "batch norm": (NAME, {"normalisation": "batch"}),
     "Probabilistic U-Net": (PROBABILISTIC, {"gradient_clip": 100.0}),
 }
+ROWS: dict[str, tuple[str, dict[str, Any]]] = {
+    NAME: (NAME, {}),
+    "z in the head": (NAME, HEAD),
+    PROBABILISTIC: (PROBABILISTIC, {}),
+}
 READERS = {"four readers": 4, "one reader": 1}
 CELL_METHODS: dict[str, tuple[str, dict[str, Any]]] = {
-    "energy-score-unet": (NAME, {}),
-    "map of latents, stride 16": (MAP, {**SMALL, "latent_stride": 16}),
-    "map of latents, stride 16, in all scales": (MAP, {**SMALL, "latent_stride": 16, "sampled_scales": 3}),
-    "vector and map of latents": (MAP, {**SMALL, "latent_stride": 16, "latent_dim": 12, "global_dim": 8}),
-    "map of latents, stride 8, in all scales": (MAP, {**SMALL, "latent_stride": 8, "sampled_scales": 3}),
-    "energy-score-unet, 32 latents": (NAME, {"latent_dim": 32, "samples_per_step": 16}),
+    NAME: (NAME, {}),
+    "map of latents, stride 16": (NAME, MAP),
+    "map of latents, stride 16, in all scales": (NAME, {**MAP, "sampled_scales": 3}),
     HIERARCHICAL: (HIERARCHICAL, OWN_SETTINGS[HIERARCHICAL]),
 }
 CELL_STEPS = 3000
+CHARGED = {PROBABILISTIC: (2500, (0.0, 1e3, 1e4)), HIERARCHICAL: (1500, (0.0, 1e3))}
+"""Steps, and weights of the energy score."""
+LAST_HALF = {
+    PROBABILISTIC: "energy_variants:ScoreInTheEnd",
+    HIERARCHICAL: "energy_variants:HierarchicalScoreInTheEnd",
+}
 
 
 def _rows() -> list[Job]:
-    """Both methods on every data set at equal steps."""
+    """The methods on every data set at equal steps."""
     jobs = []
-    for method in (NAME, PROBABILISTIC):
+    for name, (method, own) in ROWS.items():
         for data, view in VIEWS.items():
             if data != "lidc":
-                jobs.append(
-                    Job(
-                        f"{data}/{method}",
-                        data,
-                        method,
-                        settings_for(method, view),
-                        keep=(data, method) == ("camvid", NAME),
-                    )
-                )
+                jobs.append(Job(f"{data}/{name}", data, method, {**settings_for(method, view), **own}))
         for seed in (1, 2):
-            settings = {**LIDC, "raters_per_step": 4}
-            jobs.append(Job(f"lidc/{method}/seed-{seed}", "lidc", method, settings, seed, keep=method == NAME))
+            settings = {**LIDC, "raters_per_step": 4, **own}
+            jobs.append(Job(f"lidc/{name}/seed-{seed}", "lidc", method, settings, seed, keep=method == NAME))
     return jobs
 
 
 def _lesions() -> list[Job]:
     """Worlds whose law is known: four readers an image, or one."""
     jobs = []
-    for name, (method, own) in {NAME: (NAME, {}), "map of latents": (MAP, {**SMALL, "latent_stride": 16})}.items():
+    for name, (method, own) in ROWS.items():
         for words, readers in READERS.items():
-            for steps in (2400, 800):
-                settings = {**WORLD, "raters_per_step": readers, **own, "max_steps": steps, "channels": (16, 32, 64)}
-                jobs.append(Job(f"lesions/{name}, {words}/{steps}", f"lesions-{readers}", method, settings))
+            settings = {**WORLD, "raters_per_step": readers, **own, "max_steps": 2400}
+            jobs.append(Job(f"lesions/{name}, {words}/2400", f"lesions-{readers}", method, settings))
     return jobs
 
 
@@ -159,23 +164,37 @@ def _variants(seed: int) -> list[Job]:
     ]
 
 
-JOBS: list[Job] = [
-    *_rows(),
-    *_lesions()[:4],
-    *_cells()[:4],
-    *_variants(0),
-    *_lesions()[4:],
-    *_cells()[4:],
-    *_variants(1),
-]
+def _charged() -> list[Job]:
+    """Variational autoencoders whose draws from the prior are charged by the energy score beside their bound."""
+    jobs = []
+    for method, (steps, weights) in CHARGED.items():
+        common = {**LIDC, "raters_per_step": 4, "num_validations": 2, "max_steps": steps}
+        for weight in weights:
+            words = f"score beside the bound, {weight:g}" if weight else "bound alone"
+            jobs.append(Job(f"finish/{method}/{words}", "lidc", method, {**common, "energy_weight": weight}))
+        last = {**find_preset(method, "small").method, **find_preset(method, "small").training, **common}
+        jobs.append(Job(f"finish/{method}/score alone in the last half", "lidc", LAST_HALF[method], last))
+    return jobs
+
+
+JOBS: list[Job] = [*_rows(), *_lesions(), *_cells(), *_charged(), *_variants(0), *_variants(1)]
 """The most wanted first."""
+
+
+def lesions(readers: int) -> DataSource:
+    """The built-in lesions with so many readers an image."""
+
+    def part(count: int, own_seed: int) -> LesionWorld:
+        return LesionWorld(count, own_seed, SIZE, readers)
+
+    return world_source("lesions", part, (NUM_TRAIN, NUM_VAL, NUM_TEST), 0, lesion_source(1, 1).description)
 
 
 @lru_cache(maxsize=2)
 def source_of(data: str) -> DataSource:
     """The data of a job, in memory once it was read."""
     if data.startswith("lesions-"):
-        return remembered(lesions(int(data.removeprefix("lesions-")), 0))
+        return remembered(lesions(int(data.removeprefix("lesions-"))))
     if data == "cells":
         return remembered(cell_source(4000, 100))
     flips = {"flips": ["street"]} if data == "camvid" else {}

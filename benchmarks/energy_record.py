@@ -1,4 +1,4 @@
-"""Put what `many_trainings.py` wrote of `energy_jobs` and `finishing_jobs` into the records of the benchmarks.
+"""Put what `many_trainings.py` wrote of `energy_jobs` into the record of the benchmarks.
 
     python benchmarks/energy_record.py OUT/results.json ...
 
@@ -14,9 +14,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from energy_jobs import PARTS, VIEWS
-from energy_score import WORLD
+import numpy as np
+from energy_jobs import JOBS, PARTS, VIEWS, WORLD, lesions
 from many_objects import SETTINGS as CELLS
+from scipy.stats import binom
+
+from plurimask.data.worlds.lesions import LesionWorld
 
 RECORD = Path(__file__).parent / "results" / "energy_score.json"
 FIGURES = (
@@ -24,7 +27,7 @@ FIGURES = (
     *("reconstruction_iou", "steps", "minutes", "parameters"),
 )
 OF_DATA = ("num_images", "ged_oracle", "rater_diversity")
-OF_WORLD = ("empty_error", "pixel_error", "steps", "parameters")
+OF_WORLD = ("samples", "empty_error", "pixel_error", "steps", "parameters")
 OF_CELLS = (
     *("frequency_error", "mean_absolute_correlation", "images_without_correlation", "distinct_modes_share"),
     *("clear_share", "ged_of_16", "ged_oracle", "samples", "steps", "parameters"),
@@ -42,6 +45,17 @@ def mean_of(jobs: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str,
     if len(jobs) > 1:
         found["ged_by_seed"] = [job["result"]["ged"] for job in jobs]
     return found
+
+
+def chance_error(num_samples: int) -> float:
+    """What the share of empty masks among so many samples of the law itself errs by: its mean over held-out lesions."""
+    world = lesions(4).splits["test"]
+    assert isinstance(world, LesionWorld)
+    counts, errors = np.arange(num_samples + 1), []
+    for index in range(len(world)):
+        p = world.truth(index).empty_probability
+        errors.append(float((binom.pmf(counts, num_samples, p) * np.abs(counts / num_samples - p)).sum()))
+    return fmean(errors)
 
 
 def by_name(jobs: Mapping[str, Any], start: str) -> dict[str, list[Any]]:
@@ -76,7 +90,7 @@ def parts_of(jobs: Mapping[str, Any]) -> dict[str, tuple[dict[str, Any], dict[st
     return {
         "data_sets": ({"views": VIEWS}, {name: own for name, own in data.items() if own}),
         "parts": ({**PARTS, "samples": 16}, on_data(jobs, "parts/")),
-        "world": (WORLD, {"methods": world} if world else {}),
+        "world": (WORLD, {"methods": world, "chance_error": chance_error(100)} if world else {}),
         "cells": (CELLS, {"methods": cells} if cells else {}),
         "finishing": ({}, {name: own for name, own in finishing.items() if own}),
     }
@@ -86,7 +100,8 @@ def main() -> None:
     told = [json.loads(Path(path).read_text()) for path in sys.argv[1:]]
     before = json.loads(RECORD.read_text())
     about = {key: told[-1][key] for key in ("hardware", "date", "commit")}
-    jobs = {name: job for one in told for name, job in one["jobs"].items()}
+    known = {job.name for job in JOBS}
+    jobs = {name: job for one in told for name, job in one["jobs"].items() if name in known}
     for name, (config, results) in parts_of(jobs).items():
         if results:
             before[name] = {"benchmark": "energy_score", "config": config, "results": results, **about}

@@ -140,3 +140,23 @@ def log_likelihood(logits: Tensor, maps: Tensor) -> Tensor:
     """
     mean = logits.log_softmax(2).logsumexp(0) - math.log(len(logits))
     return torch.einsum("brcp,bcp->br", maps, mean)
+
+
+class ChargeOfDraws(NamedTuple):
+    """What draws of a model are charged, averaged over images: `()` each."""
+
+    energy_score: Tensor
+    pixels: Tensor  # nats per pixel
+
+    @property
+    def terms(self) -> dict[str, Tensor]:
+        return {name: value.detach() for name, value in self._asdict().items()}
+
+
+def charge_of_draws(logits: Tensor, labels: Tensor, has_background: bool) -> ChargeOfDraws:
+    """The energy score of N draws against the raters, and the likelihood of their mean, which has a gradient also where
+    no draw overlaps with any rater. Of logits `(N, B, C, *spatial)` and labels `(B, R, *spatial)`."""
+    with torch.autocast(logits.device.type, enabled=False):
+        flat, raters = logits.float().flatten(3), rater_maps(labels, logits.shape[2])
+        pixels = mean_per_pixel(-log_likelihood(flat, raters.maps), raters)
+        return ChargeOfDraws(mean_score(flat.softmax(2), raters, has_background), pixels)
