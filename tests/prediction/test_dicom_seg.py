@@ -12,8 +12,9 @@ from volumes import save_nifti, straight
 from plurimask.data import DataDescription, open_images
 from plurimask.errors import InputError
 from plurimask.prediction.dicom_seg import refuse_other_than_series
-from plurimask.prediction.files import Outputs, write_predictions
+from plurimask.prediction.files import Outputs
 from plurimask.prediction.predicted import Predicted
+from plurimask.prediction.table import write_predictions
 
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")

@@ -23,8 +23,8 @@ from plurimask.evaluation.evaluate import (
     evaluate,
     flip_frequencies,
     named_classes,
-    write_evaluation,
 )
+from plurimask.evaluation.writing import write_evaluation
 from plurimask.figures.colours import thinned
 from plurimask.files.writing import replace_file
 from plurimask.flips import mode_table
