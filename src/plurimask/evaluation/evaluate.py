@@ -162,9 +162,7 @@ def evaluate(
         require_probabilities(mean, predicted.names)
         others = _other_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
         seen = [examples.pop(name) for name in predicted.names]
-        made = None  # of an image in tiles: its posterior has seen all of it at once, or none
-        if not isinstance(predicted.prediction, TiledSegmentation):
-            made = reconstruct_images(method, [one.image for one, _ in seen], [one.labels for one, _ in seen])
+        made = _reconstructed(method, predicted, [example for example, _ in seen])
         for number, (example, voxel) in enumerate(seen):
             row: dict[str, Any] = {"name": example.name}
             maps = (entropy[number], information[number], variance[number])
@@ -176,14 +174,26 @@ def evaluate(
             rows.append(row)
             own = volume_rows(example.name, compared.volumes, voxel) if has_volumes else []
             volumes += own
-            counts = flip_counts(image.samples, example.labels[0], example.flips) if example.flips else None
-            if counts is not None:
+            if (counts := _flips(image)) is not None:
                 flip_totals = counts if flip_totals is None else flip_totals + counts
             on_scored(ScoredImage(example.name, scored, counts, own))
             if on_image is not None:
                 on_image(image)
     bins, errors = metrics.calibration_bins(), metrics.error_histograms()
     return Evaluation(metrics.compute(), rows, bins, errors, flip_totals, volumes)
+
+
+def _reconstructed(
+    method: SegmentationMethod, predicted: PredictedBatch, examples: Sequence[Example]
+) -> list[Tensor] | None:
+    if isinstance(predicted.prediction, TiledSegmentation):  # a posterior has seen all of an image at once, or nothing
+        return None
+    return reconstruct_images(method, [each.image for each in examples], [each.labels for each in examples])
+
+
+def _flips(image: EvaluatedImage) -> Tensor | None:
+    example = image.example
+    return flip_counts(image.samples, example.labels[0], example.flips) if example.flips else None
 
 
 def _totals(method: SegmentationMethod, view: ExampleView, table: Table) -> SegmentationMetrics:
