@@ -90,6 +90,7 @@ class PredictWork:
             "readings": outputs.readings,
             "stack": outputs.stack,
             "least_object": outputs.least_object,
+            "dicom_seg": outputs.dicom_seg,
             "plurimask": __version__,
         }
 
