@@ -163,7 +163,7 @@ def _evaluate(options: EvaluateOptions, work: EvaluateWork, own: list[int], reco
 
 def _write(options: EvaluateOptions, work: EvaluateWork, records: Records) -> None:
     """Print the totals of all records, and write them."""
-    from plurimask.evaluation import evaluate
+    from plurimask.evaluation import evaluate, writing
     from plurimask.evaluation.records import folded, rows_of
 
     about, source, view = work.run.record, work.source, work.view
@@ -175,7 +175,7 @@ def _write(options: EvaluateOptions, work: EvaluateWork, records: Records) -> No
         "seed": options.seed,
         "method": about.method,
         "run": options.run.name,
-        **about.preprocessing.model_dump(include={"center_crop", "resize", "image_scaling", "slices"}),
+        **about.preprocessing.model_dump(include={"center_crop", "resize", "spacing", "image_scaling", "slices"}),
         **({} if about.preprocessing.slices is None else {"slice_draws": options.slice_draws or "shared"}),
         "num_raters": len(source.description.rater_names),
         "plurimask": __version__,
@@ -192,11 +192,11 @@ def _write(options: EvaluateOptions, work: EvaluateWork, records: Records) -> No
     if options.out is not None:
         totals = evaluate.named_classes(evaluation.totals, about.data.class_names)
         rows = rows_of(map(records.__getitem__, work.examples.names))
-        evaluate.write_evaluation(totals, rows, options.out, facts, work.table)
+        writing.write_evaluation(totals, rows, options.out, facts, work.table)
         say.print(f"Wrote {options.out} and {options.out.with_suffix('.csv')}")
         if volumes := [row for name in work.examples.names for row in records[name].volumes]:
             path = options.out.with_suffix(VOLUMES_ENDING)
-            evaluate.write_volumes(volumes, path, about.data.class_names)
+            writing.write_volumes(volumes, path, about.data.class_names)
             say.print(f"Wrote {path}: the volumes of each image and class, of samples and raters", markup=False)
 
 

@@ -47,7 +47,7 @@ class EvaluateWork:
     def __init__(self, job: EvaluateJob) -> None:
         self.job = job
         self.run: Run = load_run(job.run, job.slice_draws)
-        place = Place(job.data, job.read_as, job.images, dict(job.masks))
+        place = Place(job.data, job.read_as, job.images, dict(job.masks), keep=False)
         self.source: DataSource = open_run_data(self.run.record, place)
         self.examples: ExampleSet = find_split(self.source, job.split)
         about = self.run.record

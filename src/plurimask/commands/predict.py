@@ -76,6 +76,11 @@ class PredictOptions(Options):
         None, ge=1, le=16, description="how many readings to show for each image at most; by default one to five"
     )
     stack: bool = Field(False, description="write the samples of an image as one TIFF of several pages too")
+    dicom_seg: bool = Field(
+        False,
+        description="of DICOM series, write the mean as a DICOM segmentation too: fractional, with references to the "
+        "slices",
+    )
     least_object: int = Field(
         9, ge=1, le=10**12, description="pixels of an object that gets a score of its own; less is a speck"
     )
@@ -98,16 +103,19 @@ def main(arguments: Sequence[str]) -> int:
     refuse_unwritable(options.out)
 
     from plurimask.commands.predict_work import PredictJob, PredictWork
+    from plurimask.prediction.dicom_seg import refuse_other_than_series
     from plurimask.prediction.files import Outputs
     from plurimask.prediction.finished import INDEX, TABLE, claim, outcome_words
     from plurimask.prediction.predict import Sampling
 
     sampling = Sampling(options.samples, options.seed, options.batch_size, options.spread, memory)
-    outputs = Outputs(options.stack, options.least_object, options.readings)
+    outputs = Outputs(options.stack, options.least_object, options.readings, options.dicom_seg)
     place = images_of(options.path or Path())
     work = PredictWork(
         PredictJob(options.run, place, options.images, options.out, sampling, outputs, options.slice_draws)
     )
+    if options.dicom_seg:
+        refuse_other_than_series(work.images)
     say = console()
     _say_how(say, work, options)
     everything = blocks(len(work.images), options.batch_size)
@@ -151,7 +159,7 @@ def _say_how(say: Console, work: PredictWork, options: PredictOptions) -> None:
             f"note: every image in {path} is taken; in training they were --images {about.patterns.images!r}",
             markup=False,
         )
-    if size := work.run.record.preprocessing.center_crop:
+    if size := work.run.record.preprocessing.centre_words:
         rest = "background" if about.has_background else "not judged"
         say.print(f"The run was trained on centre crops of {size} pixels: outside of that, masks are {rest}.")
 

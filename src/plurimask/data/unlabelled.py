@@ -9,10 +9,20 @@ import torch
 from torch import Tensor
 
 from plurimask.data.image_set import ImageSet, refuse_collisions, wrong_channels
-from plurimask.data.images import SUFFIXES, image_grid, image_numbers, image_pixel_size, is_image_file, read_image
+from plurimask.data.images import (
+    SUFFIXES,
+    image_files,
+    image_grid,
+    image_numbers,
+    image_pixel_size,
+    is_image_file,
+    read_image,
+)
+from plurimask.data.images.dicom import holds_series, is_dicom
 from plurimask.data.images.geometry import Grid
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.images.reading import ImageReader, JoinedReader, WholeReader, tiff_reader
+from plurimask.data.known import KnownFiles, common_folder
 from plurimask.data.layouts.files import is_gray, join_channels
 from plurimask.data.layouts.folder import IMAGES, MASKS, find_channels, is_channel_folder
 from plurimask.data.layouts.globs import find_matching
@@ -25,6 +35,7 @@ from plurimask.data.layouts.listing import (
     refuse_odd_names,
     unreadable,
 )
+from plurimask.data.layouts.nnunet import IMAGES as NNUNET_IMAGES
 from plurimask.data.layouts.nnunet import group_channels, is_numbered
 from plurimask.data.layouts.npz import Array, check_numbers, default_names, load_npz
 from plurimask.data.layouts.shapes import channel_shape
@@ -46,11 +57,17 @@ class ImageFiles(ImageSet):
         self.channel_names = tuple(channel_names)
 
     def check(self) -> ImageFiles:
-        """Itself, once the headers of all files were read."""
+        """Itself, once the headers of all files were read, now or by an earlier call (`plurimask.data.known`)."""
+        expected = len(self.channel_names)
+        known = KnownFiles("headers", common_folder([files[0] for files in (*self.paths[:1], *self.paths[-1:])]))
         for files in self.paths:
-            count, expected = channel_shape(files)[0], len(self.channel_names)
+            if (count := known.get(files)) is None:
+                count = channel_shape(files)[0]
+                known.put(files, count)
             if count != expected and not ((count, expected) == (3, 1) and is_gray(read_image(files[0]))):
                 raise wrong_channels(str(files[0]), count, self.channel_names)
+        known.save()
+        self.notes = (*self.notes, *known.note("the headers"))
         return self
 
     def __getitem__(self, index: int) -> Tensor:
@@ -61,7 +78,7 @@ class ImageFiles(ImageSet):
         return torch.from_numpy(image[:count])  # of R = G = B the first
 
     def files(self, index: int) -> tuple[Path, ...]:
-        return self.paths[index]
+        return tuple(file for path in self.paths[index] for file in image_files(path))
 
     def grid(self, index: int) -> Grid | None:
         return image_grid(self.paths[index][0])
@@ -139,6 +156,8 @@ def _open(path: Path, channel_names: Sequence[str]) -> ImageSet:
     if path.is_file():
         if path.suffix.lower() == ".npz":
             return _open_npz(path, channel_names)
+        if is_dicom(path):
+            raise InputError(f"{path}: one DICOM slice: give the folder of its series, which is one image")
         if not is_image_file(path.name):
             raise InputError(
                 f"{path}: not an image, expected one of {', '.join((*SUFFIXES, '.npz'))}: convert the file"
@@ -152,6 +171,8 @@ def _open(path: Path, channel_names: Sequence[str]) -> ImageSet:
         return ImageFiles(find_channels(path, names, unread), channel_names, unread.notes())
     if has_inputs(path):
         return YeastInputs(path, channel_names)
+    if holds_series(path):
+        return ImageFiles({readable(path.resolve().name): (path,)}, channel_names)
     splits = [folder.name for folder in split_folders(path).values()]
     if splits:
         raise InputError(
@@ -168,7 +189,7 @@ def _open(path: Path, channel_names: Sequence[str]) -> ImageSet:
             f"{path}: no images found: looked for {', '.join(SUFFIXES)} files, {IMAGES}/, inputs/ of .pt files and the "
             f"channel folders {', '.join(names)}; found {contents(path)}: {unread.hint()}give a folder of images"
         )
-    if len(names) > 1 and is_numbered(found):
+    if is_numbered(found) and (len(names) > 1 or path.name in NNUNET_IMAGES):
         return ImageFiles(group_channels(found, path), channel_names, unread.notes())
     return ImageFiles({name: (file,) for name, file in found.items()}, channel_names, unread.notes())
 

@@ -19,6 +19,7 @@ from plurimask.files.writing import remove, replace_file, replacing
 from plurimask.metrics import image_uncertainty, object_scores
 from plurimask.metrics.maps import label_map_of
 from plurimask.metrics.uncertainty import count_specks
+from plurimask.prediction.dicom_seg import write_dicom_seg
 from plurimask.prediction.finished import begin
 from plurimask.prediction.predict import Sampling
 from plurimask.prediction.predicted import Predicted
@@ -50,6 +51,8 @@ class Outputs:
     least_object: int = LEAST_OBJECT
     readings: int | None = None
     """How many at most; None: one to five, by the samples' energy distance."""
+    dicom_seg: bool = False
+    """Whether the mean of a DICOM series is written as a DICOM segmentation too."""
 
     def __post_init__(self) -> None:
         if self.least_object < 1:
@@ -95,6 +98,8 @@ def write_prediction(
     clear(folder, STALE)
     counted = description.counted_classes
     readings = find_readings(predicted.samples, counted, description.num_classes, outputs.readings)
+    if outputs.dicom_seg:
+        write_dicom_seg(predicted, description, folder / f"{folder.name}_mean.dcm")
     files, shown = _write_images(predicted, readings, description, folder, outputs.stack)
     uncertainty = uncertainty_of(predicted, description, outputs.least_object)
     for name, content in (

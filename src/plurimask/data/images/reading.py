@@ -1,7 +1,7 @@
 """Images of which parts are read: what is not asked for is never in memory.
 
-A TIFF in tiles, in strips of rows or uncompressed gives any box of its pixels; a Zarr array too. Every other file has to
-be decoded whole, once, when its first part is asked for.
+A TIFF in tiles, in strips of rows or uncompressed gives any box of its pixels; a Zarr array too. Every other file
+has to be decoded whole, once, when its first part is asked for.
 """
 
 from __future__ import annotations
