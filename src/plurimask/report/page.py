@@ -9,7 +9,7 @@ from typing import Any
 
 from plurimask.data import DataDescription, DataSource
 from plurimask.files.writing import replace_file
-from plurimask.metrics import Totals
+from plurimask.metrics.pooled import Totals
 from plurimask.metrics.conventions import conventions
 from plurimask.prediction.predict import Sampling
 from plurimask.report import tables
