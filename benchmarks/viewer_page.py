@@ -112,6 +112,7 @@ def measure_list(browser: Browser, run: Path, work: Path) -> dict[str, Any]:
         page.goto(f"{viewer.link}#sort=name")
         page.wait_for_selector(".row")
         listed = page.evaluate("performance.now()")
+        page.wait_for_load_state("networkidle")  # the first image is brought into sight once it is known where it is
         start = page.evaluate("document.querySelector('.rows').scrollTo(0, 72 * 2500), performance.now()")
         page.wait_for_function(
             "() => [...document.querySelectorAll('.row')].some(row => row.innerText.includes('scan-2500'))"

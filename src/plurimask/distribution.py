@@ -133,6 +133,19 @@ class SegmentationDistribution(abc.ABC):
         """The statistics of the distribution itself, where they need no draws; None where they do."""
         return None
 
+    def statistics_of(self, draws: Noise, weights: Tensor, on_draws: Callable[[int], object]) -> Statistics:
+        """All statistics of M fixed draws with weights `(M,)` in one streamed pass; `on_draws` is told how many are
+        done."""
+        running: RunningStatistics | None = None
+        start = 0
+        for logits in self.logit_chunks(draws):
+            running = running or RunningStatistics(len(draws[0]), logits)
+            stop = start + len(logits)
+            running.add(logits, slice(start, stop), weights[start:stop].to(logits.device))
+            on_draws(start := stop)
+        assert running is not None
+        return running.result
+
     def chunks(self, num_samples: int) -> Iterator[slice]:
         """Parts of N samples that are decoded at once: what they hold in memory is bounded."""
         if num_samples == 0:
@@ -195,15 +208,7 @@ class MixtureSegmentation(SegmentationDistribution):
     @cached_property
     def statistics(self) -> Statistics:
         """All statistics of the components in one streamed pass, `Statistics`."""
-        running: _Running | None = None
-        start = 0
-        for logits in self.base.logit_chunks(self.draws):
-            running = running or _Running(self.num_components, logits)
-            stop = start + len(logits)
-            running.add(logits, slice(start, stop), self.weights[start:stop].to(logits.device))
-            self.on_draws(start := stop)
-        assert running is not None
-        return running.result
+        return self.base.statistics_of(self.draws, self.weights, self.on_draws)
 
     def mean(self) -> Tensor:
         return self.statistics.mean
@@ -228,7 +233,7 @@ class MixtureSegmentation(SegmentationDistribution):
         return (torch.cat(scores) + log_weights[:, None, None]).logsumexp(0)
 
 
-class _Running:
+class RunningStatistics:
     """Statistics of the draws so far, updated in place: nothing else of the size of an image is held.
 
     Args:

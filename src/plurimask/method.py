@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +24,7 @@ class MethodConfig(BaseModel):
 
     image_channels: int = Field(1, ge=1, le=MAX_CHANNELS, description="channels of an image; read from the data")
     num_classes: int = Field(2, ge=2, le=255, description="classes of a label map; read from the data")
+    spatial_dims: Literal[2, 3] = Field(2, description="dimensions of an image, 3 of a volume; read from the data")
 
 
 class Loss(NamedTuple):
@@ -31,6 +32,21 @@ class Loss(NamedTuple):
 
     total: Tensor
     terms: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How predictions of the tiles of a large image fit together."""
+
+    is_exact: bool = False
+    """Whether a tile, with around it all that the network sees, has the scores of the whole image: no layer but those
+    of `averages` looks at all of an image, and linear up-sampling is a `Decoder`'s. Else tiles overlap and are
+    blended."""
+    averages: tuple[str, ...] = ()
+    """Modules, by their path, that see the images through an average over all of their places, `averaged(images)`: it
+    is taken over all tiles first."""
+    strides: tuple[int, ...] | None = None
+    """Pixels along each axis that the coarsest features pool together; None: as the config's `space` says."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,8 @@ class SegmentationMethod(nn.Module, abc.ABC):
     """One line for `plurimask methods`."""
     paper: ClassVar[str]
     """The publication: authors, title, venue, year."""
+    dimensions: ClassVar[tuple[int, ...]] = (2,)
+    """Of images that it can be built for: 2, and 3 where it takes volumes."""
     for_single_raters: ClassVar[Mapping[str, Any]] = {}
     """Settings that a plan gives where each image has one rater, of whom no disagreement can be learnt."""
     uses_all_raters: ClassVar[bool] = False
@@ -62,6 +80,8 @@ class SegmentationMethod(nn.Module, abc.ABC):
     made_at_end: ClassVar[bool] = False
     """Whether `finish` makes the weights to use from the whole training: no validation on the way chooses among them,
     and they are validated once more when they are made."""
+
+    tiling: Tiling = Tiling()
 
     def __init__(self, config: MethodConfig) -> None:
         super().__init__()
@@ -87,6 +107,15 @@ class SegmentationMethod(nn.Module, abc.ABC):
             without a posterior.
         """
         return None
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels along each axis that the coarsest features pool together: tiles begin at multiples of them."""
+        scales, space = len(getattr(self.config, "channels", (1,))), getattr(self.config, "space", None)
+        if self.tiling.strides is not None or space is None:
+            return self.tiling.strides or (2 ** (scales - 1),) * self.config.spatial_dims
+        totals: list[tuple[int, ...]] = space.total_strides(scales)
+        return totals[-1]
 
     def parts(self) -> list[SegmentationMethod]:
         """The methods that are trained on their own, each with its own seed and share of the budget: this one alone."""

@@ -24,8 +24,8 @@ from plurimask.figures.cells import (
 from plurimask.figures.colours import SAMPLE_COLOUR, rater_colours, rgb
 from plurimask.figures.errors import ErrorRow
 from plurimask.figures.page import Classes
+from plurimask.figures.rows import GridRow
 from plurimask.figures.ruler import ruler
-from plurimask.figures.samples import GridRow
 
 HEIGHT, WIDTH = 30, 48
 BINARY, STREET = Classes(("ground", "cell"), True), Classes(("sky", "road", "car", "tree", "pole"), False)

@@ -76,7 +76,7 @@ def test_a_network_whose_weights_stay_is_not_chained() -> None:
     [
         (conv_block(4, 6, 2, Style(normalisation="batch")), torch.randn(3, 4, 8, 10)),
         (conv_block(4, 6, 2, Style(blocks="residual")), torch.randn(3, 4, 8, 10)),
-        (conv_block(4, 6, 2, spatial_dims=3), torch.randn(3, 4, 8, 10, 5)),
+        (conv_block(4, 6, 2, kernel=(3, 3, 3)), torch.randn(3, 4, 8, 10, 5)),
         (conv_block(4, 6, 2).to(memory_format=torch.channels_last), torch.randn(3, 4, 8, 10)),
         (conv_block(4, 6, 2), torch.randn(3, 4, 8, 10).contiguous(memory_format=torch.channels_last)),
         (conv_block(4, 6, 2).double(), torch.randn(3, 4, 8, 10).double()),

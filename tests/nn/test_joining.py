@@ -27,14 +27,14 @@ def test_two_halves_are_the_whole_convolution(
     coarse_size: tuple[int, int], size: tuple[int, int], kernel_size: int
 ) -> None:
     torch.manual_seed(0)
-    layer = JoiningConvolution(F, S, 7, kernel_size)
+    layer = JoiningConvolution(F, S, 7, (kernel_size, kernel_size))
     coarse, skip = torch.randn(len(IMAGE), F, *coarse_size), torch.randn(B, S, *size)
     got = layer.of_coarse(coarse, size) + layer.of_skip(skip)[IMAGE]
     torch.testing.assert_close(got, layer.joined(joined_maps(coarse, skip)), atol=1e-5, rtol=1e-5)
 
 
 def test_three_dimensions() -> None:
-    layer = JoiningConvolution(F, S, 3, 3, spatial_dims=3)
+    layer = JoiningConvolution(F, S, 3, (3, 3, 3))
     coarse, skip = torch.randn(B, F, 2, 3, 4), torch.randn(B, S, 4, 6, 8)
     doubled = torch.cat([functional.interpolate(coarse, scale_factor=2, mode="nearest"), skip], dim=1)
     got = layer.of_coarse(coarse, (4, 6, 8)) + layer.of_skip(skip)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from plurimask.nn.initialisation import initialise
+from plurimask.nn.space import Space
 from plurimask.nn.unet import UNetFeatures
 
 
@@ -15,7 +16,7 @@ def test_any_size_comes_out_as_it_went_in(size: tuple[int, int]) -> None:
 
 
 def test_three_dimensions() -> None:
-    assert UNetFeatures(1, (4, 6), num_convs=2, spatial_dims=3)(torch.randn(2, 1, 5, 9, 7)).shape == (2, 4, 5, 9, 7)
+    assert UNetFeatures(1, (4, 6), num_convs=2, space=Space(3))(torch.randn(2, 1, 5, 9, 7)).shape == (2, 4, 5, 9, 7)
 
 
 def test_is_traceable() -> None:

@@ -28,11 +28,11 @@ from plurimask.prediction.files import (
     readings_content,
     samples_content,
     uncertainty_of,
-    write_predictions,
 )
 from plurimask.prediction.predict import Sampling
 from plurimask.prediction.predicted import Predicted, predict
 from plurimask.prediction.readings import find_readings
+from plurimask.prediction.table import write_predictions
 
 pytestmark = pytest.mark.usefixtures("precision")
 
@@ -168,7 +168,7 @@ def test_pixel_size_and_class_names_are_carried_into_tiffs(tmp_path: Path) -> No
             assert [np.divide(*tags[f"{axis}Resolution"].value) for axis in "XY"] == [40_000, 20_000]
         with tifffile.TiffFile(tmp_path / "c" / name) as file:
             assert "PhysicalSize" not in str(file.ome_metadata)
-        assert read_pixel_size(tmp_path / "a" / name) == (0.5, 0.25, "µm")
+        assert read_pixel_size(tmp_path / "a" / name) == PixelSize(0.5, 0.25, "µm")
     with tifffile.TiffFile(tmp_path / "a" / "mean.tif") as file:
         assert [f'Name="{name}"' in str(file.ome_metadata) for name in ("background", "lesion")] == [True, True]
         assert len(file.pages) == 2

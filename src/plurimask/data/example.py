@@ -72,6 +72,8 @@ class DataDescription(BaseModel):
     """Classes that turn into a twin class at random; the twins are the last classes."""
     masks: Literal["values", "foreground"] = "values"
     """Whether the values of masks are classes, or every value but 0 is the foreground (instance masks)."""
+    spatial_dims: Literal[2, 3] = 2
+    """Axes of an image without its channels: 2 for pictures, 3 for volumes."""
     patterns: Patterns | None = None
     """Where the files were named by patterns: those."""
 
@@ -109,6 +111,10 @@ class ExampleSet(Dataset[Example], abc.ABC):
 
     @abc.abstractmethod
     def __getitem__(self, index: int) -> Example: ...
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        """Of an image as it is stored, `(*spatial)`; of a file that says it ahead of its pixels these are not read."""
+        return tuple(self[index].image.shape[1:])
 
     def pixel_size(self, index: int) -> PixelSize | None:
         """Of an image as it is stored, where its file says so."""

@@ -63,7 +63,7 @@ class MaskForm:
         return frozenset(range(self.num_maps + self.first))
 
     def values(self, mask: StoredMask) -> Array:
-        """The values of `mask`, `(H, W)`, unsigned integers; colours as 0xRRGGBB."""
+        """The values of `mask`, `(*spatial)`, unsigned integers; colours as 0xRRGGBB."""
         if self.kind == "stack":
             return mask.values if self.first or mask.kind != "stack" else mask.values - 1
         if self.kind == "values" or mask.kind == "colours":
@@ -194,6 +194,7 @@ def _numbered_objects(values: Array, found: frozenset[int]) -> int:
     boxes = [box for box in ndimage.find_objects(values.astype(np.int32)) if box is not None]
     marks = sorted(found - {0})
     whole = sum(
-        ndimage.label(values[box] == mark, np.ones((3, 3)))[1] == 1 for mark, box in zip(marks, boxes, strict=True)
+        ndimage.label(values[box] == mark, np.ones((3,) * values.ndim))[1] == 1
+        for mark, box in zip(marks, boxes, strict=True)
     )
     return count if whole >= _NEARLY_ALL * count else 0

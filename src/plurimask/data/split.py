@@ -24,6 +24,9 @@ class Selection(ExampleSet):
     def __getitem__(self, index: int) -> Example:
         return self.base[self.indices[index]]
 
+    def shape(self, index: int) -> tuple[int, ...]:
+        return self.base.shape(self.indices[index])
+
     def pixel_size(self, index: int) -> PixelSize | None:
         return self.base.pixel_size(self.indices[index])
 

@@ -26,8 +26,9 @@ from plurimask.figures.colours import (
 from plurimask.figures.errors import ErrorRow, misclassified
 from plurimask.figures.gallery import nearest, shrunk, small_overlay, webp
 from plurimask.figures.page import Classes, around, likely
+from plurimask.figures.planes import main_plane
+from plurimask.figures.rows import GridRow
 from plurimask.figures.ruler import Ruler, ruler
-from plurimask.figures.samples import GridRow
 from plurimask.figures.thumbnails import QUALITY
 from plurimask.prediction.readings import Reading, find_readings
 
@@ -84,13 +85,17 @@ def image_cells(row: GridRow, classes: Classes) -> ImageCells:
     """The pictures of one image.
 
     Raters who gave no map are left out. Where all that is marked lies in a small part of the image, only the first
-    picture shows the whole.
+    picture shows the whole. Of a volume the plane that holds most of what is marked is shown, which the first caption
+    names; readings, and what is empty, are those of the whole volume.
     """
+    given, row = row, main_plane(row, classes.counted)
+    plane = "" if row is given else row.name.removeprefix(f"{given.name}: ")
     view = _View(row, classes)
     raters = _present(row)
+    whole_maps = {name: labels for name, labels, _ in _present(given)}
     shown = raters[:MAX_RATERS]
     tiles = [
-        Cell(view.map(labels, colour if classes.is_binary else RATER_COLOUR), _told(name, labels, classes))
+        Cell(view.map(labels, colour if classes.is_binary else RATER_COLOUR), _told(name, whole_maps[name], classes))
         for name, labels, colour in shown
     ]
     if len(raters) > len(shown):
@@ -98,11 +103,15 @@ def image_cells(row: GridRow, classes: Classes) -> ImageCells:
         tiles.append(Cell(webp(together, QUALITY), f"all {len(raters)} raters"))
     contours, key = _contours(view, raters)
     return ImageCells(
-        whole=Cell(view.whole(), "image", ruler(row.pixel_size, row.image.shape[-1])),
+        whole=Cell(
+            view.whole(),
+            plane or "image",
+            ruler(row.pixel_size, row.image.shape[-1]),
+        ),
         contours=contours,
         key=key,
         raters=tuple(tiles),
-        readings=tuple(_readings(view)),
+        readings=tuple(_readings(view, given)),
         num_raters=len(raters),
     )
 
@@ -141,10 +150,11 @@ def _painted(lines: NDArray[np.float64], colour: Any) -> Colours:
     return paint
 
 
-def _readings(view: _View) -> list[ReadingCell]:
-    samples, classes = np.asarray(view.row.samples), view.classes
-    readings = find_readings(samples, classes.counted, len(classes.names))
-    several = bool((samples != samples[:1]).any())
+def _readings(view: _View, given: GridRow) -> list[ReadingCell]:
+    """Of the samples as they were given, in pictures of those in view."""
+    samples, classes = view.row.samples, view.classes
+    readings = find_readings(np.asarray(given.samples), classes.counted, len(classes.names))
+    several = bool((given.samples != given.samples[:1]).any())
     made = []
     for reading in readings:
         others = [number for number in reading.members if several and number < MAX_SAMPLES and number != reading.medoid]
@@ -168,8 +178,9 @@ class Scales(NamedTuple):
 
 def uncertainty_cells(row: ErrorRow, classes: Classes, scales: Scales) -> tuple[Cell, ...]:
     """The most likely map, its probability (of binary data), where raters call it otherwise, entropy, and mutual
-    information; without any of the last in all of `row`, without it.
+    information; without any of the last in all of `row`, without it. Of a volume in its main plane.
     """
+    row = main_plane(row, classes.counted)
     view = _View(row, classes)
     prediction = likely(row.mean)
     cells = [Cell(view.map(prediction, SAMPLE_COLOUR), "most likely", view.scale_bar())]

@@ -78,9 +78,21 @@ def build_method(name: str, /, **settings: Any) -> SegmentationMethod:
     """
     method = find_method(name)
     config = method.Config(**settings)
+    require_dimensions(name, config.spatial_dims)
     if isinstance(config, EnsembleConfig):
         return Ensemble(config, _members(config))
     return SWAG(config, _base(config)) if isinstance(config, SWAGConfig) else method(config)
+
+
+def require_dimensions(name: str, spatial_dims: int) -> None:
+    """InputError where a method does not take images of so many dimensions; it names those that do."""
+    if spatial_dims in find_method(name).dimensions:
+        return
+    others = ", ".join(other for other, method in METHODS.items() if spatial_dims in method.dimensions)
+    raise InputError(
+        f"{name} takes images of two dimensions, and these are volumes: choose one of {others}, or train it on slices "
+        "(--slices)"
+    )
 
 
 def _members(config: EnsembleConfig) -> list[SegmentationMethod]:
@@ -103,7 +115,7 @@ def _base(config: SWAGConfig) -> SegmentationMethod:
 
 def _inner(what: str, name: str, settings: Mapping[str, Any], outer: MethodConfig) -> SegmentationMethod:
     """A method within another, which sees the same data."""
-    common = {"image_channels": outer.image_channels, "num_classes": outer.num_classes}
+    common = {field: getattr(outer, field) for field in MethodConfig.model_fields}
     try:
         return build_method(name, **{**settings, **common})
     except ValidationError as error:

@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from plurimask.latent import Gaussian, LatentSegmentation
-from plurimask.method import Loss, SegmentationMethod
+from plurimask.method import Loss, SegmentationMethod, Tiling
 from plurimask.nn.initialisation import initialise
 from plurimask.nn.latent import GaussianEncoder
 from plurimask.nn.losses import judgements, maps_of_raters, summed_cross_entropy, with_labels
@@ -68,15 +68,17 @@ class Image2ImageVAE(SegmentationMethod):
     Config = Image2ImageVAEConfig
     summary = "conditional VAE with a fixed prior: the latent vector joins the image at the U-Net's input"
     paper = "Zhu et al., Toward Multimodal Image-to-Image Translation, NeurIPS 2017; baseline of Kohl et al. 2018"
+    tiling = Tiling(is_exact=True)
+    dimensions = (2, 3)
     config: Image2ImageVAEConfig
 
     def __init__(self, config: Image2ImageVAEConfig) -> None:
         super().__init__(config)
         images, scales, convs = config.image_channels, config.channels, config.convs_per_scale
-        style = config.style
-        self.unet = UNetFeatures(images + config.latent_dim, scales, convs, style)
-        self.scores = class_scores(scales[0], config.num_classes)
-        self.posterior_net = GaussianEncoder(images + config.num_classes, scales, config.latent_dim, convs, style)
+        style, space, classes = config.style, config.space, config.num_classes
+        self.unet = UNetFeatures(images + config.latent_dim, scales, convs, style, space)
+        self.scores = class_scores(scales[0], classes, spatial_dims=space.dims)
+        self.posterior_net = GaussianEncoder(images + classes, scales, config.latent_dim, convs, style, space)
         initialise(self, config.initialisation)
 
     def scores_of(self, images: Tensor, latents: Tensor) -> Tensor:

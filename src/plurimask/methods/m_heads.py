@@ -18,7 +18,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plurimask.distribution import SegmentationDistribution
-from plurimask.method import Loss, SegmentationMethod
+from plurimask.method import Loss, SegmentationMethod, Tiling
+from plurimask.nn.convolution import CONVOLUTION
 from plurimask.nn.initialisation import initialise
 from plurimask.nn.losses import judgements, summed_cross_entropy
 from plurimask.nn.settings import UNetSettings
@@ -48,17 +49,20 @@ class MHeads(SegmentationMethod):
     Config = MHeadsConfig
     summary = "one U-Net with M heads: a sample is a head, and each rater's map teaches the head nearest to it"
     paper = "Rupprecht et al., Learning in an Uncertain World, ICCV 2017"
+    tiling = Tiling(is_exact=True)
+    dimensions = (2, 3)
     config: MHeadsConfig
 
     def __init__(self, config: MHeadsConfig) -> None:
         super().__init__(config)
-        self.features = UNetFeatures(config.image_channels, config.channels, config.convs_per_scale, config.style)
-        width, count = config.channels[0], config.num_heads
+        space, convs = config.space, config.convs_per_scale
+        self.features = UNetFeatures(config.image_channels, config.channels, convs, config.style, space)
+        conv, width, count = CONVOLUTION[space.dims], config.channels[0], config.num_heads
         layers: list[nn.Module] = []
         for number in range(config.head_convs):  # all heads side by side: grouped convolutions
             before = width * count if number else width
-            layers += [nn.Conv2d(before, width * count, 1, groups=count if number else 1), nn.ReLU(inplace=True)]
-        self.heads = nn.Sequential(*layers, nn.Conv2d(width * count, config.num_classes * count, 1, groups=count))
+            layers += [conv(before, width * count, 1, groups=count if number else 1), nn.ReLU(inplace=True)]
+        self.heads = nn.Sequential(*layers, conv(width * count, config.num_classes * count, 1, groups=count))
         initialise(self, config.initialisation)
 
     def hypotheses(self, images: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from plurimask.distribution import SegmentationDistribution
-from plurimask.method import Loss, SegmentationMethod
+from plurimask.method import Loss, SegmentationMethod, Tiling
 from plurimask.nn.initialisation import initialise
 from plurimask.nn.losses import judgements, summed_cross_entropy
 from plurimask.nn.settings import UNetSettings
@@ -46,12 +46,15 @@ class UNet(SegmentationMethod):
     Config = UNetConfig
     summary = "one deterministic U-Net: pixel-wise probabilities, the baseline"
     paper = "Ronneberger et al., U-Net, MICCAI 2015"
+    tiling = Tiling(is_exact=True)
+    dimensions = (2, 3)
     config: UNetConfig
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__(config)
-        self.features = UNetFeatures(config.image_channels, config.channels, config.convs_per_scale, config.style)
-        self.scores = class_scores(config.channels[0], config.num_classes, config.sigmoid)
+        space, widths = config.space, config.channels
+        self.features = UNetFeatures(config.image_channels, widths, config.convs_per_scale, config.style, space)
+        self.scores = class_scores(widths[0], config.num_classes, config.sigmoid, space.dims)
         initialise(self, config.initialisation)
 
     def logits(self, images: Tensor) -> Tensor:

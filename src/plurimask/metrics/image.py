@@ -22,6 +22,7 @@ from plurimask.metrics.hungarian import HungarianIoU, hungarian_iou
 from plurimask.metrics.maps import Maps, is_counted, label_map_of, label_maps, numbers
 from plurimask.metrics.overlap import ClassOverlap, Overlap, class_overlap
 from plurimask.metrics.reconstruction import ReconstructionIoU, reconstruction_iou
+from plurimask.metrics.volumes import ClassVolumes, volumes_of
 
 
 class PixelSums(NamedTuple):
@@ -75,6 +76,12 @@ class ComparedImage:
     """Whether every present rater marked some counted class; False if nobody is present."""
     counts: bool = True
     """Whether the image is evaluated at all: where it is not, its figures are NaN."""
+    raters: Tensor | None = None
+    """`(m, *spatial)`, uint8: the maps of those who are present; None where the raters are modes of flips."""
+    voxel: float = math.nan
+    """Millilitres of one voxel; NaN where that is not known."""
+    slice_axis: int = 0
+    """Of the spatial axes, along which the slices of a volume follow each other."""
 
     @cached_property
     def label_map(self) -> Tensor:
@@ -85,6 +92,13 @@ class ComparedImage:
     def entropies(self) -> Tensor:
         """`(*spatial)`, nats, of the mean."""
         return entropy(self.mean, dim=0)
+
+    @cached_property
+    def volumes(self) -> tuple[ClassVolumes, ...]:
+        """How large each counted class is in samples and raters; none where nobody judged the image."""
+        if self.raters is None:
+            return ()
+        return volumes_of(self.samples, self.raters, self.counted_classes, self.valid)
 
     @cached_property
     def sums(self) -> PixelSums:
@@ -143,6 +157,7 @@ def image_with_raters(
         reconstruction=reconstruction_iou(reconstructions, labels, counted_classes),
         uncertainty=uncertainty,
         num_raters=len(raters),
+        raters=raters,
         all_marked=len(raters) > 0 and bool(is_counted(raters, counted_classes).flatten(1).any(1).all()),
     )
 

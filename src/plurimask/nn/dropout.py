@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from plurimask.nn.convolution import CONVOLVE, CONVOLVE_TRANSPOSED, doubling_kernel
-from plurimask.nn.unet import Decoder, UNetFeatures, Upsampling, scale_sizes
+from plurimask.nn.grids import count_of, split_rows, words_of_rows
+from plurimask.nn.space import PLANE, Space
+from plurimask.nn.unet import Decoder, UNetFeatures, Upsampling, pooled
 
 _LEVELS = 2**16
 
@@ -30,9 +32,11 @@ def innermost_blocks(num_scales: int, num_encoder: int, num_decoder: int) -> Dro
     )
 
 
-def mask_shapes(channels: Sequence[int], size: Sequence[int], sites: DropoutSites) -> list[tuple[int, ...]]:
+def mask_shapes(
+    channels: Sequence[int], size: Sequence[int], sites: DropoutSites, space: Space = PLANE
+) -> list[tuple[int, ...]]:
     """`(F, *spatial)` of what is dropped at each site, in the order of the pass, for images of `size`."""
-    sizes = scale_sizes(size, len(channels))
+    sizes = space.sizes(size, len(channels))
     before = [scale - 1 for scale in sites.encoder] + [scale + 1 for scale in reversed(sites.decoder)]
     return [(channels[scale], *sizes[scale]) for scale in before]
 
@@ -53,6 +57,21 @@ def draw_masks(
     return tuple(masks)
 
 
+def masks_at(
+    seed: int, shapes: Sequence[tuple[int, ...]], boxes: Sequence[tuple[slice, ...]], probability: float
+) -> tuple[Tensor, ...]:
+    """The parts in `boxes`, one of each site's spatial axes, of what `draw_masks` gives for one draw of this seed."""
+    masks, first = [], 0
+    for (channels, *spatial), (rows, *others) in zip(shapes, boxes, strict=True):
+        row, kept = math.prod(spatial[1:]) * channels, []
+        for some in split_rows(rows, row):
+            grid = words_of_rows(seed, first, row, some).view(-1, *spatial[1:], channels)[(slice(None), *others)]
+            kept.append(grid >= round(probability * _LEVELS) - _LEVELS // 2)
+        masks.append(torch.cat(kept).movedim(-1, 0)[None])
+        first += count_of((channels, *spatial))
+    return tuple(masks)
+
+
 def dropped_features(
     unet: UNetFeatures, images: Tensor, masks: Sequence[Tensor], sites: DropoutSites, probability: float
 ) -> Tensor:
@@ -64,7 +83,7 @@ def dropped_features(
     for scale, block in enumerate(unet.encoder.blocks):
         if scale in sites.encoder:
             x = _drop(x, next(remaining), probability)
-        x = block(unet.encoder.pool(x) if scale else x)
+        x = block(pooled(unet.encoder.pools[scale - 1], x) if scale else x)
         features.append(x)
     for scale, block in zip(reversed(range(len(features) - 1)), unet.decoder.blocks, strict=True):
         if scale in sites.decoder:
@@ -99,7 +118,7 @@ class MonteCarloPasses:
         with torch.autocast(kind, enabled=False):
             x, self.shared = images.to(dtype), []
             for scale in range(sites.encoder.start):
-                x = _convolve(unet.encoder.pool(x) if scale else x, self.encoder[scale])
+                x = _convolve(pooled(unet.encoder.pools[scale - 1], x) if scale else x, self.encoder[scale])
                 self.shared.append(x)
             within = self.shared[: len(self.decoder)]  # the innermost features are no skip
             self.skip_shares = [self.first[scale].of_skip(skip) for scale, skip in enumerate(within)]
@@ -116,7 +135,8 @@ class MonteCarloPasses:
         with torch.autocast(self.shared[0].device.type, enabled=False):
             x, features = self.shared[-1], []
             for scale in self.sites.encoder:
-                x = _convolve(self.unet.encoder.pool(self._dropped(x, remaining)), self.encoder[scale])
+                coarser = pooled(self.unet.encoder.pools[scale - 1], self._dropped(x, remaining))
+                x = _convolve(coarser, self.encoder[scale])
                 features.append(x)
             for scale in reversed(range(len(self.decoder))):
                 x = self._dropped(x, remaining) if scale in self.sites.decoder else x
@@ -139,36 +159,42 @@ class MonteCarloPasses:
 
 class _Convolution(NamedTuple):
     weight: Tensor
-    bias: Tensor
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        padding = [side // 2 for side in self.weight.shape[2:]]
+        return CONVOLVE[x.ndim - 2](x, self.weight, self.bias, padding=padding)
 
     def to(self, dtype: torch.dtype) -> _Convolution:
-        return _Convolution(self.weight.to(dtype), self.bias.to(dtype))
+        return _Convolution(self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype))
 
 
 class _Joining(NamedTuple):
     """The first convolution of a decoder's block, over [up-sampled features, skip], in its two halves."""
 
     skip: _Convolution
-    weight: Tensor
-    """For the up-sampled features."""
+    upsampled: _Convolution
+    """For the up-sampled features, without a bias."""
     doubled: Tensor | None
-    """The same for the features before up-sampling, as a transposed convolution; None where that is not nearest."""
+    """The same for the features before up-sampling, as a transposed convolution; None where that is not nearest, or a
+    kernel has no neighbours along some axis."""
 
     @classmethod
     def of(cls, layer: _Convolution, upsampling: Upsampling, dtype: torch.dtype) -> _Joining:
         """Of a convolution whose last input channels, as many as it has outputs, are the skip's."""
         weight, bias = layer
         own, skip = weight[:, : -len(weight)], weight[:, -len(weight) :]
-        doubled = doubling_kernel(own).to(dtype) if upsampling == "nearest" else None
-        return cls(_Convolution(skip, bias).to(dtype), own.to(dtype), doubled)
+        can_double = upsampling == "nearest" and min(own.shape[2:]) > 1
+        doubled = doubling_kernel(own).to(dtype) if can_double else None
+        return cls(_Convolution(skip, bias).to(dtype), _Convolution(own, None).to(dtype), doubled)
 
     def of_skip(self, skip: Tensor) -> Tensor:
-        return CONVOLVE[skip.ndim - 2](skip, *self.skip, padding=1)
+        return self.skip(skip)
 
     def of_coarse(self, coarse: Tensor, size: torch.Size, decoder: Decoder) -> Tensor:
         if self.doubled is not None and all(2 * a == b for a, b in zip(coarse.shape[2:], size, strict=True)):
             return CONVOLVE_TRANSPOSED[coarse.ndim - 2](coarse, self.doubled, stride=2, padding=1)
-        return CONVOLVE[coarse.ndim - 2](decoder.upsample(coarse, size), self.weight, padding=1)
+        return self.upsampled(decoder.upsample(coarse, size))
 
 
 def _folded(block: nn.Module) -> list[_Convolution]:
@@ -181,6 +207,7 @@ def _folded(block: nn.Module) -> list[_Convolution]:
         elif isinstance(layer, nn.BatchNorm2d | nn.BatchNorm3d):
             assert layer.running_mean is not None and layer.running_var is not None
             weight, bias = layers.pop()
+            assert bias is not None
             gain = layer.weight * (layer.running_var + layer.eps).rsqrt()
             folded = weight * gain.view(-1, *[1] * (weight.ndim - 1))
             layers.append(_Convolution(folded, (bias - layer.running_mean) * gain + layer.bias))
@@ -188,6 +215,6 @@ def _folded(block: nn.Module) -> list[_Convolution]:
 
 
 def _convolve(x: Tensor, layers: Sequence[_Convolution]) -> Tensor:
-    for weight, bias in layers:
-        x = CONVOLVE[x.ndim - 2](x, weight, bias, padding=1).relu_()
+    for layer in layers:
+        x = layer(x).relu_()
     return x

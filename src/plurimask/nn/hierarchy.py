@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from plurimask.latent import Gaussian
 from plurimask.nn.joining import DecoderScale, Share, of_images, shares_of
 from plurimask.nn.latent import GaussianMap
+from plurimask.nn.space import PLANE, Space
 from plurimask.nn.unet import Encoder, Style, class_scores
 
 
@@ -39,20 +40,27 @@ class HierarchicalCore(nn.Module):
         latent_dims: latent channels of each scale, *coarsest* first, 0 where there are none; the last is not 0.
         num_blocks: convolutions or residual blocks at each scale, see `Style.blocks`.
         style: of encoder and decoder.
+        space: of the inputs.
     """
 
     def __init__(
-        self, in_channels: int, channels: Sequence[int], latent_dims: Sequence[int], num_blocks: int, style: Style
+        self,
+        in_channels: int,
+        channels: Sequence[int],
+        latent_dims: Sequence[int],
+        num_blocks: int,
+        style: Style,
+        space: Space = PLANE,
     ) -> None:
         super().__init__()
         self.latent_dims, widths = tuple(latent_dims), channels[::-1]
-        self.encoder = Encoder(in_channels, channels, num_blocks, style)
+        self.encoder = Encoder(in_channels, channels, num_blocks, style, space)
         self.gaussians = nn.ModuleList(
-            GaussianMap(width, dim) for width, dim in zip(widths, latent_dims, strict=False) if dim
+            GaussianMap(width, dim, space.dims) for width, dim in zip(widths, latent_dims, strict=False) if dim
         )
         self.decoder = nn.ModuleList(
-            DecoderScale(coarse + dim, fine, num_blocks, style)
-            for coarse, fine, dim in zip(widths, widths[1:], latent_dims[:-1], strict=False)
+            DecoderScale(coarse + dim, fine, num_blocks, style, space.kernel(len(channels) - 2 - number))
+            for number, (coarse, fine, dim) in enumerate(zip(widths, widths[1:], latent_dims[:-1], strict=False))
         )
 
     def shares(self, features: list[Tensor]) -> list[Share]:
@@ -89,17 +97,23 @@ class StitchingDecoder(nn.Module):
     """The rest of a core's decoder, from its last latents to the class scores. Arguments as of `HierarchicalCore`."""
 
     def __init__(
-        self, channels: Sequence[int], latent_dims: Sequence[int], num_blocks: int, style: Style, num_classes: int
+        self,
+        channels: Sequence[int],
+        latent_dims: Sequence[int],
+        num_blocks: int,
+        style: Style,
+        space: Space,
+        num_classes: int,
     ) -> None:
         super().__init__()
         widths = list(channels[: len(channels) - len(latent_dims) + 1])  # from the last latent scale on, finest first
         self.num_finer = len(widths) - 1
         coarse, fine = [*widths[1:-1], widths[-1] + latent_dims[-1]], widths[:-1]
         self.decoder = nn.ModuleList(
-            DecoderScale(before, after, num_blocks, style)
-            for before, after in zip(coarse[::-1], fine[::-1], strict=False)
+            DecoderScale(before, after, num_blocks, style, space.kernel(len(fine) - 1 - number))
+            for number, (before, after) in enumerate(zip(coarse[::-1], fine[::-1], strict=False))
         )
-        self.scores = class_scores(channels[0] if fine else coarse[-1], num_classes)
+        self.scores = class_scores(channels[0] if fine else coarse[-1], num_classes, spatial_dims=space.dims)
 
     def shares(self, features: list[Tensor]) -> list[Share]:
         """The shares of the core's encoder's features, finest first, in the scales of this decoder."""

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plurimask.nn.convolution import CONVOLUTION, CONVOLVE, CONVOLVE_TRANSPOSED, doubling_kernel
+from plurimask.nn.convolution import CONVOLUTION, CONVOLVE, CONVOLVE_TRANSPOSED, doubling_kernel, padded_convolution
 from plurimask.nn.residual import half_width, residual_blocks
 from plurimask.nn.unet import PLAIN, Style, conv_block
 
@@ -24,12 +24,11 @@ class JoiningConvolution(nn.Module):
     """A convolution over [coarse features, nearest up-sampled to the skip's size; skip], in its two halves."""
 
     def __init__(
-        self, coarse_channels: int, skip_channels: int, out_channels: int, kernel_size: int, spatial_dims: int = 2
+        self, coarse_channels: int, skip_channels: int, out_channels: int, kernel: Sequence[int] = (3, 3)
     ) -> None:
         super().__init__()
-        kind, channels = CONVOLUTION[spatial_dims], coarse_channels + skip_channels
-        self.joined = kind(channels, out_channels, kernel_size, padding=kernel_size // 2)
-        self.coarse_channels, self.padding = coarse_channels, kernel_size // 2
+        self.coarse_channels, self.padding = coarse_channels, tuple(side // 2 for side in kernel)
+        self.joined = padded_convolution(coarse_channels + skip_channels, out_channels, kernel)
 
     def of_skip(self, skip: Tensor) -> Tensor:
         """The skip's half, with the bias: `(B, S, *spatial)` -> `(B, out, *spatial)`."""
@@ -43,12 +42,13 @@ class JoiningConvolution(nn.Module):
         small map, with 4 products a pixel (of an image; 8 of a volume) in place of 9 (27).
         """
         dims, weight = coarse.ndim - 2, self.joined.weight[:, : self.coarse_channels]
-        if self.padding == 0:
+        if not any(self.padding):
             return functional.interpolate(CONVOLVE[dims](coarse, weight), size=tuple(size), mode="nearest")
-        if all(2 * before == after for before, after in zip(coarse.shape[2:], size, strict=True)):
+        is_doubled = all(2 * before == after for before, after in zip(coarse.shape[2:], size, strict=True))
+        if is_doubled and all(self.padding):
             return CONVOLVE_TRANSPOSED[dims](coarse, doubling_kernel(weight), stride=2, padding=1)
         doubled = functional.interpolate(coarse, size=tuple(size), mode="nearest")
-        return CONVOLVE[dims](doubled, weight, padding=1)
+        return CONVOLVE[dims](doubled, weight, padding=self.padding)
 
 
 class DecoderScale(nn.Module):
@@ -59,24 +59,29 @@ class DecoderScale(nn.Module):
     """
 
     def __init__(
-        self, coarse_channels: int, channels: int, num_blocks: int, style: Style = PLAIN, spatial_dims: int = 2
+        self,
+        coarse_channels: int,
+        channels: int,
+        num_blocks: int,
+        style: Style = PLAIN,
+        kernel: Sequence[int] = (3, 3),
     ) -> None:
         super().__init__()
         if style.normalisation != "none":
             raise ValueError(f"a scale in halves has no normalisation, but {style.normalisation!r} was asked for")
-        conv = CONVOLUTION[spatial_dims]
+        conv = CONVOLUTION[len(kernel)]
         self.is_residual = style.blocks == "residual"
         inner = half_width(channels) if self.is_residual else channels
-        self.first = JoiningConvolution(coarse_channels, channels, inner, 3, spatial_dims)
+        self.first = JoiningConvolution(coarse_channels, channels, inner, kernel)
         if self.is_residual:
-            self.shortcut = JoiningConvolution(coarse_channels, channels, channels, 1, spatial_dims)
+            self.shortcut = JoiningConvolution(coarse_channels, channels, channels, (1,) * len(kernel))
             self.inner = nn.Sequential()
             for _ in range(style.convs_per_block - 1):
-                self.inner.extend([nn.ReLU(inplace=True), conv(inner, inner, kernel_size=3, padding=1)])
+                self.inner.extend([nn.ReLU(inplace=True), padded_convolution(inner, inner, kernel)])
             self.widen = conv(inner, channels, kernel_size=1) if inner != channels else nn.Identity()
-            self.rest = residual_blocks(channels, channels, num_blocks - 1, style.convs_per_block, spatial_dims)
+            self.rest = residual_blocks(channels, channels, num_blocks - 1, style.convs_per_block, kernel)
         else:
-            self.rest = conv_block(channels, channels, num_blocks - 1, style, spatial_dims)
+            self.rest = conv_block(channels, channels, num_blocks - 1, style, kernel)
 
     def share(self, skip: Tensor) -> Share:
         """The skip's share in the first layers: to be computed once for each image."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from plurimask.nn.convolution import CONVOLUTION
+from plurimask.nn.convolution import CONVOLUTION, padded_convolution
 
 
 class ResidualBlock(nn.Module):
@@ -18,14 +20,19 @@ class ResidualBlock(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, num_convs: int = 3, spatial_dims: int = 2, on_images: bool = False
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_convs: int = 3,
+        kernel: Sequence[int] = (3, 3),
+        on_images: bool = False,
     ) -> None:
         super().__init__()
         self.on_images = on_images
-        conv, inner = CONVOLUTION[spatial_dims], half_width(out_channels)
-        self.convs = nn.Sequential(conv(in_channels, inner, kernel_size=3, padding=1))
+        conv, inner = CONVOLUTION[len(kernel)], half_width(out_channels)
+        self.convs = nn.Sequential(padded_convolution(in_channels, inner, kernel))
         for _ in range(num_convs - 1):
-            self.convs.extend([nn.ReLU(inplace=True), conv(inner, inner, kernel_size=3, padding=1)])
+            self.convs.extend([nn.ReLU(inplace=True), padded_convolution(inner, inner, kernel)])
         self.widen = conv(inner, out_channels, kernel_size=1) if inner != out_channels else nn.Identity()
         changes = in_channels != out_channels
         self.shortcut = conv(in_channels, out_channels, kernel_size=1) if changes else nn.Identity()
@@ -45,14 +52,14 @@ def residual_blocks(
     out_channels: int,
     num_blocks: int,
     convs_per_block: int = 3,
-    spatial_dims: int = 2,
+    kernel: Sequence[int] = (3, 3),
     on_images: bool = False,
 ) -> nn.Sequential:
     """`num_blocks` residual blocks, of which the first changes the number of channels and may be the one on images."""
     widths = [in_channels, *[out_channels] * num_blocks][:num_blocks]
     return nn.Sequential(
         *(
-            ResidualBlock(width, out_channels, convs_per_block, spatial_dims, on_images and number == 0)
+            ResidualBlock(width, out_channels, convs_per_block, kernel, on_images and number == 0)
             for number, width in enumerate(widths)
         )
     )

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plurimask.nn.blocked import dense
+from plurimask.nn.place import here, linear_rows
+from plurimask.nn.space import PLANE, Space
 from plurimask.nn.unet import Decoder, Encoder, Style, UNetFeatures, class_scores
 
 MAX_PIXELS = 2**21
@@ -44,7 +46,7 @@ def pixel_features(unet: UNetFeatures, images: Tensor, of_pixels: Callable[[Tens
     skips = []
     for block in encoder.blocks[1:]:
         skips.append(_over_rows(block, _rows_of(x), x))
-        x = encoder.pool(skips[-1]) if len(skips) + 1 < len(encoder.blocks) else skips.pop()
+        x = encoder.pools[len(skips)](skips[-1]) if len(skips) < len(encoder.pools) else skips.pop()
     for block in decoder.blocks[:-1]:
         x = _over_rows(block, _joined(decoder, x, _rows_of(skip := skips.pop()), skip.shape[2:]), skip)
 
@@ -59,11 +61,17 @@ class PixelScores(nn.Module):
     """A whole U-Net as one module: images `(B, in_channels, *spatial)` -> class scores `(B, num_classes, *spatial)`."""
 
     def __init__(
-        self, in_channels: int, channels: Sequence[int], num_convs: int, style: Style, num_classes: int
+        self,
+        in_channels: int,
+        channels: Sequence[int],
+        num_convs: int,
+        style: Style,
+        num_classes: int,
+        space: Space = PLANE,
     ) -> None:
         super().__init__()
-        self.features = UNetFeatures(in_channels, channels, num_convs, style)
-        self.scores = class_scores(channels[0], num_classes)
+        self.features = UNetFeatures(in_channels, channels, num_convs, style, space)
+        self.scores = class_scores(channels[0], num_classes, spatial_dims=space.dims)
 
     def forward(self, images: Tensor) -> Tensor:
         return pixel_features(self.features, images, self.scores)
@@ -75,17 +83,18 @@ def coarsest_features(encoder: Encoder, images: Tensor) -> Tensor:
         return dense(encoder.features(images)[-1])
     x = _finest_pooled(encoder, images)
     for number, block in enumerate(encoder.blocks[1:]):
-        x = encoder.pool(x) if number else x
+        x = encoder.pools[number](x) if number else x
         x = _over_rows(block, _rows_of(x), x)
     return x
 
 
 @contextmanager
-def narrow_strips() -> Iterator[None]:
-    """Inside, every image counts as large, and a strip has as few rows as there may be."""
+def strips_of(pixels: int) -> Iterator[None]:
+    """Inside, strips have about so many pixels, and images of twice as many are large. Of 0 every image is large, and a
+    strip has as few rows as there may be."""
     global MAX_PIXELS, STRIP_PIXELS
     kept = MAX_PIXELS, STRIP_PIXELS
-    MAX_PIXELS = STRIP_PIXELS = 0
+    MAX_PIXELS, STRIP_PIXELS = 2 * pixels, pixels
     try:
         yield
     finally:
@@ -100,7 +109,7 @@ def _is_large(network: nn.Module, images: Tensor) -> bool:
 
 def _finest_pooled(encoder: Encoder, images: Tensor) -> Tensor:
     """The features of the finest scale, pooled for the next."""
-    return _over_rows(encoder.blocks[0], _rows_of(images), images, encoder.pool)
+    return _over_rows(encoder.blocks[0], _rows_of(images), images, encoder.pools[0])
 
 
 def _over_rows(
@@ -150,6 +159,8 @@ def _joined(decoder: Decoder, coarse: Tensor, skip_rows: RowsOf, size: tuple[int
 def upsampled_rows(decoder: Decoder, coarse: Tensor, size: tuple[int, int], start: int, stop: int) -> Tensor:
     """The rows from `start` to before `stop` of `decoder.upsample(coarse, size)`."""
     height, width = size
+    if here() is not None and decoder.style.upsampling == "linear":
+        return linear_rows(coarse, size, start, stop)
     targets = torch.arange(start, stop, dtype=torch.float32, device=coarse.device)
     if decoder.style.upsampling == "nearest":
         sources = (targets * (coarse.shape[2] / height)).long().clamp_(max=coarse.shape[2] - 1)

@@ -11,12 +11,13 @@ from torch import Tensor
 from plurimask.method import SegmentationMethod
 
 Layout = Literal["channels_last", "contiguous"]
-"""How `(B, F, H, W)` lies in memory: all features of a pixel together, or one plane after the other."""
+"""How `(B, F, *spatial)` lies in memory: all features of a pixel together, or one map after the other."""
 
-_FORMATS: dict[Layout, torch.memory_format] = {
-    "channels_last": torch.channels_last,
-    "contiguous": torch.contiguous_format,
+_FORMATS: dict[Layout, dict[int, torch.memory_format]] = {
+    "channels_last": {4: torch.channels_last, 5: torch.channels_last_3d},
+    "contiguous": {4: torch.contiguous_format, 5: torch.contiguous_format},
 }
+"""By the number of dimensions of a batch."""
 
 
 def default_device() -> torch.device:
@@ -52,13 +53,16 @@ def training_layouts(device: torch.device) -> tuple[Layout, ...]:
 
 def in_layout(method: SegmentationMethod, layout: Layout) -> SegmentationMethod:
     """The same method with its convolutions' weights in a memory layout."""
-    method.to(memory_format=_FORMATS[layout])  # type: ignore[call-overload]
+    formats = _FORMATS[layout]
+    for parameter in (*method.parameters(), *method.buffers()):
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
     return method
 
 
 def images_in_layout(images: Tensor, layout: Layout) -> Tensor:
-    """Images `(B, K, H, W)` in a memory layout; volumes as they are."""
-    return images.contiguous(memory_format=_FORMATS[layout]) if images.ndim == 4 else images
+    """Images `(B, K, *spatial)` in a memory layout."""
+    return images.contiguous(memory_format=_FORMATS[layout][images.ndim])
 
 
 def channels_last(method: SegmentationMethod) -> SegmentationMethod:

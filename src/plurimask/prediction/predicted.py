@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plurimask.data import ImageSet
+from plurimask.data.images.geometry import Grid
 from plurimask.data.images.pixel_size import PixelSize
-from plurimask.data.preprocessing import Preprocessing, resized
+from plurimask.data.preprocessing import Preprocessing
+from plurimask.data.resampling import resized
 from plurimask.distribution import entropy
 from plurimask.method import SegmentationMethod
 from plurimask.prediction.predict import Sampling, predict_images, require_probabilities
@@ -31,16 +34,16 @@ class Predicted:
 
     name: str
     image: NDArray[Any]
-    """`(K, h, w)`, as stored."""
+    """`(K, h, w)`, or `(K, d, h, w)` of a volume, and so on; as stored."""
     samples: NDArray[np.uint8]
     """`(N, h, w)`."""
     mean: NDArray[Any]
     """`(C, h, w)`, class probabilities."""
     entropy: NDArray[Any]
     """`(h, w)`, nats."""
-    window: tuple[slice, slice]
-    size: tuple[int, int]
-    """Height and width of the whole image."""
+    window: tuple[slice, ...]
+    size: tuple[int, ...]
+    """Of the whole image: height and width, or depth, height and width."""
     mutual_information: NDArray[Any]
     """`(h, w)`, nats: the part of the entropy that comes from samples that disagree."""
     variance: NDArray[Any]
@@ -49,6 +52,12 @@ class Predicted:
     """Where the image's file says so."""
     sampling: Sampling | None = None
     """How the samples were drawn, where that is known."""
+    files: tuple[Path, ...] = ()
+    """That the image was read from, where it lies in files."""
+    grid: Grid | None = None
+    """Of a volume, where its voxels lie, if that is known."""
+    notes: tuple[str, ...] = ()
+    """What is only approximated, in sentences for people."""
 
 
 def predict(
@@ -65,24 +74,24 @@ def predict(
     and its name alone. `on_phase` is told what is being done, in words for a progress bar, and `on_read` each image as
     the method will see it, before it does.
     """
-    shown: dict[str, tuple[Tensor, PixelSize | None]] = {}
+    shown: dict[str, tuple[Tensor, int]] = {}
 
     def prepared() -> Iterator[tuple[str, Tensor]]:
         for number, name in enumerate(images.names):
-            shown[name] = images[number], images.pixel_size(number)
-            seen = preprocessing.image(shown[name][0], name)
+            shown[name] = images[number], number
+            seen = preprocessing.image(shown[name][0], name, images.pixel_size(number))
             on_read(name, seen)
             yield name, seen
 
-    for names, samples, statistics, prediction in predict_images(method, prepared(), sampling, on_phase):
+    for names, samples, statistics, prediction, notes in predict_images(method, prepared(), sampling, on_phase):
         maps = [statistics.mean(), statistics.mutual_information()[:, None], statistics.variance()]
         require_probabilities(maps[0], names)
         del statistics, prediction  # and with them the image's features, which are larger than all that is written
         for number, name in enumerate(names):
-            image, pixel_size = shown.pop(name)
+            image, place = shown.pop(name)
             on_phase(f"{name}: writing")
-            cut, size = preprocessing.cut(image), (image.shape[-2], image.shape[-1])
-            own = (resized(part.cpu(), cut.shape[-2:]) for part in (samples[:, number], *(one[number] for one in maps)))
+            cut, size = preprocessing.cut(image), tuple(image.shape[1:])
+            own = (resized(part.cpu(), cut.shape[1:]) for part in (samples[:, number], *(one[number] for one in maps)))
             labels, probabilities, shared, spread = own
             yield Predicted(
                 name,
@@ -94,8 +103,11 @@ def predict(
                 size,
                 shared[0].numpy(),
                 spread.numpy(),
-                pixel_size,
+                images.pixel_size(place),
                 sampling,
+                images.files(place),
+                images.grid(place),
+                notes,
             )
 
 

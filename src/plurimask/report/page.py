@@ -9,7 +9,8 @@ from typing import Any
 
 from plurimask.data import DataDescription, DataSource
 from plurimask.files.writing import replace_file
-from plurimask.metrics import CONVENTIONS, Totals
+from plurimask.metrics import Totals
+from plurimask.metrics.conventions import conventions
 from plurimask.prediction.predict import Sampling
 from plurimask.report import tables
 from plurimask.report.content import DEFAULT_SAMPLING, Extra, ReportContent, collect_report
@@ -22,7 +23,7 @@ from plurimask.runs.load import Run
 DPI = 110
 LONG_TABLE = 12
 """Rows; a longer table is folded."""
-SECTIONS = ("latents", "scales", "coarse-to-fine", "reconstruction", "levels", "modes", "flips")
+SECTIONS = ("planes", "latents", "scales", "coarse-to-fine", "reconstruction", "levels", "modes", "flips")
 """Figures that have a section of their own."""
 
 
@@ -73,7 +74,7 @@ def build_report(content: ReportContent) -> str:
         split_facts=tables.split_facts(about, split),
         classes=tables.class_table(about, split),
         raters=tables.rater_table(about, split),
-        metrics=tables.metric_table(totals),
+        metrics=tables.metric_table(totals, content.table),
         class_scores=tables.class_scores(totals, about.class_names),
         totals=totals,
         curve=figures.pop("training", None),
@@ -81,7 +82,7 @@ def build_report(content: ReportContent) -> str:
         sections=[figures.pop(name) for name in SECTIONS if name in figures],
         charts=figures,
         extra=[(title, text, figure and picture(title, text, figure, DPI)) for title, text, figure in content.extra],
-        conventions=tables.conventions(CONVENTIONS),
+        conventions=tables.conventions(conventions(content.table)),
         long_table=LONG_TABLE,
     )
 

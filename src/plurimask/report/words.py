@@ -90,9 +90,12 @@ def percent(share: float) -> str:
 
 
 def area_words(pixels: tuple[int, int], pixel_size: PixelSize | None = None) -> str:
-    """Smallest and largest area in three digits, in the unit of the pixels where it was measured: "41 – 72 px"."""
+    """Smallest and largest area in three digits, in the unit of the pixels where it was measured: "41 – 72 px"; of
+    volumes in millilitres, or in voxels."""
     scale, unit = 1.0, "px"
-    if pixel_size is not None and pixel_size.is_measured:
+    if pixel_size is not None and pixel_size.depth is not None:
+        scale, unit = pixel_size.millilitres, "ml"
+    elif pixel_size is not None and pixel_size.is_measured:
         scale, unit = pixel_size.height * pixel_size.width, f"{pixel_size.unit}²"
     low, high = (_digits(one * scale) for one in pixels)
     return f"{high} {unit}" if pixels[0] == pixels[1] else f"{low} \u2013 {high} {unit}"

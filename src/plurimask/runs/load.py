@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import distributions
@@ -13,10 +14,11 @@ from torch import Tensor
 from plurimask.data import DataSource, ExampleSet, Place, open_data, open_images
 from plurimask.data.flipping import refuse_other_law
 from plurimask.errors import InputError, first_mistake, unknown_name
-from plurimask.files.reading import is_there
+from plurimask.files.reading import is_there, open_file
 from plurimask.method import SegmentationMethod
 from plurimask.methods import build_method
 from plurimask.prediction.device import channels_last, default_device
+from plurimask.prediction.slices import SliceBySlice, SliceDraws
 from plurimask.pretrained import PREFIX, example_images, folder_of
 from plurimask.runs.folder import RECORD_FILE, WEIGHTS_FILE
 from plurimask.runs.record import RunRecord, read_record
@@ -32,6 +34,15 @@ class Run:
     method: SegmentationMethod
 
     @property
+    def digest(self) -> str:
+        """A hash of record and weights: what is predicted depends on nothing else of the run."""
+        digest = hashlib.sha256()
+        for name in (RECORD_FILE, WEIGHTS_FILE):
+            with open_file(self.folder / name) as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return digest.hexdigest()[:32]
+
+    @property
     def examples(self) -> tuple[Path, ...]:
         """Images that lie beside a model of the package, for `read`; none beside a run of one's own."""
         return example_images(self.folder)
@@ -45,16 +56,20 @@ class Run:
         images = open_images(path, self.record.data.channel_names)
         if len(images) != 1:
             raise InputError(f"{path}: {len(images)} images, expected one: give one file, or loop over them")
-        return self.record.preprocessing.image(images[0])[None].to(next(self.method.parameters()).device)
+        seen = self.record.preprocessing.image(images[0], images.names[0], images.pixel_size(0))
+        return seen[None].to(next(self.method.parameters()).device)
 
 
-def load_run(folder: Path | str) -> Run:
+def load_run(folder: Path | str, slice_draws: SliceDraws | None = None) -> Run:
     """Read a run folder: its record, and its method with trained weights, in evaluation mode on the default device.
 
-    `pretrained:NAME` is a model that the package ships.
+    `pretrained:NAME` is a model that the package ships. The method of a run on slices of volumes is given volumes, and
+    shares the draws of a sample among its slices, unless `slice_draws` says otherwise
+    (`plurimask.prediction.slices.SliceBySlice`).
 
     Raises:
-        InputError: there is no run, it has no weights yet, or another version of plurimask wrote it.
+        InputError: there is no run, it has no weights yet, or another version of plurimask wrote it; or `slice_draws`
+            are given for a run that does not see slices.
     """
     folder = folder_of(folder)
     record = read_record(folder)
@@ -72,8 +87,13 @@ def load_run(folder: Path | str) -> Run:
         hint = f" It was trained with {', '.join(others)}, not installed here." if others else ""
         raise InputError(f"{folder}: {error}{hint}") from error
     load_weights(method, path, record.identity, "restore the file, or train again")
-    method.eval().requires_grad_(False)
-    return Run(folder, record, channels_last(method).to(default_device()))
+    method = channels_last(method).to(default_device())
+    axis = record.preprocessing.slices
+    if axis is not None:
+        method = SliceBySlice(method, axis, slice_draws or "shared")
+    elif slice_draws is not None:
+        raise InputError(f"{folder} was not trained with --slices: leave out --slice-draws")
+    return Run(folder, record, method.eval().requires_grad_(False))
 
 
 def load_pretrained(name: str) -> Run:

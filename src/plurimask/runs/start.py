@@ -12,13 +12,14 @@ from plurimask.errors import InputError
 from plurimask.method import MethodConfig, SegmentationMethod
 from plurimask.methods import find_method
 from plurimask.methods.swag import SWAG, SWAGConfig
+from plurimask.prediction.slices import underneath
 from plurimask.pretrained import is_pretrained
 from plurimask.runs.load import load_run
 from plurimask.runs.record import RunRecord, Start, read_record
 
 _OWN = {"max_steps", "max_minutes", "early_stopping", "ema_decay"}
 """Settings of the training that are not taken over: when it ends, and averages, which the method makes itself."""
-_SEEN = ("base", "base_settings", "center_crop", "resize", "image_scaling")
+_SEEN = ("base", "base_settings", "center_crop", "resize", "spacing", "image_scaling", "slices")
 """Settings that the weights were trained with."""
 _AS_STORED = {"layout", "class_values", "encoding"}
 """How images and masks are kept in files, which makes no other data of them."""
@@ -87,4 +88,4 @@ def give_start(method: SegmentationMethod, start: Start | None) -> None:
             f"{start.folder} holds another run than that which was gone on from: start anew with --overwrite"
         )
     assert isinstance(method, SWAG)
-    method.base.load_state_dict(run.method.state_dict())
+    method.base.load_state_dict(underneath(run.method).state_dict())

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError, is_out_of_memory
 from plurimask.metrics.maps import label_map_of
-from plurimask.prediction.files import whole_map
 from plurimask.prediction.predict import Sampling
 from plurimask.prediction.readings import class_areas
+from plurimask.prediction.whole import whole_map
 from plurimask.runs.load import Run
 from plurimask.version import __version__
 from plurimask.viewer.bundle import Scaled, pack, scaled, step_of, unpack

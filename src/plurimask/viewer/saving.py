@@ -22,8 +22,8 @@ from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 from plurimask.files.reading import is_there, parse_json, require_file
 from plurimask.files.writing import is_within, replace_file
-from plurimask.prediction.files import mask_values
 from plurimask.prediction.rasters import write_png
+from plurimask.prediction.whole import mask_values
 from plurimask.viewer.errors import Answer, Exists, NotFound
 from plurimask.viewer.latents import LIMIT, MAX_DRAWS
 

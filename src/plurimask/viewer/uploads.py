@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from torch import Tensor
 
-from plurimask.data.images import SUFFIXES, image_shape
+from plurimask.data.images import PICTURE_SUFFIXES, image_shape
 from plurimask.data.images.limit import max_pixels
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.unlabelled import list_images
@@ -111,8 +111,8 @@ def _checked_name(file_name: str) -> tuple[str, str]:
     """The name of a dropped-in file without its folders, and its ending, in lower case."""
     own = PurePosixPath(file_name.replace("\\", "/")).name
     name, ending = PurePosixPath(own).stem, PurePosixPath(own).suffix.lower()
-    if ending not in SUFFIXES:
-        raise InputError(f"{shown(own)}: not an image, expected one of {', '.join(SUFFIXES)}: convert the file")
+    if ending not in PICTURE_SUFFIXES:
+        raise InputError(f"{shown(own)}: not an image, expected one of {', '.join(PICTURE_SUFFIXES)}: convert the file")
     name = "".join(letter if letter.isprintable() else "_" for letter in name).strip(". ")
     return name.encode()[:MAX_NAME].decode(errors="ignore") or "image", ending
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 from plurimask.errors import InputError
 from plurimask.nn.deeplab import DeepLabSettings, DeepLabV3Plus
 from plurimask.nn.moments import Moments, Propagation, moment_network
+from plurimask.nn.space import Space
 from plurimask.nn.unet import Style, UNetFeatures, class_scores
 
 SMALL = DeepLabSettings((4, 6, 8), output_stride=8, rates=(1, 2), aspp_channels=10, low_level_channels=5)
@@ -78,7 +79,7 @@ def test_in_training_too_and_batch_norm_moves_alike(name: str) -> None:
 def test_three_dimensions() -> None:
     torch.manual_seed(0)
     for network in (
-        UNetFeatures(2, (3, 4), 1, Style(pooling="max"), spatial_dims=3),
+        UNetFeatures(2, (3, 4), 1, Style(pooling="max"), Space(3)),
         DeepLabV3Plus(2, 3, SMALL._replace(normalisation="group"), spatial_dims=3),
     ):
         x = images(5, 6, 9)

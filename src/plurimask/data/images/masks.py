@@ -23,8 +23,8 @@ class StoredMask:
     """The content of one mask file."""
 
     values: Array
-    """`(H, W)`, unsigned integers: values, indices of the palette, colours 0xRRGGBB, or of a stack 0 where no map
-    marks the pixel and k + 1 where map k does."""
+    """`(H, W)` or `(D, H, W)`, unsigned integers: values, indices of the palette, colours 0xRRGGBB, or of a stack 0
+    where no map marks the pixel and k + 1 where map k does."""
     kind: MaskKind = "values"
     palette: tuple[int, ...] = ()
     """The colour of each index, 0xRRGGBB; invisible ones are black."""

@@ -1,4 +1,4 @@
-"""How large a pixel is, where a TIFF says so: in its OME or ImageJ metadata, else in its resolution tags."""
+"""How large a pixel or voxel is; of TIFFs as OME or ImageJ metadata, else resolution tags say."""
 
 from __future__ import annotations
 
@@ -28,22 +28,33 @@ _UNITS = {
     "inch": "in",
     "in": "in",
 }
+_MILLILITRES = {"nm": 1e-21, "µm": 1e-12, "mm": 1e-3, "cm": 1.0, "m": 1e6}
+"""In a cube of each unit of length."""
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION = 274, 282, 283
 _INCH, _CENTIMETRE = 2, 3
 
 
 class PixelSize(NamedTuple):
-    """Height and width of one pixel."""
+    """Height and width of one pixel, and depth of one voxel."""
 
     height: float
     width: float
     unit: str
     """nm, µm, mm, cm or m; "in" where a file only says for how many dots per inch it is to be printed."""
+    depth: float | None = None
+    """In the same unit; None of an image that is no volume."""
 
     @property
     def is_measured(self) -> bool:
         """Whether it is the size of what is shown. Dots per inch (often 72, of nothing) are for printing alone."""
         return self.unit != "in"
+
+    @property
+    def millilitres(self) -> float:
+        """Of one voxel; NaN where it has no depth or is not measured."""
+        if self.depth is None or not self.is_measured:
+            return math.nan
+        return self.depth * self.height * self.width * _MILLILITRES[self.unit]
 
 
 def read_pixel_size(path: Path) -> PixelSize | None:

@@ -32,7 +32,7 @@ class Stored:
     """One image file as decoded, turned as its orientation tag says."""
 
     values: Array
-    """`(K, H, W)`, or `(1, H, W)` indices where there is a palette."""
+    """`(K, H, W)`, or `(1, H, W)` indices where there is a palette; `(K, D, H, W)` of a volume."""
     palette: Array | None = None
     """`(entries, 4)`, uint8: R, G, B and alpha of each index."""
     alpha: Array | None = None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +14,19 @@ import torch
 
 from plurimask.data.encoding import MaskEncoding, decide_encoding
 from plurimask.data.example import DataDescription, Example, ExampleSet, Patterns
-from plurimask.data.forms import MaskForm, MaskSummary, decide_form, most_objects, note_own_values, summarise
-from plurimask.data.images import image_numbers, image_shape, read_image, read_stored_mask
-from plurimask.data.images.pixel_size import PixelSize, read_pixel_size
+from plurimask.data.forms import MaskForm, MaskSummary, decide_form, most_objects, note_own_values
+from plurimask.data.images import (
+    image_files,
+    image_numbers,
+    image_pixel_size,
+    image_shape,
+    read_image,
+    read_stored_mask,
+)
+from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.layouts.dataset_json import DatasetFile
+from plurimask.data.layouts.scan import known_scans, scan_all
+from plurimask.data.layouts.shapes import refuse_mixed, refuse_sizes
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 
@@ -120,19 +127,23 @@ class FileSet(ExampleSet):
         for rater, path in enumerate(item.masks):
             if path is not None:
                 values = self.reading.form.values(self.cache.get(path, read_stored_mask))
-                _refuse_sizes(path, values.shape, item.images[0], image.shape[1:])
+                refuse_sizes(path, values.shape, item.images[0], image.shape[1:])
                 labels[rater] = self.reading.encoding.encode(values, str(path))
         return Example(item.name, torch.from_numpy(image), torch.from_numpy(labels))
 
+    def shape(self, index: int) -> tuple[int, ...]:
+        return image_shape(self.items[index].images[0])[1:]
+
     def pixel_size(self, index: int) -> PixelSize | None:
-        return read_pixel_size(self.items[index].images[0])
+        return image_pixel_size(self.items[index].images[0])
 
     def files(self, index: int) -> tuple[Path, ...]:
-        return (*self.items[index].images, *filter(None, self.items[index].masks))
+        found = (*self.items[index].images, *filter(None, self.items[index].masks))
+        return tuple(file for path in found for file in image_files(path))
 
 
 def join_channels(channels: Sequence[Array], paths: Sequence[Path]) -> npt.NDArray[np.float32]:
-    """The channels of one image, `(K, H, W)`, as a new array of float32.
+    """The channels of one image, `(K, *spatial)`, as a new array of float32.
 
     Raises:
         InputError: a value is no number that float32 holds well.
@@ -157,24 +168,54 @@ class Layout:
     """As in `DataDescription`."""
 
 
-def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription | None) -> Found:
+class _Seen(NamedTuple):
+    """What is known once all masks and the headers of all images were read."""
+
+    summaries: dict[MaskSummary, str]
+    """Each with the first mask that has it."""
+    counts: dict[int, FileItem]
+    """Numbers of channels, each with the first image that has it."""
+    rank: int
+    """Spatial dimensions of all images."""
+    marks: list[frozenset[int]]
+    """For each rater the values of what they marked."""
+    note: tuple[str, ...]
+
+
+def _scanned(items: Sequence[FileItem], num_raters: int, cache: ArrayCache) -> _Seen:
+    summaries: dict[MaskSummary, str] = {}
+    counts: dict[int, FileItem] = {}
+    ranks: list[int] = []
+    marks: list[frozenset[int]] = [frozenset() for _ in range(num_raters)]
+    files = [(item.images, item.masks) for item in items]
+    known = known_scans(files)
+    scans = scan_all(files, lambda path: cache.get(path, read_stored_mask), known)
+    for item, (shape, found) in zip(items, scans, strict=True):
+        counts.setdefault(shape[0], item)
+        ranks.append(len(shape) - 1)
+        for rater, (summary, path) in enumerate(zip(found, item.masks, strict=True)):
+            if summary is not None:
+                summaries.setdefault(summary, str(path))
+                if not summary.values <= marks[rater]:
+                    marks[rater] |= summary.values - {0, IGNORE}
+    known.save()
+    refuse_mixed(ranks, [item.images[0] for item in items])
+    return _Seen(summaries, counts, ranks[0], marks, tuple(known.note("the contents")))
+
+
+def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription | None, keep: bool = True) -> Found:
     """Reads all masks and the headers of all images, decides the encoding, and gives the examples of each split.
+
+    What files held when they were read earlier is known if they have not been changed since (`plurimask.data.known`).
+    With `keep`, decoded files are kept in memory, up to a number of bytes, for who reads them again and again.
 
     Raises:
         InputError: a file is damaged; sizes, channels or mask values do not fit together.
     """
-    cache = ArrayCache()
+    cache = ArrayCache(CACHE_BYTES if keep else 0)
     items = [item for split in layout.items.values() for item in split]
-    summaries: dict[MaskSummary, str] = {}
-    counts: dict[int, FileItem] = {}
-    marks: list[frozenset[int]] = [frozenset() for _ in layout.rater_names]
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        for item, (count, found) in zip(items, pool.map(lambda each: _scan(each, cache), items), strict=True):
-            counts.setdefault(count, item)
-            for rater, (summary, path) in enumerate(zip(found, item.masks, strict=True)):
-                if summary is not None:
-                    summaries.setdefault(summary, str(path))
-                    marks[rater] |= summary.values - {0, IGNORE}
+    seen = _scanned(items, len(layout.rater_names), cache)
+    summaries, counts, rank = seen.summaries, seen.counts, seen.rank
     as_gray = set(counts) == {1, 3} or (
         set(counts) == {3} and expected is not None and len(expected.channel_names) == 1
     )
@@ -195,14 +236,15 @@ def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription
         values, declared, expected, in_colour=form.kind == "colours", num_objects=most_objects(summaries)
     )
     encoding = replace(encoding, sentence=form.sentence + encoding.sentence)
-    channels = name_channels(1 if as_gray else next(iter(counts)), layout.channel_names)
-    notes = (*layout.notes, *["images with R = G = B are read as gray, as the others are"] * as_gray)
+    channels = name_channels(1 if as_gray else next(iter(counts)), layout.channel_names, rank == 2)
+    notes = (*layout.notes, *seen.note)
+    notes += ("images with R = G = B are read as gray, as the others are",) * as_gray
     if form.kind == "values" and declared.labels is None and len(encoding.class_names) > 2:
-        notes += tuple(note_own_values(layout.rater_names, marks))
+        notes += tuple(note_own_values(layout.rater_names, seen.marks))
     reading = Reading(encoding, form, as_gray)
     description = describe(layout.name, encoding, channels, layout.rater_names)
     return Found(
-        description.model_copy(update={"patterns": layout.patterns}),
+        description.model_copy(update={"patterns": layout.patterns, "spatial_dims": rank}),
         {split: FileSet(part, reading, cache) for split, part in layout.items.items()},
         notes,
     )
@@ -214,7 +256,7 @@ def _all_gray(items: Sequence[FileItem], cache: ArrayCache) -> bool:
 
 
 def is_gray(channels: Array) -> bool:
-    """Whether `(K, H, W)` is one channel, or the same three times."""
+    """Whether `(K, *spatial)` is one channel, or the same three times."""
     return len(channels) == 1 or (len(channels) == 3 and bool((channels == channels[:1]).all()))
 
 
@@ -239,61 +281,18 @@ def describe(
     )
 
 
-def name_channels(count: int, names: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The names of `count` channels: those given, or "intensity", or R, G, B, or numbers.
+def name_channels(count: int, names: tuple[str, ...] | None, of_pictures: bool = True) -> tuple[str, ...]:
+    """The names of `count` channels: those given, or "intensity", or R, G, B of pictures, or numbers.
 
     Raises:
         InputError: other than `count` names are given.
     """
     if names is None:
-        return {1: ("intensity",), 3: ("R", "G", "B")}.get(count) or tuple(f"channel {index}" for index in range(count))
+        known = {1: ("intensity",), 3: ("R", "G", "B")} if of_pictures or count == 1 else {}
+        return known.get(count) or tuple(f"channel {index}" for index in range(count))
     if len(names) != count:
         raise InputError(
             f"dataset.json names {len(names)} channels ({', '.join(names)}), the images have {count}: "
             "name each channel of the files, or give one folder per channel"
         )
     return names
-
-
-def channel_shape(paths: Sequence[Path]) -> tuple[int, int, int]:
-    """`(K, H, W)` of one image in one or more files, from their headers.
-
-    Raises:
-        InputError: files of one image differ in size, or one of several has more than one channel.
-    """
-    shapes = [image_shape(path) for path in paths]
-    for path, shape in zip(paths, shapes, strict=True):
-        if len(paths) > 1 and shape[0] != 1:
-            raise InputError(
-                f"{path}: {shape[0]} channels, expected one, as each channel has its own folder: save it as gray"
-            )
-        if shape[1:] != shapes[0][1:]:
-            raise InputError(
-                f"{path} is {_size(shape[1:])}, {paths[0]} is {_size(shapes[0][1:])} (height x width): "
-                "the channels of one image must have the same size"
-            )
-    return (sum(shape[0] for shape in shapes), *shapes[0][1:])
-
-
-def _scan(item: FileItem, cache: ArrayCache) -> tuple[int, list[MaskSummary | None]]:
-    """The number of channels of `item` and what each of its masks holds."""
-    count, *size = channel_shape(item.images)
-    return count, [None if path is None else _summary(path, item.images[0], size, cache) for path in item.masks]
-
-
-def _summary(path: Path, image: Path, size: Sequence[int], cache: ArrayCache) -> MaskSummary:
-    mask = cache.get(path, read_stored_mask)
-    _refuse_sizes(path, mask.shape, image, size)
-    return summarise(mask)
-
-
-def _refuse_sizes(mask: Path, shape: Sequence[int], image: Path, size: Sequence[int]) -> None:
-    if tuple(shape) != tuple(size):
-        raise InputError(
-            f"{mask}: the mask is {_size(shape)}, its image {image} is {_size(size)} "
-            "(height x width): save both in the same size"
-        )
-
-
-def _size(shape: Sequence[int]) -> str:
-    return "x".join(str(side) for side in shape)

@@ -118,7 +118,7 @@ def find_channels(
         images = find_images(folder / IMAGES, unread)
         if not images:
             raise InputError(
-                f"{folder / IMAGES}: no images found, looked for PNG, TIFF, JPEG, BMP and GIF files; "
+                f"{folder / IMAGES}: no images found, looked for PNG, TIFF, JPEG, BMP, GIF and NIfTI files; "
                 f"it holds {contents(folder / IMAGES)}: {unread.hint()}add images, one file each"
             )
         return {name: (path,) for name, path in images.items()}
