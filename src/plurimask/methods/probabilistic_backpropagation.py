@@ -15,6 +15,10 @@ t is what a pixel counts. The pixels of an image share the weights and are alike
 not the product of the Z_i. Each is raised to the power t (a tempered likelihood), so that an image counts for as many
 independent pixels as the setting says.
 
+With a `memory` of M epochs what was learnt long ago fades, since each epoch would count the same data once more:
+
+    1 / v_j <- (1 - f) / v_j + f / v_j at first          f = 1 / (M times the steps of an epoch), after each step
+
 Hernandez-Lobato and Adams, "Probabilistic Backpropagation for Scalable Learning of Bayesian Neural Networks", ICML
 2015, for one real number. The updates, the evidence of a class and the prior's factors, and what of them is not in the
 paper: `nn/probabilistic_backpropagation`. The U-Net is the ordinary one of `nn/`, turned by `moment_network`.
@@ -59,6 +63,9 @@ class ProbabilisticBackpropagationConfig(UNetSettings):
     initial_spread: float = Field(
         0.1, gt=0, le=10, description="standard deviation that each weight begins with, times the root of its inputs"
     )
+    memory: float | None = Field(
+        None, gt=0, le=1e6, description="epochs of data that the weights know of, about; not given: all there were"
+    )
     batch_as: Literal["factors", "datum"] = Field(
         "factors", description="a mini-batch is many data, or, by the paper's formula for one datum, a single one"
     )
@@ -102,6 +109,7 @@ class ProbabilisticBackpropagation(SegmentationMethod):
         self.prior = PriorFactors(fan_in([mean.shape for mean in means]))
         inputs = torch.from_numpy(self.prior.inputs).float()
         self._set(self.posterior().mean, config.initial_spread**2 / inputs)
+        self._first = [float(variance.detach().mean()) for variance in self._pairs()[1]]  # equal within a parameter
         self.num_batches = 0
 
     def moments(self, images: Tensor) -> Moments:
@@ -140,9 +148,18 @@ class ProbabilisticBackpropagation(SegmentationMethod):
             undone = [
                 update_(*of_one) for of_one in zip(means, variances, [share * d for d in steps], new, strict=True)
             ]
+            self._forget()
         surprise = evidence.surprise.detach()
         left = torch.stack(undone).sum() / len(self.prior.inputs)
         return Loss(surprise, {"surprise": surprise, "step_share": share, "undone": left})
+
+    def _forget(self) -> None:
+        """The belief moves a little back to the variances of the beginning."""
+        if self.config.memory is None:
+            return
+        share = 1 / max(1.0, self.config.memory * max(1, self.num_batches))
+        for variance, first in zip(self._pairs()[1], self._first, strict=True):
+            variance.copy_(variance / (1 - share + share * variance / first))
 
     def _evidence(self, images: Tensor, labels: Tensor) -> _Evidence:
         raters, moments = judgements(labels), self.moments(images)
