@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from plurimask import load_run, open_data
 from plurimask.figures.colours import FAINT, INK
-from plurimask.figures.samples import GridRow, samples_grid
+from plurimask.figures.rows import GridRow
+from plurimask.figures.samples import samples_grid
 from plurimask.figures.style import canvas, save_figure, style
 from plurimask.prediction.predict import Sampling, predict_images
 

@@ -219,7 +219,7 @@ def refuse_different(runs: Sequence[Run]) -> None:
                     f"{first.folder} and {run.folder} differ in their {what}: images that one is evaluated on may be "
                     "those that the other was trained on; compare runs of the same data and split"
                 )
-        for what in ("center_crop", "resize"):
+        for what in ("center_crop", "resize", "spacing"):
             one, other = getattr(first.record.preprocessing, what), getattr(run.record.preprocessing, what)
             if one != other:
                 raise InputError(

@@ -167,8 +167,8 @@ def measure(
 
 def _seconds_per_image(run: Run, view: ExampleView, sampling: Sampling) -> float:
     """The time that samples, mean and entropy of an image take, in batches of a few: the best of several."""
-    chosen = [view.examples[index] for index in view.indices[:TIMED_IMAGES]]
-    images = [(example.name, view.preprocessing.image(example.image)) for example in chosen]
+    chosen = [view.seen(index)[0] for index in view.indices[:TIMED_IMAGES]]
+    images = [(example.name, example.image) for example in chosen]
     times = []
     for _ in range(TIMED_REPEATS):
         start = time.perf_counter()

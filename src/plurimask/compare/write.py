@@ -15,11 +15,13 @@ from plurimask.compare.measure import MethodResult, shown_images
 from plurimask.compare.page import ComparisonContent, MethodReadings, ShownReadings, build_comparison_page
 from plurimask.compare.table import markdown_table, terminal_table
 from plurimask.data import DataDescription, DataSource
+from plurimask.data.preprocessing import Views
 from plurimask.figures import methods
 from plurimask.figures.gallery import GalleryItem, GalleryPrediction, GalleryRow, cell_size, gallery_item, image_titles
 from plurimask.figures.modes import flip_frequencies, mode_frequencies
 from plurimask.figures.page import Classes
-from plurimask.figures.samples import GridRow, readings_grid, samples_grid
+from plurimask.figures.rows import GridRow
+from plurimask.figures.samples import readings_grid, samples_grid
 from plurimask.figures.style import figure_bytes, save_figure
 from plurimask.figures.thumbnails import thumbnails
 from plurimask.files.writing import replace_file
@@ -82,7 +84,7 @@ def _beside(result: MethodResult) -> dict[str, Any]:
 
 def _facts(compared: Compared, about: DataDescription) -> list[tuple[str, str]]:
     totals, preprocessing = compared.results[0].totals, compared.view.preprocessing
-    size = preprocessing.resize or (preprocessing.center_crop and f"centre {preprocessing.center_crop}") or "whole"
+    size = preprocessing.resize or (preprocessing.center_crop and f"centre {preprocessing.centre_words}") or "whole"
     facts = [
         ("images", f"{totals['num_images']} of the split {compared.split}, {size}"),
         ("samples per image", str(compared.sampling.num_samples)),
@@ -151,7 +153,7 @@ def _shown_rows(compared: Compared) -> list[tuple[str, list[GridRow]]]:
     """A few images, by name, with a row a method: raters, samples, mean and entropy."""
     shown = []
     for number in shown_images(len(compared.view.indices)):
-        seen = compared.view.preprocessing.view(compared.view.examples[compared.view.indices[number]])
+        seen = Views(compared.view.examples, compared.view.preprocessing)[compared.view.indices[number]]
         labels = seen.labels.numpy()
         if seen.flips:
             happens, probability = mode_table(seen.flips)
@@ -196,7 +198,7 @@ def _gallery(compared: Compared, classes: Classes, watcher: Watcher) -> list[Gal
     items: list[GalleryItem] = []
     cell: tuple[int, int] | None = None
     for number, index in enumerate(compared.view.indices):
-        seen = compared.view.preprocessing.view(compared.view.examples[index])
+        seen = Views(compared.view.examples, compared.view.preprocessing)[index]
         cell = cell or cell_size(*seen.image.shape[-2:])
         predictions = {}
         for result in compared.results:

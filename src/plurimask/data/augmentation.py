@@ -86,7 +86,8 @@ class Augmentation(nn.Module):
 
         Args:
             images: `(B, K, *spatial)`, float32, normalised to mean 0. Read linearly.
-            labels: `(B, R, *spatial)`, uint8. Read at the nearest pixel, so that no new value appears; IGNORE stays IGNORE.
+            labels: `(B, R, *spatial)`, uint8. Read at the nearest pixel, so that no new value appears; IGNORE stays
+                IGNORE.
             generator: a CPU generator; all chance comes from it, so a seed means the same on every device.
 
         Raises:
@@ -109,12 +110,10 @@ class Augmentation(nn.Module):
                 return warp(images, labels, self._displacements(images, signs, generator))
             depth = images.shape[2]
             moved = self._in_plane(images.flatten(1, 2), labels.flatten(1, 2), generator)
-            images, labels = (maps.unflatten(1, (-1, depth)) for maps in moved)
+            images, labels = (maps.view(len(maps), -1, depth, *maps.shape[2:]) for maps in moved)
             return images, labels
 
-    def _in_plane(
-        self, images: Tensor, labels: Tensor, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
+    def _in_plane(self, images: Tensor, labels: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Images `(B, K, H, W)`, or all slices of volumes as channels, and labels so too."""
         signs = self._flip_signs(len(images), generator)
         config = self.config

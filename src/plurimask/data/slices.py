@@ -37,9 +37,7 @@ class Slices(ExampleSet):
             for name, count in zip(base.names, counts, strict=True)
             for number in range(count)
         )
-        self.groups = tuple(
-            group for group, count in zip(base.groups, counts, strict=True) for _ in range(count)
-        )
+        self.groups = tuple(group for group, count in zip(base.groups, counts, strict=True) for _ in range(count))
 
     def place(self, index: int) -> tuple[int, int]:
         """Of a slice its volume, and its number in that."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +36,7 @@ from plurimask.metrics.modes import (
     mode_distances,
 )
 from plurimask.metrics.representatives import DRAWS, NUMBERS
-from plurimask.metrics.scores import evaluated
+from plurimask.metrics.scores import ImageEvaluation, evaluated
 from plurimask.metrics.table import TABLE, Table
 from plurimask.metrics.volume_table import VOLUMES
 from plurimask.metrics.volumes import VOLUME_COLUMNS, volume_rows
@@ -48,6 +49,7 @@ from plurimask.prediction.predict import (
     spread_samples,
 )
 from plurimask.prediction.seeds import generators_of
+from plurimask.prediction.tiled import TiledSegmentation
 from plurimask.sets.representatives import Representatives
 
 
@@ -60,11 +62,12 @@ class ExampleView:
     preprocessing: Preprocessing
     counted_classes: tuple[int, ...]
 
-    def voxel(self, index: int, stored: Example) -> float:
-        """Millilitres of one voxel of an example as the run sees it; NaN where that is not known."""
-        size = self.examples.pixel_size(index)
-        seen = self.preprocessing.pixel_size(size, stored.image.shape[1:])
-        return math.nan if seen is None else seen.millilitres
+    def seen(self, index: int) -> tuple[Example, float]:
+        """An example as the run sees it, normalised, and the millilitres of one of its voxels; NaN where that is not
+        known."""
+        stored, size = self.examples[index], self.examples.pixel_size(index)
+        voxel = self.preprocessing.pixel_size(size, stored.image.shape[1:])
+        return self.preprocessing.example(stored, size), math.nan if voxel is None else voxel.millilitres
 
 
 class EvaluatedImage(NamedTuple):
@@ -96,6 +99,17 @@ class EvaluatedImage(NamedTuple):
         return sum(maps.nbytes for maps in (*self, self.example.image, self.example.labels) if isinstance(maps, Tensor))
 
 
+class ScoredImage(NamedTuple):
+    """What the totals of an evaluation are made of, of one image."""
+
+    name: str
+    evaluation: ImageEvaluation
+    flip_counts: Tensor | None = None
+    """As in `Evaluation`."""
+    volumes: Sequence[Mapping[str, Any]] = ()
+    """As in `Evaluation`."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Totals, one row per image, the bins of a reliability diagram, and the counts of sparsification curves."""
@@ -116,6 +130,7 @@ def evaluate(
     sampling: Sampling,
     on_image: Callable[[EvaluatedImage], None] | None = None,
     table: Table = TABLE,
+    on_scored: Callable[[ScoredImage], object] = lambda scored: None,
 ) -> Evaluation:
     """Draw samples for every example of the view and compare them with its raters.
 
@@ -128,6 +143,7 @@ def evaluate(
         sampling: samples per image, seed, batch size. An image's samples depend on the seed and its name alone.
         on_image: called for each image in turn (`plurimask.evaluation.kept.KeptImages` keeps those for figures).
         table: which figures.
+        on_scored: given what each image adds to the totals.
 
     In a distributed training each process gives its own share of the indices, and the totals are of all shares.
     """
@@ -139,9 +155,8 @@ def evaluate(
 
     def images() -> Iterator[tuple[str, Tensor]]:
         for index in view.indices:
-            stored = view.examples[index]
-            example = view.preprocessing.example(stored, view.examples.pixel_size(index))
-            examples[example.name] = example, view.voxel(index, stored)
+            example, voxel = view.seen(index)
+            examples[example.name] = example, voxel
             yield example.name, example.image
 
     for predicted in predict_images(method, images(), sampling):
@@ -152,22 +167,24 @@ def evaluate(
         require_probabilities(mean, predicted.names)
         others = _other_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
         seen = [examples.pop(name) for name in predicted.names]
-        made = reconstruct_images(method, [one.image for one, _ in seen], [one.labels for one, _ in seen])
+        made = None  # of an image in tiles: its posterior has seen all of it at once, or none
+        if not isinstance(predicted.prediction, TiledSegmentation):
+            made = reconstruct_images(method, [one.image for one, _ in seen], [one.labels for one, _ in seen])
         for number, (example, voxel) in enumerate(seen):
             row: dict[str, Any] = {"name": example.name}
             maps = (entropy[number], information[number], variance[number])
             image = EvaluatedImage(example, samples[:, number], mean[number], *maps, row)
-            compared = _compared(image, None if made is None else made[number], view.counted_classes)
-            compared = replace(compared, voxel=voxel, slice_axis=view.preprocessing.slices or 0)
+            compared = _compared(image, None if made is None else made[number], view, voxel)
             scored = evaluated(replace(compared, **others.figures(number, example, view.counted_classes)), table)
             metrics.update([scored])
             row |= scored.scores
             rows.append(row)
-            if has_volumes:
-                volumes += volume_rows(example.name, compared.volumes, voxel)
-            if example.flips:
-                counts = flip_counts(image.samples, example.labels[0], example.flips)
+            own = volume_rows(example.name, compared.volumes, voxel) if has_volumes else []
+            volumes += own
+            counts = flip_counts(image.samples, example.labels[0], example.flips) if example.flips else None
+            if counts is not None:
                 flip_totals = counts if flip_totals is None else flip_totals + counts
+            on_scored(ScoredImage(example.name, scored, counts, own))
             if on_image is not None:
                 on_image(image)
     bins, errors = metrics.calibration_bins(), metrics.error_histograms()
@@ -182,13 +199,14 @@ def _totals(method: SegmentationMethod, view: ExampleView, table: Table) -> Segm
     return metrics
 
 
-def _compared(image: EvaluatedImage, made: Tensor | None, counted_classes: Sequence[int]) -> ComparedImage:
+def _compared(image: EvaluatedImage, made: Tensor | None, view: ExampleView, voxel: float) -> ComparedImage:
     example, samples, mean = image.example, image.samples, image.mean
     uncertainty = PixelUncertainty(image.mutual_information, class_spread(image.variance, dim=0))
     if example.flips:
         of_annotator = None if made is None else made[0]
         return image_with_modes(samples, mean, example.labels[0], example.flips, of_annotator, uncertainty)
-    return image_with_raters(samples, mean, example.labels, counted_classes, made, uncertainty)
+    compared = image_with_raters(samples, mean, example.labels, view.counted_classes, made, uncertainty)
+    return replace(compared, voxel=voxel, slice_axis=view.preprocessing.slices or 0)
 
 
 class _OtherSamples(NamedTuple):
@@ -267,13 +285,15 @@ def flip_frequencies(evaluation: Evaluation, description: DataDescription) -> di
 
 
 def write_evaluation(
-    totals: Totals, rows: list[dict[str, Any]], path: Path, facts: dict[str, Any], table: Table = TABLE
+    totals: Totals, rows: Iterable[dict[str, Any]], path: Path, facts: dict[str, Any], table: Table = TABLE
 ) -> None:
     """Totals (`named_classes`) with `facts` (what was evaluated) to the JSON file `path`, and the rows, at least one,
     to a CSV file of the same name beside it; `table` is of which the figures are."""
+    remaining = iter(rows)
+    first = next(remaining)
     content = {**totals, **facts, "conventions": conventions(table)}
     replace_file(path, json.dumps(content, indent=2).encode())
-    replace_file(path.with_suffix(".csv"), table_bytes(rows, list(rows[0])))
+    replace_file(path.with_suffix(".csv"), table_bytes(chain([first], remaining), list(first)))
 
 
 def write_volumes(volumes: Sequence[Mapping[str, Any]], path: Path, class_names: Sequence[str]) -> None:

@@ -30,8 +30,8 @@ from plurimask.figures.colours import (
     thinned,
 )
 from plurimask.figures.page import Classes, draw_map, draw_together, likely, show, show_share
-from plurimask.figures.rows import ImageRows, Sizes
-from plurimask.figures.samples import GridRow
+from plurimask.figures.planes import main_plane
+from plurimask.figures.rows import GridRow, ImageRows, Sizes
 from plurimask.figures.style import chart, in_percent, legend_below, say
 
 _COLUMNS = ("image", "{raters}", "most likely map", "raters who disagree", "entropy", "mutual information")
@@ -61,9 +61,11 @@ def error_maps(rows: Sequence[ErrorRow], class_names: Sequence[str], has_backgro
     """Images below each other, each with its raters, the most likely map, its errors, and two maps of uncertainty.
 
     An error is shown as the share of the raters who disagree with the most likely class of a pixel, grey where nobody
-    judged. With many classes the raters' panel shows what most of them say. Arguments as for `samples_grid`.
+    judged. With many classes the raters' panel shows what most of them say. Of a volume one plane is drawn, which is
+    named. Arguments as for `samples_grid`.
     """
     classes = Classes(tuple(class_names), has_background)
+    rows = [main_plane(row, classes.counted) for row in rows]
     several = max((len(row.raters) for row in rows), default=0) > 1
     raters = "rater" if not several else "raters" if classes.are_outlined else "most raters"
     groups = [(title.format(raters=raters), 1) for title in _COLUMNS]
@@ -132,6 +134,7 @@ def class_uncertainty(
     if not 0 <= class_index < len(class_names):
         raise ValueError(f"class_index {class_index} must be an index of the {len(class_names)} classes")
     classes = Classes(tuple(class_names), has_background)
+    rows = [main_plane(row, classes.counted) for row in rows]
     columns = _deviations(rows, class_names, class_index)
     groups = [(title, 1) for title in ("prediction", "misclassified", *columns)]
     sheet = ImageRows(classes, [row.image for row in rows], groups, _WIDE_SIZES, first_bar=1)

@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
+from numpy.typing import NDArray
 
+from plurimask.data.images.pixel_size import PixelSize
 from plurimask.figures.colours import FAINT, Array
 from plurimask.figures.page import LEGEND_COLUMN, MARGIN, Classes, Page, aspect, legend_height
 
 _TITLE, _ROW_TITLE, _BAR, _BAR_GAP = 0.27, 0.23, 0.4, 0.08  # inches
 _LONGEST_NAME = 60  # characters
+
+
+@dataclass(frozen=True, eq=False)
+class GridRow:
+    """What is drawn of one image."""
+
+    name: str
+    image: NDArray[Any]
+    """`(K, H, W)`, in any values; `(K, D, H, W)` of a volume, and maps to match."""
+    raters: NDArray[Any] | None
+    """`(R, H, W)`, label maps; a map of IGNORE is a rater who gave none. None where nobody labelled the image."""
+    samples: NDArray[Any]
+    """`(N, H, W)`, label maps."""
+    mean: NDArray[Any]
+    """`(C, H, W)`, mean class probabilities."""
+    entropy: NDArray[Any]
+    """`(H, W)`, nats."""
+    caption: str = ""
+    rater_names: tuple[str, ...] = field(default=(), kw_only=True)
+    """Of the raters; they are numbered where there are none."""
+    pixel_size: PixelSize | None = field(default=None, kw_only=True)
 
 
 class Sizes(NamedTuple):

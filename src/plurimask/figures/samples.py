@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from plurimask.data.images.pixel_size import PixelSize
 from plurimask.figures.colours import INK, RATER_COLOUR, SAMPLE_COLOUR, display_image, peak, thinned
 from plurimask.figures.page import (
     Classes,
@@ -26,7 +25,8 @@ from plurimask.figures.page import (
     likely,
     show,
 )
-from plurimask.figures.rows import ImageRows, Sizes
+from plurimask.figures.planes import is_volume, plane_rows
+from plurimask.figures.rows import GridRow, ImageRows, Sizes
 from plurimask.figures.ruler import ruler
 from plurimask.figures.style import SMALL
 from plurimask.prediction.readings import Reading, find_readings
@@ -39,27 +39,6 @@ _LONGEST_RATER = 18  # characters
 _WIDE = 2.1  # inches, a panel of an overview
 
 
-@dataclass(frozen=True, eq=False)
-class GridRow:
-    """What is drawn of one image."""
-
-    name: str
-    image: NDArray[Any]
-    """`(K, H, W)`, in any values."""
-    raters: NDArray[Any] | None
-    """`(R, H, W)`, label maps; a map of IGNORE is a rater who gave none. None where nobody labelled the image."""
-    samples: NDArray[Any]
-    """`(N, H, W)`, label maps."""
-    mean: NDArray[Any]
-    """`(C, H, W)`, mean class probabilities."""
-    entropy: NDArray[Any]
-    """`(H, W)`, nats."""
-    caption: str = ""
-    rater_names: tuple[str, ...] = field(default=(), kw_only=True)
-    """Of the raters; they are numbered where there are none."""
-    pixel_size: PixelSize | None = field(default=None, kw_only=True)
-
-
 # ---- a grid of images ---------------------------------------------------------------------------------------------
 
 
@@ -70,7 +49,7 @@ def samples_grid(rows: Sequence[GridRow], class_names: Sequence[str], has_backgr
     where the size of a pixel is known. With a background and one other class, masks
     are outlined on the image and the mean is a map of probabilities; else classes have colours and the mean's most
     likely classes are shown. Where all that is marked lies in a small part of an image, only the first panel shows the
-    whole, with a frame around the part that the others show.
+    whole, with a frame around the part that the others show. Of a volume three planes are drawn, each as an image.
 
     Args:
         rows: at least one. Images may differ in size, and in their numbers of raters.
@@ -78,6 +57,7 @@ def samples_grid(rows: Sequence[GridRow], class_names: Sequence[str], has_backgr
         has_background: whether class 0 is background.
     """
     classes = Classes(tuple(class_names), has_background)
+    rows = [plane for row in rows for plane in plane_rows(row, classes.counted)]
     num_raters = max((0 if row.raters is None else len(row.raters) for row in rows), default=0)
     num_samples = max((len(row.samples) for row in rows), default=0)
     groups = [
@@ -155,6 +135,11 @@ def readings_grid(rows: Sequence[GridRow], class_names: Sequence[str], has_backg
     classes = Classes(tuple(class_names), has_background)
     of_rows = [find_readings(np.asarray(row.samples), classes.counted, len(classes.names)) for row in rows]
     most = max(map(len, of_rows), default=1)
+    drawn = [
+        (plane, readings)
+        for row, readings in zip(rows, of_rows, strict=True)
+        for plane in plane_rows(row, classes.counted)
+    ]
     groups = [
         ("image", 1),
         ("raters", int(any(row.raters is not None for row in rows))),
@@ -162,8 +147,9 @@ def readings_grid(rows: Sequence[GridRow], class_names: Sequence[str], has_backg
         ("reading" if most == 1 else "readings", most),
     ]
     panel = min(_LARGEST, _PANELS / sum(count for _, count in groups))
-    sheet = ImageRows(classes, [row.image for row in rows], groups, Sizes(panel, 0.03, 0.13, panel), first_bar=2)
-    for row, readings in zip(rows, of_rows, strict=True):
+    images = [row.image for row, _ in drawn]
+    sheet = ImageRows(classes, images, groups, Sizes(panel, 0.03, 0.13, panel), first_bar=2)
+    for row, readings in drawn:
         sheet.start(row.name, row.caption)
         picture, mean = display_image(thinned(row.image)), thinned(row.mean)
         show(sheet.panel(0), picture)
@@ -190,35 +176,42 @@ def overview(
     """One image: as it is, with the probability over it, and with each reading of its samples and that one's share.
 
     The probability is that of the one counted class; of several, the most likely class is shown, fainter where it is
-    less sure. Raters, where there are any, have a panel of their own. `readings` are those of the row's samples, other
-    arguments as for `samples_grid`.
+    less sure. Raters, where there are any, have a panel of their own. Of a volume three planes are drawn below each
+    other. `readings` are those of the row's samples, other arguments as for `samples_grid`.
     """
     classes = Classes(tuple(class_names), has_background)
-    picture, mean = display_image(thinned(row.image)), thinned(row.mean)
+    rows, measure = plane_rows(row, classes.counted), measure_of(row)
     titles = ["image", "probability" if classes.is_binary else "most likely, by probability"]
     if row.raters is not None:
         titles.insert(1, _heading(len(row.raters), "rater"))
     first = len(titles)
     titles += [reading_title(number, one, len(readings)) for number, one in enumerate(readings)]
-    sheet = ImageRows(
-        classes, [row.image], [(title, 1) for title in titles], Sizes(_WIDE, 0.1, 0.1, _WIDE - 0.2), first
-    )
-    sheet.start(row.name, row.caption)
-    panels = [sheet.panel(number) for number in range(len(titles))]
+    groups = [(title, 1) for title in titles]
+    sheet = ImageRows(classes, [one.image for one in rows], groups, Sizes(_WIDE, 0.1, 0.1, _WIDE - 0.2), first)
+    for place, one in enumerate(rows):
+        sheet.start(one.name, one.caption)
+        panels = [sheet.panel(number) for number in range(len(titles))]
+        _draw_readings(panels, one, readings, classes)
+        for axes, reading in zip(panels[first:], readings, strict=True):
+            if place == len(rows) - 1 and (words := area_range(reading, classes, measure)) != "empty":
+                axes.set_xlabel(words, fontsize=SMALL, color=INK, labelpad=3)
+    if classes.is_binary:
+        sheet.bar(first - 1, "viridis", 1.0, "probability")
+    return sheet.page.figure
+
+
+def _draw_readings(panels: Sequence[Axes], row: GridRow, readings: Sequence[Reading], classes: Classes) -> None:
+    """The panels of one picture: itself, its raters, its probability, its readings."""
+    picture, first = display_image(thinned(row.image)), len(panels) - len(readings)
     for axes in panels:
         show(axes, picture)
     if row.raters is not None and len(row.raters) > 1:
         draw_together(panels[1], thinned(row.raters), classes, RATER_COLOUR)
     elif row.raters is not None:
         draw_map(panels[1], thinned(row.raters)[0], classes, RATER_COLOUR)
-    panels[first - 1].imshow(probability_over(mean, classes), interpolation="antialiased")
+    panels[first - 1].imshow(probability_over(thinned(row.mean), classes), interpolation="antialiased")
     for axes, reading in zip(panels[first:], readings, strict=True):
         draw_map(axes, thinned(row.samples[reading.medoid]), classes, SAMPLE_COLOUR)
-        if (words := area_range(reading, classes)) != "empty":
-            axes.set_xlabel(words, fontsize=SMALL, color=INK, labelpad=3)
-    if classes.is_binary:
-        sheet.bar(first - 1, "viridis", 1.0, "probability")
-    return sheet.page.figure
 
 
 def reading_title(number: int, reading: Reading, count: int) -> str:
@@ -234,13 +227,23 @@ def share_of_samples(reading: Reading) -> str:
     return f"{100 * reading.share:.0f} %" if reading.share >= 0.01 else "under 1 %"
 
 
-def area_range(reading: Reading, classes: Classes) -> str:
-    """How many pixels of the one counted class the samples of a reading have: "120 to 155 pixels"; "" of several."""
+def measure_of(row: GridRow) -> tuple[str, float]:
+    """What sizes of readings are told in, and how much of it a pixel or voxel is: millilitres of volumes whose voxels
+    have a known size."""
+    if not is_volume(row):
+        return "pixels", 1.0
+    voxel = math.nan if row.pixel_size is None else row.pixel_size.millilitres
+    return ("voxels", 1.0) if math.isnan(voxel) else ("ml", voxel)
+
+
+def area_range(reading: Reading, classes: Classes, measure: tuple[str, float] = ("pixels", 1.0)) -> str:
+    """How much of the one counted class the samples of a reading have: "120 to 155 pixels"; "" of several."""
     if not classes.is_binary:
         return ""
-    least, most = reading.areas[1]
-    pixels = f"{most:,} pixels" if least == most else f"{least:,} to {most:,} pixels"
-    return "empty" if most == 0 else pixels
+    unit, scale = measure
+    least, most = (f"{count:,}" if scale == 1 else f"{count * scale:.3g}" for count in reading.areas[1])
+    amount = f"{most} {unit}" if least == most else f"{least} to {most} {unit}"
+    return "empty" if reading.areas[1][1] == 0 else amount
 
 
 def probability_over(mean: NDArray[Any], classes: Classes) -> NDArray[np.float64]:

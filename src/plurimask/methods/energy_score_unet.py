@@ -37,7 +37,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from plurimask.latent import Gaussian, LatentSegmentation
-from plurimask.method import Loss, SegmentationMethod, TrainingStep
+from plurimask.method import Loss, SegmentationMethod, Tiling, TrainingStep
 from plurimask.nn.energy_score import Distance, log_likelihood, mean_per_pixel, mean_score, rater_maps
 from plurimask.nn.initialisation import initialise
 from plurimask.nn.modulated import HeadOfSamples, ModulatedDecoder
@@ -116,6 +116,7 @@ class EnergyScoreUNet(SegmentationMethod):
     Config = EnergyScoreUNetConfig
     summary = "U-Net with a latent vector, trained as a sampler by the energy score of its own samples"
     paper = "Bouchacourt et al., DISCO Nets, NeurIPS 2016; Shen and Meinshausen, Engression, JRSSB 2024"
+    tiling = Tiling(is_exact=True)
     dimensions = (2, 3)
     uses_all_raters = True
     config: EnergyScoreUNetConfig

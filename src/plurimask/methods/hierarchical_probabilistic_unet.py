@@ -31,7 +31,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from plurimask.latent import Gaussian, LatentSegmentation
-from plurimask.method import Loss, MethodConfig, SegmentationMethod
+from plurimask.method import Loss, MethodConfig, SegmentationMethod, Tiling
 from plurimask.nn.energy_score import ChargeOfDraws, charge_of_draws
 from plurimask.nn.geco import ConstrainedReconstruction, hard_pixels
 from plurimask.nn.hierarchy import Choice, HierarchicalCore, Level, StitchingDecoder, its_mean
@@ -153,6 +153,7 @@ class HierarchicalProbabilisticUNet(SegmentationMethod):
     Config = HierarchicalProbabilisticUNetConfig
     summary = "conditional VAE with latent maps at several scales of a residual U-Net, trained by GECO or the ELBO"
     paper = "Kohl et al., A Hierarchical Probabilistic U-Net for Modeling Multi-Scale Ambiguities, 2019"
+    tiling = Tiling(is_exact=True)
     dimensions = (2, 3)
     config: HierarchicalProbabilisticUNetConfig
 

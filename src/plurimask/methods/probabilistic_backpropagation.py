@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from plurimask.distribution import IGNORE
-from plurimask.method import Loss, SegmentationMethod, TrainingStep
+from plurimask.method import Loss, SegmentationMethod, Tiling, TrainingStep
 from plurimask.nn.bayesian import Gaussian, WeightDraws
 from plurimask.nn.bayesian.network import gaussian_parameters, in_a_row, of_parameters, run_with
 from plurimask.nn.initialisation import initialise
@@ -86,6 +86,7 @@ class ProbabilisticBackpropagation(SegmentationMethod):
     Config = ProbabilisticBackpropagationConfig
     summary = "a Gaussian over every weight, learnt by closed-form updates of what is known, without an optimiser"
     paper = "Hernandez-Lobato and Adams, Probabilistic Backpropagation, ICML 2015"
+    tiling = Tiling(is_exact=True)
     has_optimiser = False
     config: ProbabilisticBackpropagationConfig
 

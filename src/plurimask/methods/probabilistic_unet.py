@@ -30,7 +30,7 @@ from pydantic import Field
 from torch import Tensor
 
 from plurimask.latent import Gaussian, LatentSegmentation
-from plurimask.method import Loss, SegmentationMethod
+from plurimask.method import Loss, SegmentationMethod, Tiling
 from plurimask.nn.energy_score import ChargeOfDraws, charge_of_draws
 from plurimask.nn.head import LatentHead
 from plurimask.nn.initialisation import initialise
@@ -84,6 +84,7 @@ class ProbabilisticUNet(SegmentationMethod):
     Config = ProbabilisticUNetConfig
     summary = "conditional VAE around a U-Net: one global latent vector per sample"
     paper = "Kohl et al., A Probabilistic U-Net for Segmentation of Ambiguous Images, NeurIPS 2018"
+    tiling = Tiling(is_exact=True, averages=("prior_net",))
     dimensions = (2, 3)
     for_single_raters = {"prior_share": 0.5}
     config: ProbabilisticUNetConfig

@@ -31,8 +31,8 @@ VOLUME_COLUMNS = (
     *("name", "class", "unit", "mean", "deviation", "low", "median", "high"),
     *("crps", "crps_raters", "coverage", "raters"),
 )
-"""Of the table with a row per image and class: of the samples' volumes the mean, standard deviation, median and the ends
-of the central interval; of the raters' the share that lies within, and each of them."""
+"""Of the table with a row per image and class: of the samples' volumes the mean, standard deviation, median and the
+ends of the central interval; of the raters' the share that lies within, and each of them."""
 
 
 def crps(samples: Maps, observed: Maps) -> Tensor:

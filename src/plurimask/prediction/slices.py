@@ -4,8 +4,8 @@
 
 What a method draws for an image, its latent vector or maps, or the random numbers of its pixels, is drawn once for a
 sample of a volume, and every slice of the sample is decoded with it: a reading (large or small, there or not) is then
-the same reading in neighbouring slices, whose images are nearly the same. Latent maps lie in the plane of the slices and
-are the same in all of them. What belongs to weights (dropout masks, weight draws, members) is one network for all
+the same reading in neighbouring slices, whose images are nearly the same. Latent maps lie in the plane of the slices
+and are the same in all of them. What belongs to weights (dropout masks, weight draws, members) is one network for all
 images anyway, and so for all slices. With independent draws each slice has noise of its own: the law of a slice is the
 same, but samples jump from one slice to the next.
 """

@@ -18,7 +18,10 @@ from plurimask.figures.errors import ErrorRow
 from plurimask.figures.latents import LatentPlane
 from plurimask.figures.modes import ModeStrip
 from plurimask.method import SegmentationMethod
+from plurimask.metrics.table import TABLE, Table
+from plurimask.metrics.volume_table import with_volumes
 from plurimask.prediction.predict import Sampling
+from plurimask.prediction.slices import underneath
 from plurimask.report.drawn import draw_latents, drawn_row, strip_of_modes
 from plurimask.report.scales import Scales
 from plurimask.runs.load import Run, find_split
@@ -64,6 +67,16 @@ class ReportContent:
     """One image in several modes, where classes flip."""
     extra: Sequence[Extra] = ()
 
+    @property
+    def table(self) -> Table:
+        """The figures of the evaluation."""
+        return with_volumes(TABLE) if self.has_volumes else TABLE
+
+    @property
+    def has_volumes(self) -> bool:
+        """Whether the images are volumes."""
+        return self.record.data.spatial_dims == 3
+
 
 def collect_report(
     run: Run,
@@ -75,7 +88,8 @@ def collect_report(
     examples, record = find_split(source, split), run.record
     view = ExampleView(examples, range(len(examples)), record.preprocessing, record.data.counted_classes)
     kept = KeptImages(NUM_EXTREME, NUM_SPREAD)
-    evaluation = evaluate(run.method, view, sampling, kept)
+    table = with_volumes(TABLE) if record.data.spatial_dims == 3 else TABLE
+    evaluation = evaluate(run.method, view, sampling, kept, table)
     scored = [number for number, row in enumerate(evaluation.rows) if not math.isnan(row["ged"])]
     ranking = sorted(scored, key=lambda number: float(evaluation.rows[number]["ged"]))
     extreme = min(NUM_EXTREME, len(ranking) // 2)
@@ -96,7 +110,7 @@ def collect_report(
     return ReportContent(
         name=run.folder.name,
         record=record,
-        method=type(run.method),
+        method=type(underneath(run.method)),
         split=split,
         sampling=sampling,
         evaluation=evaluation,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,6 +21,7 @@ from plurimask.metrics.modes import sample_modes
 from plurimask.prediction.device import fast_precision
 from plurimask.prediction.predict import Sampling, predict_images
 from plurimask.prediction.seeds import generator_of
+from plurimask.report.flat import Flattening, flattening
 from plurimask.report.scales import Scales, draw_scales
 from plurimask.runs.load import Run
 
@@ -38,7 +41,7 @@ def drawn_row(
     """An evaluated image, the one of this number in the view, with its values and raters as they are stored."""
     index = view.indices[number]
     stored, pixel_size = view.examples[index], view.examples.pixel_size(index)
-    seen = view.preprocessing.view(stored)
+    seen = view.preprocessing.view(stored, pixel_size)
     raters = shown_raters(seen, seed).numpy()
     return ErrorRow(
         seen.name,
@@ -56,7 +59,7 @@ def drawn_row(
 
 
 def shown_raters(example: Example, seed: int) -> Tensor:
-    """`(R, H, W)`: of an image whose classes flip, as many draws as make their frequencies plain."""
+    """`(R, *spatial)`: of an image whose classes flip, as many draws as make their frequencies plain."""
     if not example.flips:
         return example.labels
     return draw_labels(example, NUM_FLIPPED_RATERS, generator_of(seed, "raters", example.name)).labels
@@ -67,23 +70,26 @@ def draw_latents(run: Run, view: ExampleView, number: int, seed: int) -> tuple[L
 
     None where the method has no such latents, or a vector of less than two.
     """
-    example, about = view.examples[view.indices[number]], run.record.data
-    seen = view.preprocessing.view(example)
+    index, about = view.indices[number], run.record.data
+    example, size = view.examples[index], view.examples.pixel_size(index)
+    seen = view.preprocessing.view(example, size)
+    raters, image = shown_raters(seen, seed), view.preprocessing.image(example.image, example.name, size)
+    flat = flattening(raters, about.counted_classes, size, view.preprocessing.slices)
     device = next(run.method.parameters()).device
     with torch.inference_mode(), fast_precision(device):
-        prediction = run.method(view.preprocessing.image(example.image)[None].to(device))
+        prediction = run.method(flat.seen(image)[None].to(device))
         if not isinstance(prediction, LatentSegmentation):
             return None, None
-        raters = shown_raters(seen, seed)
+        given = replace(seen, image=flat.seen(seen.image), labels=flat.seen(raters), flips=())
         if prediction.noise[0].kind == "places":
-            return None, draw_scales(prediction, seen.image, raters, about, seed)
+            return None, draw_scales(prediction, given, about, seed, flat)
         if prediction.prior is None or prediction.prior.mean.shape[1] < 2:
             return None, None
-        return _latent_plane(prediction, prediction.prior, seen.image, raters, about), None
+        return _latent_plane(prediction, prediction.prior, given, about, flat), None
 
 
 def _latent_plane(
-    prediction: LatentSegmentation, prior: Gaussian, image: Tensor, raters: Tensor, about: DataDescription
+    prediction: LatentSegmentation, prior: Gaussian, given: Example, about: DataDescription, flat: Flattening
 ) -> LatentPlane:
     """Label maps decoded over the two latents of largest prior sigma, the others at the prior's mean."""
     mean, sigma = (part[0].float().cpu() for part in (prior.mean, prior.log_sigma.exp()))
@@ -91,15 +97,15 @@ def _latent_plane(
     latents = mean.repeat(len(WALK), len(WALK), 1)  # [second axis, first axis]
     latents[..., axes[0]] += sigma[axes[0]] * torch.tensor(WALK)
     latents[..., axes[1]] += sigma[axes[1]] * torch.tensor(WALK)[:, None]
-    maps = [most_likely(prediction.decode([row[:, None].to(prior.mean)]))[:, 0].cpu() for row in latents]
+    maps = [flat.shown(most_likely(prediction.decode([row[:, None].to(prior.mean)]))[:, 0]) for row in latents]
     pairs = [
         pair
-        for posterior in prediction.posterior(raters[:NUM_POSTERIORS, None])
+        for posterior in prediction.posterior(given.labels[:NUM_POSTERIORS, None])
         for pair in zip(posterior.mean[:, 0].cpu(), posterior.log_sigma[:, 0].exp().cpu(), strict=True)
     ]
     return LatentPlane(
-        image=image.numpy(),
-        grid=torch.stack(maps).numpy(),
+        image=flat.shown(given.image),
+        grid=np.stack(maps),
         positions=WALK,
         axis_names=(f"latent {int(axes[0]) + 1}", f"latent {int(axes[1]) + 1}"),
         prior=(mean[axes].numpy(), sigma[axes].numpy()),
@@ -115,20 +121,21 @@ def strip_of_modes(run: Run, view: ExampleView, seed: int) -> ModeStrip | None:
     if not about.flips:
         return None
     for index in view.indices:
-        example = view.examples[index]
-        seen = view.preprocessing.view(example)
+        example, size = view.examples[index], view.examples.pixel_size(index)
+        seen = view.preprocessing.view(example, size)
         if not all(bool((seen.labels == flip.source).any()) for flip in about.flips):
             continue
-        prepared = [(example.name, view.preprocessing.image(example.image))]
+        prepared = [(example.name, view.preprocessing.image(example.image, example.name, size))]
         predicted = next(predict_images(run.method, prepared, Sampling(STRIP_SAMPLES, seed)))
         samples = predicted.samples[:, 0].cpu()
+        flat = flattening(seen.labels, about.counted_classes, size)
         modes, _ = sample_modes(samples, seen.labels[0], about.flips)
         happens, probability = mode_table(about.flips)
         names = [about.class_names[flip.source] for flip in about.flips]
         return ModeStrip(
-            image=seen.image.numpy(),
-            annotator=seen.labels[0].numpy(),
-            samples=samples.numpy(),
+            image=flat.shown(seen.image),
+            annotator=flat.shown(seen.labels[0]),
+            samples=flat.shown(samples),
             mode_of_sample=modes.numpy(),
             mode_names=flipped_names(happens.tolist(), names),
             probability=probability.tolist(),

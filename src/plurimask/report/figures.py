@@ -20,6 +20,15 @@ from plurimask.report.content import ReportContent
 from plurimask.report.html import Named
 from plurimask.report.scales import Scales
 
+PLANES = (
+    "Of the best, the middle and the worst of the images that are spread over the ranking: the axial, the coronal and "
+    "the sagittal slice that hold most of what raters and samples mark. Axial slices are seen from the feet, coronal "
+    "ones from the front, sagittal ones from the left, as far as the files say how they lie."
+)
+ONE_PLANE = "Of the volume that slice is shown which holds most of what raters marked. "
+"""Ahead of what is said of a figure that is of pictures."""
+OF_PICTURES = ("latents", "scales", "coarse-to-fine", "reconstruction", "modes")
+
 
 class ReportFigure(NamedTuple):
     """A figure with its title and a sentence about it."""
@@ -31,15 +40,15 @@ class ReportFigure(NamedTuple):
 
 def report_figures(content: ReportContent) -> dict[str, ReportFigure]:
     """All figures that the content has data for: `training`, `readings`, `spread`, `best`, `worst`, `errors`,
-    `class-uncertainty`, `reliability`, `sparsification`, `ged`, `referral`, `agreement`, `latents`, `scales`,
+    `class-uncertainty`, `planes`, `reliability`, `sparsification`, `ged`, `referral`, `agreement`, `latents`, `scales`,
     `coarse-to-fine`, `reconstruction`, `levels`, `modes`, `flips`.
     """
-    return _by_name(_grids(content)) | page_figures(content)
+    return _by_name((*_grids(content), *_errors(content))) | page_figures(content)
 
 
 def page_figures(content: ReportContent) -> dict[str, ReportFigure]:
-    """The same without `readings`, `spread`, `best` and `worst`, whose images a page lays out itself."""
-    return _by_name((*_errors(content), *_charts(content), *_of_the_method(content)))
+    """The same without `readings`, `spread`, `best`, `worst` and `errors`, whose images a page lays out itself."""
+    return _by_name((*_planes(content), *_class_uncertainty(content), *_charts(content), *_of_the_method(content)))
 
 
 def _by_name(named: Iterable[Named]) -> dict[str, ReportFigure]:
@@ -65,12 +74,29 @@ def _grids(content: ReportContent) -> Iterator[Named]:
         yield "worst", "The worst", text, samples_grid(content.worst, *classes)
 
 
+def _planes(content: ReportContent) -> Iterator[Named]:
+    about, count = content.record.data, len(content.spread)
+    if content.has_volumes and count:
+        chosen = [content.spread[number] for number in sorted({0, count // 2, count - 1})]
+        yield (
+            "planes",
+            "Three planes through the object",
+            PLANES,
+            samples_grid(chosen, about.class_names, about.has_background),
+        )
+
+
 def _errors(content: ReportContent) -> Iterator[Named]:
     about, spread = content.record.data, content.spread
     classes = about.class_names, about.has_background
     if spread:
         title = f"{len(spread)} images with raters, prediction, errors, and maps of uncertainty"
         yield "errors", title, "Uncertainty should lie where the errors are.", error_maps(spread, *classes)
+
+
+def _class_uncertainty(content: ReportContent) -> Iterator[Named]:
+    about, spread = content.record.data, content.spread
+    classes = about.class_names, about.has_background
     if any(row.variance.any() for row in spread):
         title = f"{len(spread)} images with prediction, errors, and how far the samples' probabilities spread"
         yield "class-uncertainty", title, "", class_uncertainty(spread, *classes)
@@ -98,6 +124,11 @@ def _charts(content: ReportContent) -> Iterator[Named]:
 
 
 def _of_the_method(content: ReportContent) -> Iterator[Named]:
+    for name, title, text, figure in _of_one_image(content):
+        yield name, title, (ONE_PLANE if content.has_volumes and name in OF_PICTURES else "") + text, figure
+
+
+def _of_one_image(content: ReportContent) -> Iterator[Named]:
     about = content.record.data
     if content.plane is not None:
         text = (

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from plurimask.data.example import DataDescription
+from plurimask.data.example import DataDescription, Example
 from plurimask.distribution import IGNORE, most_likely
 from plurimask.figures.scales.maps import ReconstructionLadder, ScaleSamples
 from plurimask.latent import LatentSegmentation
 from plurimask.metrics.reconstruction import reconstruction_iou
 from plurimask.prediction.seeds import generator_of
+from plurimask.report.flat import Flattening
 
 NUM_SAMPLES, NUM_DRAWS, NUM_RATERS = 16, 6, 6
 """Of each kind; draws that grow from coarse to fine; raters whose maps are reconstructed, at most."""
@@ -29,14 +30,15 @@ class Scales:
 
 
 def draw_scales(
-    prediction: LatentSegmentation, image: Tensor, raters: Tensor, about: DataDescription, seed: int
+    prediction: LatentSegmentation, given: Example, about: DataDescription, seed: int, flat: Flattening
 ) -> Scales:
-    """One image `(K, H, W)` with its raters `(R, H, W)` by the scales of its latents.
+    """One image with its raters, as the method is given it but not normalised, by the scales of its latents.
 
     The samples of different kinds, and the steps of a draw, share their noise: what is drawn at a scale is the same
     wherever it is drawn.
     """
     names = [" x ".join(str(length) for length in part.shape[1:]) for part in prediction.noise]
+    raters = given.labels
     present = raters[(raters != IGNORE).flatten(1).any(1)][:NUM_RATERS]
 
     def drawn(count: int, at_mean: range) -> Tensor:
@@ -44,11 +46,11 @@ def draw_scales(
 
     levels = range(len(names))
     samples = ScaleSamples(
-        image=image.numpy(),
-        raters=raters.numpy() if len(present) else None,
+        image=flat.shown(given.image),
+        raters=flat.shown(raters) if len(present) else None,
         scale_names=names,
-        kinds={name: drawn(NUM_SAMPLES, at_mean).numpy() for name, at_mean in _kinds(names).items()},
-        steps=torch.stack([drawn(NUM_DRAWS, levels[given:]) for given in range(len(names) + 1)]).numpy(),
+        kinds={name: flat.shown(drawn(NUM_SAMPLES, at_mean)) for name, at_mean in _kinds(names).items()},
+        steps=flat.shown(torch.stack([drawn(NUM_DRAWS, levels[drawn_of:]) for drawn_of in range(len(names) + 1)])),
         class_names=about.class_names,
         has_background=about.has_background,
     )
@@ -56,7 +58,7 @@ def draw_scales(
         return Scales(samples, None)
     means = [level.mean for level in prediction.posterior(present[:, None])]
     rebuilt = [prediction.sample(len(present), at_mean=levels)[:, 0].cpu()]
-    rebuilt += [most_likely(prediction.decode(means[: given + 1]))[:, 0].cpu() for given in levels]
+    rebuilt += [most_likely(prediction.decode(means[: last + 1]))[:, 0].cpu() for last in levels]
     iou = [
         [
             reconstruction_iou(own[None], rater[None], about.counted_classes).iou
@@ -66,8 +68,8 @@ def draw_scales(
     ]
     ladder = ReconstructionLadder(
         image=samples.image,
-        raters=present.numpy(),
-        reconstructions=torch.stack(rebuilt).numpy(),
+        raters=flat.shown(present),
+        reconstructions=flat.shown(torch.stack(rebuilt)),
         iou=torch.tensor(iou).numpy(),
         scale_names=names,
         class_names=about.class_names,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
 
+from plurimask.data import DataSource
 from plurimask.errors import InputError, first_mistake, unknown_name
 from plurimask.method import MethodConfig
 from plurimask.methods import METHODS, find_method
@@ -30,6 +31,8 @@ class Plan:
     group: str | None = None
     made: TrainingPlan | None = None
     """Why some of the settings are as they are (`plurimask.runs.prepare`)."""
+    spatial_dims: int = 2
+    """Of the images that the method is given, 3 of volumes: a preset may have settings of its own for those."""
     start: str | None = None
     """The folder of the trained run that a method which is built on another (`swag`) goes on from."""
 
@@ -45,6 +48,7 @@ def resolve(plan: Plan) -> tuple[dict[str, Any], TrainingConfig]:
     """
     config, preset = find_method(plan.method).Config, find_preset(plan.method, plan.preset)
     own, training = dict(preset.method), dict(preset.training)
+    own |= preset.of_volumes if plan.spatial_dims == 3 else {}
     if any(plan.settings.get(name) is not None for name in BUDGET):
         training |= dict.fromkeys(BUDGET)
     start: dict[str, Any] = {}
@@ -64,6 +68,12 @@ def resolve(plan: Plan) -> tuple[dict[str, Any], TrainingConfig]:
         return {name: getattr(checked, name) for name in own}, TrainingConfig(**training)
     except ValidationError as error:
         raise InputError(first_mistake(error)) from error
+
+
+def for_data(plan: Plan, source: DataSource) -> Plan:
+    """The plan for images of as many dimensions as its method sees of the data: two of the slices of volumes."""
+    _, training = resolve(plan)
+    return replace(plan, spatial_dims=2 if training.slices is not None else source.description.spatial_dims)
 
 
 def refuse_unused(plan: Plan) -> None:
