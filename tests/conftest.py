@@ -24,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if capability := os.environ.get("ATEN_CPU_CAPABILITY"):  # torch would take what it compiled for another processor
         cache = Path(tempfile.gettempdir()) / f"plurimask-compiled-{capability}"
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+    os.environ.setdefault("PLURIMASK_INDEX", "0")  # nothing is known of the files of other tests
     if hasattr(config, "workerinput"):  # one of several processes: each has one processor, those that it starts too
         torch.set_num_threads(1)
         os.environ["OMP_NUM_THREADS"] = "1"

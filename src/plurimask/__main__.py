@@ -4,4 +4,5 @@ import sys
 
 from plurimask.commands.main import main
 
-sys.exit(main())
+if __name__ == "__main__":  # not in the workers that it starts, which import this module
+    sys.exit(main())

@@ -93,6 +93,7 @@ def test_predict_writes_the_files_of_each_image(run: Path, lesion_folder: Path, 
     for folder in folders:
         readings = json.loads((folder / "readings.json").read_text())["readings"]
         more = {"mutual_information.tif", "variance.tif", "uncertainty.json", "samples.json", "overview.png"}
+        more |= {"finished.json", "thumbnails.json"}
         more |= {"readings.json", *(f"reading-{number + 1}.png" for number in range(len(readings)))}
         assert {path.name for path in folder.iterdir()} == names | more
         size = Image.open(images / f"{folder.name}.png").size

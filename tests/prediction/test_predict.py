@@ -28,11 +28,11 @@ from plurimask.prediction.files import (
     readings_content,
     samples_content,
     uncertainty_of,
-    write_predictions,
 )
 from plurimask.prediction.predict import Sampling
 from plurimask.prediction.predicted import Predicted, predict
 from plurimask.prediction.readings import find_readings
+from plurimask.prediction.table import write_predictions
 
 pytestmark = pytest.mark.usefixtures("precision")
 

@@ -13,8 +13,9 @@ from volumes import ORDERS, SHAPE, SPACING, reordered, save_nifti, straight
 
 from plurimask.data import DataDescription, open_images
 from plurimask.distribution import entropy
-from plurimask.prediction.files import Outputs, Written, write_predictions
+from plurimask.prediction.files import Outputs, Written
 from plurimask.prediction.predicted import Predicted
+from plurimask.prediction.table import write_predictions
 
 nibabel = pytest.importorskip("nibabel")
 

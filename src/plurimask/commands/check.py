@@ -46,6 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     from plurimask.data.preprocessing import Preprocessing, Views
     from plurimask.evaluation.check import check_data
 
+    place = replace(place, keep=False)
     source = open_data(place, group=options.group, seed=options.seed, flips=options.flips)
     if options.center_crop is not None:
         window = Preprocessing(mean=(0.0,), std=(1.0,), center_crop=options.center_crop)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -25,11 +29,17 @@ from plurimask.commands.parsing import (
     parse,
     place_of,
 )
+from plurimask.commands.sharing import CohortPart, DaskWorkers, Memory
 from plurimask.errors import InputError
-from plurimask.files.writing import refuse_existing
+from plurimask.files.memory import parse_memory
+from plurimask.files.writing import refuse_existing, refuse_unwritable
+from plurimask.prediction.cohort import blocks, indices_of, parse_part, refuse_idle, share, within
+from plurimask.prediction.workers import completed, connected, refuse_odd_address
 from plurimask.version import __version__
 
 if TYPE_CHECKING:
+    from plurimask.commands.evaluate_work import EvaluateWork
+    from plurimask.evaluation.records import Records
     from plurimask.metrics.row import MetricRow
 
 VOLUMES_ENDING = ".volumes.csv"
@@ -58,37 +68,107 @@ class EvaluateOptions(Options):
         description="JSON file to write; a CSV with a row per image goes beside it, and of volumes one with a row per "
         "image and class",
     )
+    memory: Memory = None
+    part: CohortPart = None
+    dask: DaskWorkers = None
     overwrite: bool = Field(False, description="replace the files of --out")
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(EvaluateOptions, arguments, "evaluate")
-    place = place_of(options)
+    place, part, memory = place_of(options), parse_part(options.part), parse_memory(options.memory)
+    refuse_odd_address(options.dask)
     if options.out is not None:
         if options.out.suffix.lower() != ".json":
             raise InputError(f"--out {options.out}: expected a name that ends with .json")
-        for path in (options.out, options.out.with_suffix(".csv"), options.out.with_suffix(VOLUMES_ENDING)):
-            refuse_existing(path, "an evaluation", options.overwrite)
+        refuse_unwritable(options.out)
+    elif not part.is_all:
+        raise InputError(f"--part {part}: what it finds would be lost: give --out, the same in all parts")
 
-    from plurimask.evaluation import evaluate
-    from plurimask.metrics.representatives import TABLE_WITH_REPRESENTATIVES
-    from plurimask.metrics.table import TABLE
-    from plurimask.metrics.volume_table import with_volumes
+    from plurimask.commands.evaluate_work import EvaluateJob, EvaluateWork
+    from plurimask.evaluation.records import Records, folder_beside
     from plurimask.prediction.predict import Sampling
-    from plurimask.runs.load import find_split, load_run, open_run_data
 
-    run = load_run(options.run, options.slice_draws)
-    about = run.record
-    source = open_run_data(about, place)
-    examples = find_split(source, options.split)
-    say, out = console(), Console(markup=False, emoji=False)
-    view = evaluate.ExampleView(examples, range(len(examples)), about.preprocessing, about.data.counted_classes)
-    sampling = Sampling(options.samples, options.seed, options.batch_size)
-    rows = TABLE_WITH_REPRESENTATIVES if options.representatives else TABLE
-    rows = with_volumes(rows) if about.data.spatial_dims == 3 else rows
+    sampling = Sampling(options.samples, options.seed, options.batch_size, memory=memory)
+    masks = tuple(place.masks.items())
+    work = EvaluateWork(
+        EvaluateJob(
+            options.run,
+            place.path,
+            place.read_as,
+            place.images,
+            masks,
+            options.split,
+            sampling,
+            options.representatives,
+            options.slice_draws,
+        )
+    )
+    everything = blocks(len(work.examples), options.batch_size)
+    refuse_idle(everything, part)
+    with ExitStack() as stack:
+        if options.out is None:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="plurimask-")))
+        else:
+            folder = folder_beside(options.out)
+            if part.is_all or not folder.is_dir():  # of parts that were joined the records are there
+                for path in (options.out, options.out.with_suffix(".csv"), options.out.with_suffix(VOLUMES_ENDING)):
+                    refuse_existing(path, "an evaluation", options.overwrite)
+        records = stack.enter_context(Records(folder, work.made_with, part))
+        _evaluate(options, work, indices_of(share(everything, part)), records)
+        records.look()
+        missing = records.missing(work.examples, range(len(work.examples)))
+        if missing:
+            console().print(
+                f"{len(missing)} of all {len(work.examples)} images are not evaluated, such as "
+                f"{work.examples.names[missing[0]]}: the part "
+                f"that finishes last writes {options.out}"
+            )
+            return 0
+        _write(options, work, records)
+        if part.is_all:
+            records.remove()
+    return 0
+
+
+def _evaluate(options: EvaluateOptions, work: EvaluateWork, own: list[int], records: Records) -> None:
+    """Record the images of this call that no call has recorded."""
+    say, examples = console(), work.examples
+    if records.num_foreign:
+        say.print(
+            f"note: {records.folder} holds {records.num_foreign} files of an evaluation with other settings or of an "
+            "earlier state of run or data: they are not used"
+        )
+    needed = records.missing(examples, own)
+    if len(needed) < len(own):
+        say.print(f"{len(own) - len(needed):,} of {len(own):,} images are evaluated already, with the same settings")
+    tasks = list(within(blocks(len(examples), options.batch_size), needed))
     with Progress(console=say, transient=True) as progress:
-        task = progress.add_task("evaluating", total=len(examples))
-        evaluation = evaluate.evaluate(run.method, view, sampling, lambda _: progress.advance(task), rows)
+        bar = progress.add_task("evaluating", total=len(own), completed=len(own) - len(needed))
+        if options.dask is None:
+            for block, some in tasks:
+                records.add(work.evaluate(block, some, lambda: progress.advance(bar)))
+            return
+        from plurimask.commands.evaluate_work import evaluate_task
+
+        job = replace(
+            work.job, run=work.run.folder.resolve(), data=work.job.data.resolve(), digest=work.run.digest
+        )  # fmt: skip
+        named = [(block, some, tuple(examples.names[index] for index in some)) for block, some in tasks]
+        with connected(options.dask) as client:
+            for _, found in completed(client, partial(evaluate_task, job), named, lambda task: task[2][0]):
+                records.add(found)
+                progress.advance(bar, len(found))
+
+
+def _write(options: EvaluateOptions, work: EvaluateWork, records: Records) -> None:
+    """Print the totals of all records, and write them."""
+    from plurimask.evaluation import evaluate, writing
+    from plurimask.evaluation.records import folded, rows_of
+
+    about, source, view = work.run.record, work.source, work.view
+    say, out = console(), Console(markup=False, emoji=False)
+    evaluation = folded(map(records.__getitem__, work.examples.names), view.counted_classes, work.table)
     facts: dict[str, Any] = {
         "num_samples": options.samples,
         "split": options.split,
@@ -103,19 +183,21 @@ def main(arguments: Sequence[str]) -> int:
     }
     if flips := evaluate.flip_frequencies(evaluation, about.data):
         facts |= {"flips": flips, "flip_error": evaluate.flip_error(flips)}
-    out.print(_table(evaluation.totals, options.samples, rows), _class_table(evaluation.totals, about.data.class_names))
+    out.print(
+        _table(evaluation.totals, options.samples, work.table), _class_table(evaluation.totals, about.data.class_names)
+    )
     for name, flip in flips.items():
         seen, true = _number(flip["frequency"]), _number(flip["probability"])
         out.print(f"{name} flips in {seen} of the samples' pixels, truly {true}")
     if options.out is not None:
         totals = evaluate.named_classes(evaluation.totals, about.data.class_names)
-        evaluate.write_evaluation(totals, evaluation.rows, options.out, facts, rows)
+        rows = rows_of(map(records.__getitem__, work.examples.names))
+        writing.write_evaluation(totals, rows, options.out, facts, work.table)
         say.print(f"Wrote {options.out} and {options.out.with_suffix('.csv')}")
-        if evaluation.volumes:
+        if volumes := [row for name in work.examples.names for row in records[name].volumes]:
             path = options.out.with_suffix(VOLUMES_ENDING)
-            evaluate.write_volumes(evaluation.volumes, path, about.data.class_names)
+            writing.write_volumes(volumes, path, about.data.class_names)
             say.print(f"Wrote {path}: the volumes of each image and class, of samples and raters", markup=False)
-    return 0
 
 
 def _table(totals: dict[str, Any], num_samples: int, rows: Sequence[MetricRow]) -> Table:

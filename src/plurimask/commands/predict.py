@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,16 +15,28 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from plurimask.commands.parsing import POSITIONAL, ImagePattern, Options, RunFolder, SliceDraws, console, parse
+from plurimask.commands.parsing import (
+    POSITIONAL,
+    ImagePattern,
+    Options,
+    RunFolder,
+    SliceDraws,
+    console,
+    parse,
+)
+from plurimask.commands.sharing import CohortPart, DaskWorkers, Memory
 from plurimask.errors import InputError
-from plurimask.files.writing import refuse_existing
-from plurimask.pretrained import images_of
+from plurimask.files.memory import parse_memory
+from plurimask.files.writing import refuse_unwritable
+from plurimask.prediction.cohort import Block, blocks, indices_of, parse_part, refuse_idle, share, within
+from plurimask.prediction.workers import completed, connected, refuse_odd_address
+from plurimask.pretrained import folder_of, images_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from plurimask.commands.predict_work import PredictWork
     from plurimask.method import SegmentationMethod
-    from plurimask.prediction.predicted import Predicted
 
 LOG_SECONDS = 30.0
 """Where there is no terminal, a line is said at least so often."""
@@ -53,101 +67,131 @@ class PredictOptions(Options):
     )
     slice_draws: SliceDraws = None
     batch_size: int = Field(
-        16, ge=1, le=4096, description="images of one size at once; the result does not depend on it"
+        1,
+        ge=1,
+        le=4096,
+        description="images of one size at once; the result does not depend on it, up to rounding",
     )
     readings: int | None = Field(
         None, ge=1, le=16, description="how many readings to show for each image at most; by default one to five"
     )
     stack: bool = Field(False, description="write the samples of an image as one TIFF of several pages too")
+    dicom_seg: bool = Field(
+        False,
+        description="of DICOM series, write the mean as a DICOM segmentation too: fractional, with references to the "
+        "slices",
+    )
     least_object: int = Field(
         9, ge=1, le=10**12, description="pixels of an object that gets a score of its own; less is a speck"
     )
-    overwrite: bool = Field(False, description="write into --out even if it holds files already")
+    memory: Memory = None
+    part: CohortPart = None
+    dask: DaskWorkers = None
+    overwrite: bool = Field(
+        False,
+        description="write into --out even if it holds other files, or predictions with other settings, which are done "
+        "again; finished ones with the same settings are skipped all the same",
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(PredictOptions, arguments, "predict")
     if options.path is None and options.images is None:
         raise InputError("PATH is missing: give an image, a folder of images, or a pattern by --images")
-    refuse_existing(options.out, "files", options.overwrite)
-    if options.out.is_file():
-        raise InputError(f"--out {options.out}: a file; give the name of a folder")
+    part, memory = parse_part(options.part), parse_memory(options.memory)
+    refuse_odd_address(options.dask)
+    refuse_unwritable(options.out)
 
-    from plurimask.data import open_images
-    from plurimask.data.crops import sides_words
-    from plurimask.figures.page import Classes
-    from plurimask.figures.samples import overview
-    from plurimask.figures.style import save_figure
-    from plurimask.files.writing import replace_file
-    from plurimask.prediction.files import Outputs, Written, write_predictions
+    from plurimask.commands.predict_work import PredictJob, PredictWork
+    from plurimask.prediction.dicom_seg import refuse_other_than_series
+    from plurimask.prediction.files import Outputs
+    from plurimask.prediction.finished import INDEX, TABLE, claim, outcome_words
     from plurimask.prediction.predict import Sampling
-    from plurimask.prediction.predicted import predict
-    from plurimask.report.predictions import (
-        INDEX,
-        IndexEntry,
-        IndexPage,
-        build_index,
-        index_entry,
-        row_of,
-        thumbnail_side,
-    )
-    from plurimask.runs.load import load_run
 
-    run = load_run(options.run, options.slice_draws)
-    about = run.record.data
-    path = images_of(options.path or Path())
-    images = open_images(path, about.channel_names, options.images)
+    sampling = Sampling(options.samples, options.seed, options.batch_size, options.spread, memory)
+    outputs = Outputs(options.stack, options.least_object, options.readings, options.dicom_seg)
+    place = images_of(options.path or Path())
+    work = PredictWork(
+        PredictJob(options.run, place, options.images, options.out, sampling, outputs, options.slice_draws)
+    )
+    if options.dicom_seg:
+        refuse_other_than_series(work.images)
     say = console()
+    _say_how(say, work, options)
+    everything = blocks(len(work.images), options.batch_size)
+    refuse_idle(everything, part)
+    own = indices_of(share(everything, part))
+    claim(options.out, work.made_with, options.overwrite, part.is_all)
+    reasons = dict(zip(own, map(work.why_not, own), strict=True))
+    of_part = "" if part.is_all else f" of part {part}"
+    for line in outcome_words([*reasons.values()], of_part):
+        say.print(line)
+    needed = [index for index in own if reasons[index] is not None]
+    with Watched(say, len(own), done=len(own) - len(needed)) as watched:
+        if options.dask is None:
+            notice = MemoryNotice(say, work.run.method, options.samples, memory)
+            for block, some in within(everything, needed):
+                work.predict(block, some, watched.phase, notice, watched.done)
+            for note in sorted(work.notes):
+                say.print(f"note: {note}", markup=False)
+        else:
+            _on_workers(options.dask, work, list(within(everything, needed)), watched)
+    if not part.is_all:
+        work.write_part(own, part)
+    missing = work.write_pages()
+    for note in work.images.notes:
+        say.print(f"note: {note}", markup=False)
+    say.print(f"Wrote {len(needed)} images{of_part} with {options.samples} masks each to {options.out}")
+    if missing:
+        say.print(
+            f"{len(missing)} of all {len(work.images)} images are not finished, such as {missing[0]}: the part that "
+            f"finishes last writes {TABLE} and {INDEX}"
+        )
+    else:
+        say.print(f"Look at {options.out / INDEX}: the most uncertain come first", markup=False)
+    return 0
+
+
+def _say_how(say: Console, work: PredictWork, options: PredictOptions) -> None:
+
+    about, path = work.run.record.data, work.job.images
     if about.patterns is not None and options.images is None and path.is_dir():
         say.print(
             f"note: every image in {path} is taken; in training they were --images {about.patterns.images!r}",
             markup=False,
         )
-    if size := run.record.preprocessing.center_crop:
+    if size := work.run.record.preprocessing.centre_words:
         rest = "background" if about.has_background else "not judged"
-        say.print(f"The run was trained on centre crops of {sides_words(size)} pixels: outside of that, masks are {rest}.")
-    sampling = Sampling(options.samples, options.seed, options.batch_size, options.spread)
-    classes, side = Classes(about.class_names, about.has_background), thumbnail_side(len(images))
-    entries: list[IndexEntry] = []
-    with Watched(say, len(images)) as watched:
-
-        def show(written: Written) -> None:
-            one = written.predicted
-            figure = overview(row_of(one), written.readings, about.class_names, about.has_background)
-            save_figure(figure, options.out / one.name / "overview.png")
-            entries.append(index_entry(written, classes, side))
-            watched.done()
-
-        notice = MemoryNotice(say, run.method, options.samples)
-        rows = predict(run.method, images, run.record.preprocessing, sampling, watched.phase, notice)
-        outputs = Outputs(options.stack, options.least_object, options.readings)
-        write_predictions(_replacing(options.out / INDEX, rows), about, options.out, show, outputs)
-    page = IndexPage(run.folder.name, run.record.method, options.samples, classes, options.spread)
-    replace_file(options.out / INDEX, build_index(entries, page).encode())
-    for note in images.notes:
-        say.print(f"note: {note}", markup=False)
-    say.print(f"Wrote {len(images)} images with {options.samples} masks each to {options.out}")
-    say.print(f"Look at {options.out / INDEX}: the most uncertain come first", markup=False)
-    return 0
+        say.print(f"The run was trained on centre crops of {size} pixels: outside of that, masks are {rest}.")
 
 
-def _replacing(page: Path, rows: Iterator[Predicted]) -> Iterator[Predicted]:
-    """The rows; before the first the page of an earlier call goes: what is refused leaves it."""
-    for number, row in enumerate(rows):
-        if not number:
-            page.unlink(missing_ok=True)
-        yield row
+def _on_workers(words: str, work: PredictWork, tasks: Sequence[tuple[Block, list[int]]], watched: Watched) -> None:
+    """Predict blocks on workers of Dask, which write the files of their images themselves."""
+    from plurimask.commands.predict_work import predict_task
+
+    job = replace(
+        work.job, run=folder_of(work.job.run).resolve(), images=work.job.images.resolve(), out=work.job.out.resolve(),
+        digest=work.run.digest,
+    )  # fmt: skip
+    named = [(block, some, tuple(work.images.names[index] for index in some)) for block, some in tasks]
+    watched.phase("waiting for workers")
+    with connected(words) as client:
+        work.run.method.cpu()
+        for _, count in completed(client, partial(predict_task, job), named, lambda task: task[2][0]):
+            watched.phase(f"predicting on {len(client.nthreads())} workers")
+            for _ in range(count):
+                watched.done()
 
 
 class Watched:
     """A bar of images that names the phase; where there is no terminal to draw it on, a line every `LOG_SECONDS`."""
 
-    def __init__(self, say: Console, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, say: Console, total: int, clock: Callable[[], float] = time.monotonic, done: int = 0) -> None:
         columns = SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn()
         self.bar = Progress(*columns, console=say, transient=True, disable=not say.is_terminal)
-        self.task = self.bar.add_task("predicting", total=total)
+        self.task = self.bar.add_task("predicting", total=total, completed=done)
         self.say, self.total, self.clock = say, total, clock
-        self.images, self.said = 0, clock()
+        self.images, self.said = done, clock()
 
     def __enter__(self) -> Watched:
         self.bar.start()
@@ -172,8 +216,8 @@ class Watched:
 class MemoryNotice:
     """Says before an image that takes much memory how much it is at most; again only of a larger one."""
 
-    def __init__(self, say: Console, method: SegmentationMethod, num_samples: int) -> None:
-        self.say, self.method, self.num_samples = say, method, num_samples
+    def __init__(self, say: Console, method: SegmentationMethod, num_samples: int, memory: int) -> None:
+        self.say, self.method, self.num_samples, self.memory = say, method, num_samples, memory
         self.largest = SURELY_SMALL
         self.per_pixel = 0.0
 
@@ -189,4 +233,6 @@ class MemoryNotice:
         bound = memory_bound(self.per_pixel, self.largest, channels, self.num_samples)
         sides = " x ".join(f"{side:,}" for side in reversed(size))
         what = "voxels" if len(size) == 3 else "pixels"
-        self.say.print(f"{name}: {sides} {what}, takes up to {bound / 1e9:.1f} GB of memory", markup=False)
+        in_tiles = " in tiles," if bound > self.memory else ""
+        taken = min(bound, self.memory) / 1e9
+        self.say.print(f"{name}: {sides} {what},{in_tiles} takes up to {taken:.1f} GB of memory", markup=False)

@@ -23,8 +23,8 @@ from plurimask.evaluation.evaluate import (
     evaluate,
     flip_frequencies,
     named_classes,
-    write_evaluation,
 )
+from plurimask.evaluation.writing import write_evaluation
 from plurimask.figures.colours import thinned
 from plurimask.files.writing import replace_file
 from plurimask.flips import mode_table
@@ -33,8 +33,8 @@ from plurimask.metrics.energy_distance import ged_of_fewer
 from plurimask.metrics.modes import mode_distances, sample_modes
 from plurimask.prediction.predict import Sampling, predict_images
 from plurimask.report.content import evenly_spread
-from plurimask.runs.folder import WEIGHTS_FILE
 from plurimask.report.flat import flattening
+from plurimask.runs.folder import WEIGHTS_FILE
 from plurimask.runs.load import Run
 from plurimask.training.log import read_metrics
 
@@ -169,8 +169,8 @@ def measure(
 
 def _seconds_per_image(run: Run, view: ExampleView, sampling: Sampling) -> float:
     """The time that samples, mean and entropy of an image take, in batches of a few: the best of several."""
-    chosen = [view.examples[index] for index in view.indices[:TIMED_IMAGES]]
-    images = [(example.name, view.preprocessing.image(example.image)) for example in chosen]
+    chosen = [view.seen(index)[0] for index in view.indices[:TIMED_IMAGES]]
+    images = [(example.name, example.image) for example in chosen]
     times = []
     for _ in range(TIMED_REPEATS):
         start = time.perf_counter()

@@ -16,7 +16,7 @@ from plurimask.compare.measure import MethodResult, shown_images
 from plurimask.compare.page import ComparisonContent, MethodReadings, ShownReadings, build_comparison_page
 from plurimask.compare.table import markdown_table, terminal_table
 from plurimask.data import DataDescription, DataSource
-from plurimask.data.crops import sides_words
+from plurimask.data.preprocessing import Views
 from plurimask.figures import methods
 from plurimask.figures.gallery import GalleryItem, GalleryPrediction, GalleryRow, cell_size, gallery_item, image_titles
 from plurimask.figures.modes import flip_frequencies, mode_frequencies
@@ -86,11 +86,7 @@ def _beside(result: MethodResult) -> dict[str, Any]:
 
 def _facts(compared: Compared, about: DataDescription) -> list[tuple[str, str]]:
     totals, preprocessing = compared.results[0].totals, compared.view.preprocessing
-    size = (
-        preprocessing.resize
-        or (preprocessing.center_crop and f"centre {sides_words(preprocessing.center_crop)}")
-        or "whole"
-    )
+    size = preprocessing.resize or (preprocessing.center_crop and f"centre {preprocessing.centre_words}") or "whole"
     facts = [
         ("images", f"{totals['num_images']} of the split {compared.split}, {size}"),
         ("samples per image", str(compared.sampling.num_samples)),
@@ -159,7 +155,7 @@ def _shown_rows(compared: Compared) -> list[tuple[str, list[GridRow]]]:
     """A few images, by name, with a row a method: raters, samples, mean and entropy."""
     shown = []
     for number in shown_images(len(compared.view.indices)):
-        seen = compared.view.preprocessing.view(compared.view.examples[compared.view.indices[number]])
+        seen = Views(compared.view.examples, compared.view.preprocessing)[compared.view.indices[number]]
         labels = seen.labels.numpy()
         if seen.flips:
             happens, probability = mode_table(seen.flips)
@@ -207,7 +203,7 @@ def _gallery(compared: Compared, classes: Classes, watcher: Watcher) -> list[Gal
     items: list[GalleryItem] = []
     cell: tuple[int, int] | None = None
     for number, index in enumerate(compared.view.indices):
-        seen = compared.view.preprocessing.view(compared.view.examples[index])
+        seen = Views(compared.view.examples, compared.view.preprocessing)[index]
         flat = flattening(seen.labels, compared.view.counted_classes)  # of a volume the plane that was measured
         image, raters = flat.shown(seen.image), flat.shown(seen.labels)
         cell = cell or cell_size(*image.shape[-2:])

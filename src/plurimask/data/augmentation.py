@@ -110,7 +110,7 @@ class Augmentation(nn.Module):
                 return warp(images, labels, self._displacements(images, signs, generator))
             depth = images.shape[2]
             moved = self._in_plane(images.flatten(1, 2), labels.flatten(1, 2), generator)
-            images, labels = (maps.unflatten(1, (-1, depth)) for maps in moved)
+            images, labels = (maps.view(len(maps), -1, depth, *maps.shape[2:]) for maps in moved)
             return images, labels
 
     def _in_plane(self, images: Tensor, labels: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:

@@ -51,7 +51,8 @@ def window(example: Example, starts: Sequence[int], crop: int | Sequence[int]) -
     lengths = example.image.shape[1:]
     sides = sides_of(crop, len(lengths))
     first = [max(0, min(start, end - side)) for start, end, side in zip(starts, lengths, sides, strict=True)]
-    part = (..., *(slice(start, start + side) for start, side in zip(first, sides, strict=True)))
+    within = (slice(start, start + side) for start, side in zip(first, sides, strict=True))
+    part = (slice(None), *within)
     return replace(example, image=example.image[part], labels=example.labels[part])
 
 

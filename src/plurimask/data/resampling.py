@@ -30,7 +30,7 @@ def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
     slices = functional.interpolate(maps.float(), size=plane, mode="bilinear", antialias=True)
     columns = slices.flatten(2)[:, None]
     along = functional.interpolate(columns, size=(depth, columns.shape[3]), mode="bilinear", antialias=True)
-    return along[:, 0].unflatten(2, plane)
+    return along.view(len(maps), depth, *plane)
 
 
 def spacing_of(pixel_size: PixelSize | None) -> tuple[float, float, float] | None:

@@ -51,6 +51,8 @@ class Place:
     patterns that a run was trained with, if there are any; "none" for a known layout all the same."""
     masks: Mapping[str, str] = field(default_factory=dict)
     """Rater to a pattern for the files of their masks; what `*` and `**` stand for pairs them with the images."""
+    keep: bool = True
+    """Whether decoded files are kept in memory, as far as there is room: not by who reads each of them once."""
 
 
 DEFAULT_FLIPS: dict[str, tuple[str, ...]] = {cityscapes.LAYOUT: ("street",)}
@@ -69,7 +71,8 @@ def open_data(
     """The data set at `path`: a folder in one of the known layouts, or an `.npz` file.
 
     All masks and the headers of all images are read here, so that what does not fit together is found at once; of
-    Cityscapes, which is large, only the names of the files are.
+    Cityscapes, which is large, only the names of the files are. What an earlier call has read is known
+    (`plurimask.data.known`), which is said in the notes.
 
     Args:
         path: the folder or file, or what a path alone does not say.
@@ -168,7 +171,7 @@ def _find(place: Place, expected: DataDescription | None) -> Found:
     declared = _declared(path if path.is_dir() else path.parent, masks)
     patterns = _patterns(place, expected)
     if patterns is not None:
-        return open_layout(_read_patterns(patterns, place, declared), declared, expected)
+        return open_layout(_read_patterns(patterns, place, declared), declared, expected, place.keep)
     if path.is_file():
         if path.suffix.lower() != ".npz":
             raise NotADataSet(f"{path}: a single file, looked for {_LOOKED_FOR}: give the folder that holds the data")
@@ -178,16 +181,16 @@ def _find(place: Place, expected: DataDescription | None) -> Found:
         _refuse_read_as(place, "Cityscapes")
         return open_cityscapes(path, expected)
     if is_nnunet(path):
-        return open_layout(read_nnunet(path, declared), declared, expected)
+        return open_layout(read_nnunet(path, declared), declared, expected, place.keep)
     if folders and all(is_lidc_crops(folder) for folder in folders.values()):
-        return _noted(path, folders, open_layout(read_lidc_crops(folders), declared, expected))
+        return _noted(path, folders, open_layout(read_lidc_crops(folders), declared, expected, place.keep))
     if any(is_folder_layout(folder) for folder in folders.values()):
         _refuse_both(path, folders)
-        return _noted(path, folders, open_layout(read_folder(folders, declared), declared, expected))
+        return _noted(path, folders, open_layout(read_folder(folders, declared), declared, expected, place.keep))
     if is_folder_layout(path):
-        return open_layout(read_folder({UNSPLIT: path}, declared), declared, expected)
+        return open_layout(read_folder({UNSPLIT: path}, declared), declared, expected, place.keep)
     if is_lidc_crops(path):
-        return open_layout(read_lidc_crops({UNSPLIT: path}), declared, expected)
+        return open_layout(read_lidc_crops({UNSPLIT: path}), declared, expected, place.keep)
     if any(is_yeast(folder) for folder in folders.values()):
         _refuse_both(path, folders)
         _refuse_read_as(place, "trapped yeast")

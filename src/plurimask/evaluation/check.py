@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import torch
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from plurimask.data.example import DataDescription, DataSource, Example, ExampleSet
+from plurimask.data.example import DataDescription, DataSource, ExampleSet
 from plurimask.distribution import IGNORE
-from plurimask.evaluation.agreement import comment_on_raters, differ_by_lines_only
+from plurimask.evaluation.agreement import comment_on_raters
+from plurimask.evaluation.counting import NUM_SAMPLES, SplitCount, facts_of_all
 from plurimask.evaluation.spacing import SpacingReport, spacing_report
-from plurimask.metrics import rater_distance
-from plurimask.metrics.modes import mode_spread
 
-NUM_SAMPLES = 16
 SCALES_APART = 100
 """Images whose largest values differ by such a factor were hardly saved in the same bits and scale."""
 
@@ -99,14 +97,7 @@ def check_data(source: DataSource) -> DataReport:
     Raises:
         InputError: a file is damaged or does not fit.
     """
-    counts = {name: _SplitCount(source.description) for name in source.splits}
-    splits = {}
-    for name, examples in source.splits.items():
-        for index in range(len(examples)):
-            example = examples[index]
-            counts[name].add(example, _distance(example, source.description.counted_classes))
-        spacing = spacing_report([examples.pixel_size(index) for index in range(len(examples))])
-        splits[name] = counts[name].report(len(set(examples.groups))).model_copy(update={"spacing": spacing})
+    splits = {name: _split_report(examples, source.description) for name, examples in source.splits.items()}
     warnings = [*_split_warnings(splits, source.description), *_overlap_warnings(source.splits)]
     comment = None if source.description.flips else _comment(source.description, list(splits.values()))
     return DataReport(
@@ -119,6 +110,34 @@ def check_data(source: DataSource) -> DataReport:
     )
 
 
+def _split_report(examples: ExampleSet, about: DataDescription) -> SplitReport:
+    count = SplitCount(about)
+    for found in facts_of_all(examples, about):
+        count.add(found)
+    pixels = count.pixels.astype(float)
+    for flip in about.flips:
+        pixels[flip.target] = flip.probability * pixels[flip.source]
+        pixels[flip.source] *= 1 - flip.probability
+    judged = max(pixels[:IGNORE].sum(), 1)
+    return SplitReport(
+        num_images=count.num_images,
+        num_groups=len(set(examples.groups)),
+        sizes={"x".join(map(str, size)): number for size, number in sorted(count.sizes.items())},
+        value_range=tuple(zip(count.low.tolist(), count.high.tolist(), strict=True)),
+        num_constant=count.num_constant,
+        num_raters=dict(sorted(count.num_raters.items())),
+        marked_share=tuple((count.marked / np.maximum(count.given, 1)).tolist()),
+        absent_share=tuple((1 - count.given / max(count.num_images, 1)).tolist()),
+        class_shares=tuple((pixels[: about.num_classes] / judged).tolist()),
+        ignored_share=float(count.pixels[IGNORE] / max(count.pixels.sum(), 1)),
+        rater_distance=_mean(count.distances),
+        oracle_ged=_mean(count.oracles),
+        num_lines_only=count.num_lines_only,
+        peaks=(min(count.peaks, default=0.0), max(count.peaks, default=0.0)),
+        spacing=spacing_report(count.pixel_sizes),
+    )
+
+
 def _comment(about: DataDescription, splits: Sequence[SplitReport]) -> str | None:
     num_raters: Counter[int] = Counter()
     for split in splits:
@@ -126,76 +145,6 @@ def _comment(about: DataDescription, splits: Sequence[SplitReport]) -> str | Non
     lines_only = sum(split.num_lines_only for split in splits)
     distances = [split.rater_distance for split in splits]
     return comment_on_raters(about.rater_names, dict(num_raters), lines_only, distances)
-
-
-def _distance(example: Example, counted_classes: Sequence[int]) -> float | None:
-    """How far the raters of one image are apart; None where that is not defined."""
-    if example.flips:
-        return mode_spread(example.labels[0], example.flips)
-    return rater_distance(example.labels, counted_classes)
-
-
-class _SplitCount:
-    """Streaming sums over the examples of one split."""
-
-    def __init__(self, description: DataDescription) -> None:
-        self.description = description
-        raters = len(description.rater_names)
-        self.num_images = self.num_constant = self.num_lines_only = 0
-        self.peaks: list[float] = []
-        self.sizes: Counter[tuple[int, ...]] = Counter()
-        self.num_raters: Counter[int] = Counter()
-        self.low = torch.full((len(description.channel_names),), torch.inf)
-        self.high = -self.low
-        self.marked, self.given = torch.zeros(raters, dtype=torch.long), torch.zeros(raters, dtype=torch.long)
-        self.pixels = torch.zeros(256, dtype=torch.long)
-        self.distances: list[float] = []
-        self.oracles: list[float] = []
-
-    def add(self, example: Example, distance: float | None) -> None:
-        channels = example.image.flatten(1)
-        low, high = channels.amin(1), channels.amax(1)
-        self.low, self.high = torch.minimum(self.low, low), torch.maximum(self.high, high)
-        self.peaks.append(float(high.max()))
-        self.num_images += 1
-        self.num_constant += bool((low == high).all())
-        self.sizes[tuple(example.image.shape[1:])] += 1
-
-        maps = example.labels.flatten(1)
-        given = (maps != IGNORE).any(1)
-        counted = torch.tensor(self.description.counted_classes, dtype=torch.uint8)
-        self.given += given
-        self.marked += torch.isin(maps, counted).any(1)
-        self.pixels += torch.bincount(maps[given].flatten(), minlength=256)
-        present = int(given.sum())
-        self.num_raters[present] += 1
-        self.num_lines_only += present > 1 and differ_by_lines_only(example.labels[given])
-        if distance is not None:
-            self.distances.append(distance)
-            self.oracles.append(distance * (1 / NUM_SAMPLES + (0 if example.flips else 1 / present)))
-
-    def report(self, num_groups: int) -> SplitReport:
-        pixels = self.pixels.double()
-        for flip in self.description.flips:
-            pixels[flip.target] = flip.probability * pixels[flip.source]
-            pixels[flip.source] *= 1 - flip.probability
-        judged = pixels[:IGNORE].sum().clamp(min=1)
-        return SplitReport(
-            num_images=self.num_images,
-            num_groups=num_groups,
-            sizes={"x".join(map(str, size)): count for size, count in sorted(self.sizes.items())},
-            value_range=tuple(zip(self.low.tolist(), self.high.tolist(), strict=True)),
-            num_constant=self.num_constant,
-            num_raters=dict(sorted(self.num_raters.items())),
-            marked_share=tuple((self.marked / self.given.clamp(min=1)).tolist()),
-            absent_share=tuple((1 - self.given / max(self.num_images, 1)).tolist()),
-            class_shares=tuple((pixels[: self.description.num_classes] / judged).tolist()),
-            ignored_share=float(self.pixels[IGNORE] / self.pixels.sum().clamp(min=1)),
-            rater_distance=_mean(self.distances),
-            oracle_ged=_mean(self.oracles),
-            num_lines_only=self.num_lines_only,
-            peaks=(min(self.peaks, default=0.0), max(self.peaks, default=0.0)),
-        )
 
 
 def _flip_lines(about: DataDescription) -> list[str]:

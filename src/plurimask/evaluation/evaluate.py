@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +12,6 @@ from torch import Tensor
 
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.preprocessing import Preprocessing
-from plurimask.files.writing import replace_file, table_bytes
 from plurimask.method import SegmentationMethod
 from plurimask.metrics import (
     CalibrationBins,
@@ -25,7 +22,6 @@ from plurimask.metrics import (
     class_spread,
     image_distances,
 )
-from plurimask.metrics.conventions import conventions
 from plurimask.metrics.energy_distance import ged_of_weighted
 from plurimask.metrics.image import ComparedImage, image_with_raters
 from plurimask.metrics.image_with_modes import image_with_modes
@@ -35,10 +31,10 @@ from plurimask.metrics.modes import (
     mode_distances,
 )
 from plurimask.metrics.representatives import DRAWS, NUMBERS
-from plurimask.metrics.scores import evaluated
+from plurimask.metrics.scores import ImageEvaluation, evaluated
 from plurimask.metrics.table import TABLE, Table
 from plurimask.metrics.volume_table import VOLUMES
-from plurimask.metrics.volumes import VOLUME_COLUMNS, volume_rows
+from plurimask.metrics.volumes import volume_rows
 from plurimask.prediction.predict import (
     PredictedBatch,
     Sampling,
@@ -48,6 +44,7 @@ from plurimask.prediction.predict import (
     spread_samples,
 )
 from plurimask.prediction.seeds import generators_of
+from plurimask.prediction.tiled import TiledSegmentation
 from plurimask.sets.representatives import Representatives
 
 
@@ -97,6 +94,17 @@ class EvaluatedImage(NamedTuple):
         return sum(maps.nbytes for maps in (*self, self.example.image, self.example.labels) if isinstance(maps, Tensor))
 
 
+class ScoredImage(NamedTuple):
+    """What the totals of an evaluation are made of, of one image."""
+
+    name: str
+    evaluation: ImageEvaluation
+    flip_counts: Tensor | None = None
+    """As in `Evaluation`."""
+    volumes: Sequence[Mapping[str, Any]] = ()
+    """As in `Evaluation`."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Totals, one row per image, the bins of a reliability diagram, and the counts of sparsification curves."""
@@ -117,6 +125,7 @@ def evaluate(
     sampling: Sampling,
     on_image: Callable[[EvaluatedImage], None] | None = None,
     table: Table = TABLE,
+    on_scored: Callable[[ScoredImage], object] = lambda scored: None,
 ) -> Evaluation:
     """Draw samples for every example of the view and compare them with its raters.
 
@@ -129,6 +138,7 @@ def evaluate(
         sampling: samples per image, seed, batch size. An image's samples depend on the seed and its name alone.
         on_image: called for each image in turn (`plurimask.evaluation.kept.KeptImages` keeps those for figures).
         table: which figures.
+        on_scored: given what each image adds to the totals.
 
     In a distributed training each process gives its own share of the indices, and the totals are of all shares.
     """
@@ -152,7 +162,7 @@ def evaluate(
         require_probabilities(mean, predicted.names)
         others = _other_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
         seen = [examples.pop(name) for name in predicted.names]
-        made = reconstruct_images(method, [one.image for one, _ in seen], [one.labels for one, _ in seen])
+        made = _reconstructed(method, predicted, [example for example, _ in seen])
         for number, (example, voxel) in enumerate(seen):
             row: dict[str, Any] = {"name": example.name}
             maps = (entropy[number], information[number], variance[number])
@@ -162,14 +172,28 @@ def evaluate(
             metrics.update([scored])
             row |= scored.scores
             rows.append(row)
-            volumes += volume_rows(example.name, compared.volumes, voxel) if has_volumes else []
-            if example.flips:
-                counts = flip_counts(image.samples, example.labels[0], example.flips)
+            own = volume_rows(example.name, compared.volumes, voxel) if has_volumes else []
+            volumes += own
+            if (counts := _flips(image)) is not None:
                 flip_totals = counts if flip_totals is None else flip_totals + counts
+            on_scored(ScoredImage(example.name, scored, counts, own))
             if on_image is not None:
                 on_image(image)
     bins, errors = metrics.calibration_bins(), metrics.error_histograms()
     return Evaluation(metrics.compute(), rows, bins, errors, flip_totals, volumes)
+
+
+def _reconstructed(
+    method: SegmentationMethod, predicted: PredictedBatch, examples: Sequence[Example]
+) -> list[Tensor] | None:
+    if isinstance(predicted.prediction, TiledSegmentation):  # a posterior has seen all of an image at once, or nothing
+        return None
+    return reconstruct_images(method, [each.image for each in examples], [each.labels for each in examples])
+
+
+def _flips(image: EvaluatedImage) -> Tensor | None:
+    example = image.example
+    return flip_counts(image.samples, example.labels[0], example.flips) if example.flips else None
 
 
 def _totals(method: SegmentationMethod, view: ExampleView, table: Table) -> SegmentationMetrics:
@@ -263,19 +287,3 @@ def flip_frequencies(evaluation: Evaluation, description: DataDescription) -> di
         }
         for flip, value in zip(description.flips, frequency, strict=True)
     }
-
-
-def write_evaluation(
-    totals: Totals, rows: list[dict[str, Any]], path: Path, facts: dict[str, Any], table: Table = TABLE
-) -> None:
-    """Totals (`named_classes`) with `facts` (what was evaluated) to the JSON file `path`, and the rows, at least one,
-    to a CSV file of the same name beside it; `table` is of which the figures are."""
-    content = {**totals, **facts, "conventions": conventions(table)}
-    replace_file(path, json.dumps(content, indent=2).encode())
-    replace_file(path.with_suffix(".csv"), table_bytes(rows, list(rows[0])))
-
-
-def write_volumes(volumes: Sequence[Mapping[str, Any]], path: Path, class_names: Sequence[str]) -> None:
-    """The volumes of an evaluation to a CSV file, a row per image and class, with the names of the classes."""
-    named = [{**row, "class": class_names[row["class"]]} for row in volumes]
-    replace_file(path, table_bytes(named, VOLUME_COLUMNS))

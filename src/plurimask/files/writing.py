@@ -119,11 +119,16 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is one that `replacing` has not finished."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
 def remove_temporaries(folder: Path, names: Iterable[str]) -> None:
     """Remove what `replacing` had begun in processes that were killed, in a folder and anywhere in these folders of it.
 
     No other process may be writing there.
     """
     for path in chain(folder.iterdir(), *((folder / name).rglob("*") for name in names)):
-        if _TEMPORARY.fullmatch(path.name):
+        if is_temporary(path.name):
             path.unlink(missing_ok=True)

@@ -1,4 +1,7 @@
-"""The last scales of a decoder, once for each sample: a latent vector scales and shifts their features."""
+"""Where latents enter a decoder: they scale and shift the features of its last scales, or they enter a head behind it.
+
+Latents are one vector for an image, `(N, B, L)`, or a map of vectors for its parts, `(N, B, L, *grid)`.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from plurimask.nn.head import LatentHead
 from plurimask.nn.joining import JoiningConvolution
 from plurimask.nn.space import PLANE, Space
-from plurimask.nn.unet import PLAIN, class_scores, conv_block
+from plurimask.nn.unet import LINEAR_INTERPOLATION, PLAIN, class_scores, conv_block
 
 HIDDEN = 32
 """Features of the layer between a latent vector and what it scales and shifts by."""
@@ -40,12 +45,20 @@ class ModulatedScale(nn.Module):
 
     def forward(self, joined: Tensor, latents: Tensor) -> Tensor:
         """The first convolution's output `(N, B, F, *spatial)`, or `(1, B, F, *spatial)` where it is the same for all
-        samples, and latents `(N, B, L)` -> `(N * B, F, *spatial)`."""
-        with torch.autocast(joined.device.type, enabled=False):
-            change = self.modulation(latents.float()).to(joined.dtype)
-        scale, shift = change.view(*change.shape, *[1] * (joined.ndim - 3)).chunk(2, dim=2)
+        samples, and latents `(N, B, L)` or `(N, B, L, *grid)` -> `(N * B, F, *spatial)`."""
+        scale, shift = self._change(latents, joined.shape[3:]).to(joined.dtype).chunk(2, dim=2)
         features: Tensor = self.rest(torch.addcmul(shift, joined, 1 + scale).relu().flatten(0, 1))
         return features
+
+    def _change(self, latents: Tensor, size: Sequence[int]) -> Tensor:
+        """a and b `(N, B, 2 F, 1, ...)`; of a map `(N, B, 2 F, *size)`, by linear interpolation between its places."""
+        with torch.autocast(latents.device.type, enabled=False):
+            change = self.modulation(latents.float().movedim(2, -1)).movedim(-1, 2)
+            if latents.ndim == 3:
+                return change.view(*change.shape, *[1] * len(size))
+            mode = LINEAR_INTERPOLATION[len(size)]
+            finer = functional.interpolate(change.flatten(0, 1), size=tuple(size), mode=mode)
+            return finer.view(*latents.shape[:2], *finer.shape[1:])
 
 
 class Shared(NamedTuple):
@@ -82,7 +95,7 @@ class ModulatedDecoder(nn.Module):
         return Shared(joined[None], [scale.first.of_skip(one) for scale, one in zip(further, finer, strict=True)])
 
     def forward(self, shared: Shared, latents: Tensor) -> Tensor:
-        """Latents `(N, B, L)` -> class scores `(N * B, C, *spatial)`."""
+        """Latents `(N, B, L)` or `(N, B, L, *grid)` -> class scores `(N * B, C, *spatial)`."""
         entry, *further = self._each()
         x = entry(shared.joined, latents)
         for scale, skip in zip(further, shared.skips, strict=True):
@@ -93,3 +106,24 @@ class ModulatedDecoder(nn.Module):
 
     def _each(self) -> list[Any]:
         return [*self.scales]
+
+
+class HeadOfSamples(nn.Module):
+    """1x1 convolutions over the features of a whole decoder and z, for many latent vectors of few images.
+
+    It stands where a `ModulatedDecoder` of no scales would.
+    """
+
+    def __init__(self, channels: int, latent_dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.head = LatentHead(channels, latent_dim, num_classes)
+
+    def shared(self, features: Tensor, skips: Sequence[Tensor]) -> Tensor:
+        """Once for images: what the head makes of the decoder's features `(B, F, *spatial)`."""
+        return self.head.project(features)
+
+    def forward(self, shared: Tensor, latents: Tensor) -> Tensor:
+        """Latents `(N, B, L)` -> class scores `(N * B, C, *spatial)`."""
+        image = torch.arange(len(shared), device=shared.device).repeat(len(latents))
+        scores: Tensor = self.head(shared, latents.flatten(0, 1), image)
+        return scores

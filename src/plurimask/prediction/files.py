@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from plurimask.data import DataDescription
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.errors import InputError
-from plurimask.files.writing import is_within, replace_file, replacing, table_bytes
-from plurimask.metrics import ImageUncertainty, image_uncertainty, object_scores
+from plurimask.files.writing import remove, replace_file, replacing
+from plurimask.metrics import image_uncertainty, object_scores
 from plurimask.metrics.maps import label_map_of
 from plurimask.metrics.uncertainty import count_specks
+from plurimask.prediction.dicom_seg import write_dicom_seg
+from plurimask.prediction.finished import begin
 from plurimask.prediction.predict import Sampling
 from plurimask.prediction.predicted import Predicted
 from plurimask.prediction.rasters import write_png, write_stack, write_tiff
@@ -26,14 +28,18 @@ from plurimask.prediction.readings import Reading, class_areas, find_readings, r
 from plurimask.prediction.volumes import VolumeFiles, remove_stale
 from plurimask.prediction.whole import mask_values, outside_label, outside_maps, whole
 
-TABLE = "uncertainty.csv"
-COLUMNS = ("name", *ImageUncertainty._fields, "num_objects")
-"""Of the table with a row per image."""
-
 LEAST_OBJECT = 9
 """Pixels: smaller connected parts of the most likely map are specks, and get no score of their own."""
 
-_STALE = ("sample-*.png", "reading-*.png", "samples.tif")
+STALE = ("sample-*.png", "reading-*.png", "samples.tif", "*.ome.zarr", "*.geojson")
+"""What an earlier prediction may have left of which there may be fewer now."""
+
+
+def clear(folder: Path, patterns: Sequence[str]) -> None:
+    """Remove what an earlier prediction has left of an image."""
+    for path in [path for pattern in patterns for path in folder.glob(pattern)]:
+        remove(path)
+    remove_stale(folder)
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class Outputs:
     least_object: int = LEAST_OBJECT
     readings: int | None = None
     """How many at most; None: one to five, by the samples' energy distance."""
+    dicom_seg: bool = False
+    """Whether the mean of a DICOM series is written as a DICOM segmentation too."""
 
     def __post_init__(self) -> None:
         if self.least_object < 1:
@@ -63,14 +71,10 @@ class Written:
     """The content of `uncertainty.json`, NaN where a score does not exist."""
 
 
-def write_predictions(
-    predictions: Iterator[Predicted],
-    description: DataDescription,
-    out: Path,
-    on_image: Callable[[Written], object],
-    outputs: Outputs = Outputs(),
-) -> None:
-    """A folder `out/NAME` for each image, and `out/uncertainty.csv` for all of them.
+def write_prediction(
+    predicted: Predicted, description: DataDescription, out: Path, outputs: Outputs = Outputs()
+) -> Written:
+    """The files of one image, in the folder `out/NAME`; what speaks of it as finished goes before.
 
     In the folder: `reading-1.png` ... with `readings.json` (`plurimask.prediction.readings`), `sample-00.png` ...,
     `mask.png`, `mean.tif`, `entropy.tif`, `mutual_information.tif`, `variance.tif`, `samples.json` and
@@ -85,38 +89,29 @@ def write_predictions(
 
     `uncertainty.json` has the scores of `ImageUncertainty`, and of each object of the most likely map those of
     `ObjectScore`, in positions of the image; scores are of the window, and null where they do not exist. Parts of
-    fewer than `least_object` pixels are specks, of which only the number is told. The table has the image scores, a
-    row per image in the order of names, "nan" where they do not exist; it is written at the end.
+    fewer than `least_object` pixels are specks, of which only the number is told.
 
     Raises:
         InputError: an image's name leads out of the folder, or a file cannot be written.
     """
-    rows: list[dict[str, Any]] = []
-    for predicted in predictions:
-        if not rows:  # not before: what is refused leaves an earlier call's table, perhaps of other images
-            (out / TABLE).unlink(missing_ok=True)
-        folder = out / predicted.name
-        if not is_within(folder, out):
-            raise InputError(f"{predicted.name!r} is no name for a folder in {out}: rename the image")
-        for stale in [path for pattern in _STALE for path in folder.glob(pattern)]:
-            stale.unlink()
-        remove_stale(folder)
-        counted = description.counted_classes
-        readings = find_readings(predicted.samples, counted, description.num_classes, outputs.readings)
-        files, shown = _write_images(predicted, readings, description, folder, outputs.stack)
-        uncertainty = uncertainty_of(predicted, description, outputs.least_object)
-        rows.append({"name": predicted.name, **{name: uncertainty[name] for name in COLUMNS[1:]}})
-        for name, content in (
-            (
-                "readings",
-                {**readings_content(readings, files, predicted, description, shown), "rule": rule(outputs.readings)},
-            ),
-            ("samples", _drawn(predicted.sampling) | _distinct(predicted, files, description)),
-            ("uncertainty", _with_null(uncertainty)),
-        ):
-            replace_file(folder / f"{name}.json", json.dumps(content, indent=2, ensure_ascii=False).encode())
-        on_image(Written(predicted, readings, uncertainty))
-    replace_file(out / TABLE, table_bytes(sorted(rows, key=lambda one: str(one["name"])), COLUMNS))
+    folder = begin(out, predicted.name)
+    clear(folder, STALE)
+    counted = description.counted_classes
+    readings = find_readings(predicted.samples, counted, description.num_classes, outputs.readings)
+    if outputs.dicom_seg:
+        write_dicom_seg(predicted, description, folder / f"{folder.name}_mean.dcm")
+    files, shown = _write_images(predicted, readings, description, folder, outputs.stack)
+    uncertainty = uncertainty_of(predicted, description, outputs.least_object)
+    for name, content in (
+        (
+            "readings",
+            {**readings_content(readings, files, predicted, description, shown), "rule": rule(outputs.readings)},
+        ),
+        ("samples", drawn(predicted.sampling) | _distinct(predicted, files, description)),
+        ("uncertainty", with_null(uncertainty)),
+    ):
+        replace_file(folder / f"{name}.json", json.dumps(content, indent=2, ensure_ascii=False).encode())
+    return Written(predicted, readings, uncertainty)
 
 
 # ---- masks and maps -----------------------------------------------------------------------------------------------
@@ -221,7 +216,7 @@ def voxel_ml(size: PixelSize | None) -> float:
     return 0.0 if size is None or size.depth is None else size.millilitres
 
 
-def _drawn(sampling: Sampling | None) -> dict[str, Any]:
+def drawn(sampling: Sampling | None) -> dict[str, Any]:
     """How samples were drawn, where that is known."""
     if sampling is None:
         return {}
@@ -238,23 +233,29 @@ def _distinct(predicted: Predicted, files: Sequence[str], description: DataDescr
 
 def samples_content(samples: NDArray[np.uint8], files: Sequence[str], description: DataDescription) -> dict[str, Any]:
     """The content of `samples.json`: the distinct maps among samples `(N, H, W)`, the most frequent first."""
+    groups = same_maps(samples)
+    areas = {members[0]: class_areas(samples[members[0]], description.num_classes) for members in groups}
+    return groups_content(groups, areas, files, description)
+
+
+def groups_content(
+    groups: Sequence[Sequence[int]],
+    areas: Mapping[int, NDArray[np.int64]],
+    files: Sequence[str],
+    description: DataDescription,
+) -> dict[str, Any]:
+    """The same from the numbers of equal samples, and the areas `(C,)` of the first of each group."""
     distinct = [
         {
             "file": files[members[0]],
             "count": len(members),
-            "frequency": len(members) / len(samples),
+            "frequency": len(members) / len(files),
             "samples": [files[number] for number in members],
-            "pixels": dict(
-                zip(
-                    description.class_names,
-                    class_areas(samples[members[0]], description.num_classes).tolist(),
-                    strict=True,
-                )
-            ),
+            "pixels": dict(zip(description.class_names, areas[members[0]].tolist(), strict=True)),
         }
-        for members in same_maps(samples)
+        for members in groups
     ]
-    return {"num_samples": len(samples), "num_distinct": len(distinct), "distinct": distinct}
+    return {"num_samples": len(files), "num_distinct": len(distinct), "distinct": distinct}
 
 
 def uncertainty_of(
@@ -278,9 +279,9 @@ def uncertainty_of(
     return {**image, "num_objects": len(objects), **specks, "objects": rows}
 
 
-def _with_null(content: dict[str, Any]) -> dict[str, Any]:
+def with_null(content: dict[str, Any]) -> dict[str, Any]:
     """None in place of NaN, which JSON does not know and which alone differs from itself."""
     return {
-        name: [_with_null(part) for part in one] if name == "objects" else None if one != one else one
+        name: [with_null(part) for part in one] if name == "objects" else None if one != one else one
         for name, one in content.items()
     }

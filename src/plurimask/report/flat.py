@@ -29,7 +29,7 @@ class Flattening:
         """What the method is given of maps `(F, *spatial)`: all, or its slice `(F, h, w)`."""
         if self.plane is None or not self.is_slice:
             return maps
-        return maps.select(self.plane.axis - 3, self.plane.index)
+        return maps.select(self.plane.axis - 3, self.plane.position)
 
     def shown(self, maps: Tensor) -> NDArray[Any]:
         """The picture `(..., rows, columns)` of maps of what the method is given."""
@@ -38,7 +38,7 @@ class Flattening:
             return values
         if not self.is_slice:
             return self.plane.of(values)
-        return self.plane._replace(index=0).of(np.expand_dims(values, self.plane.axis - 3))
+        return self.plane._replace(position=0).of(np.expand_dims(values, self.plane.axis - 3))
 
 
 def flattening(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from plurimask.data import DataDescription
 from plurimask.data.crops import sides_of, sides_words
 from plurimask.evaluation.check import SplitReport
-from plurimask.metrics import Totals
+from plurimask.metrics.pooled import Totals
 from plurimask.metrics.table import TABLE, compared_rows
 from plurimask.metrics.table import Table as MetricRows
 from plurimask.runs.record import RunRecord
 
 _FEW_SIZES = 4
+_NEXT_FIGURE = re.compile(r"(?<=[.;]) (?=[a-z_]+: )")
+_OF_A_FIGURE = re.compile(r"(?:(?P<name>[a-z_]+): )?(?P<words>.*)", re.DOTALL)
 
 
 class Table(NamedTuple):
@@ -36,6 +39,20 @@ class Metric(NamedTuple):
     """What masks score that mark nothing."""
     value_b: str
     reference_b: str
+
+
+class Convention(NamedTuple):
+    """One sentence of the conventions."""
+
+    name: str
+    """The key of the figure that it is about; "" where it is about all."""
+    words: str
+
+
+def conventions(text: str) -> list[Convention]:
+    """The conventions of the metrics, "KEY: WORDS. KEY: WORDS. ...", figure by figure."""
+    parts = (_OF_A_FIGURE.fullmatch(part) for part in _NEXT_FIGURE.split(text))
+    return [Convention(part["name"] or "", part["words"]) for part in parts if part]
 
 
 def metric_table(totals: Totals, table: MetricRows = TABLE) -> list[Metric]:
@@ -91,7 +108,10 @@ def run_facts(record: RunRecord, history: Sequence[dict[str, float]]) -> list[tu
     facts += [
         ("Budget", " or ".join(budget)),
         ("Batch", f"{training.batch_size} images, {training.raters_per_step} raters drawn for each"),
-        ("Images seen as", _part(record) + (f", brought to {size[0]} x {size[1]} pixels" if size else "") + _spacing(record)),
+        (
+            "Images seen as",
+            _part(record) + (f", brought to {size[0]} x {size[1]} pixels" if size else "") + _spacing(record),
+        ),
         ("Channels", f"{len(about.channel_names)}: {', '.join(about.channel_names)}"),
         ("Normalised by", f"mean and deviation of the training images: {', '.join(scales)}"),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import distributions
@@ -13,7 +14,7 @@ from torch import Tensor
 from plurimask.data import DataSource, ExampleSet, Place, open_data, open_images
 from plurimask.data.flipping import refuse_other_law
 from plurimask.errors import InputError, first_mistake, unknown_name
-from plurimask.files.reading import is_there
+from plurimask.files.reading import is_there, open_file
 from plurimask.method import SegmentationMethod
 from plurimask.methods import build_method
 from plurimask.prediction.device import channels_last, default_device
@@ -33,6 +34,15 @@ class Run:
     method: SegmentationMethod
 
     @property
+    def digest(self) -> str:
+        """A hash of record and weights: what is predicted depends on nothing else of the run."""
+        digest = hashlib.sha256()
+        for name in (RECORD_FILE, WEIGHTS_FILE):
+            with open_file(self.folder / name) as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return digest.hexdigest()[:32]
+
+    @property
     def examples(self) -> tuple[Path, ...]:
         """Images that lie beside a model of the package, for `read`; none beside a run of one's own."""
         return example_images(self.folder)
@@ -46,7 +56,8 @@ class Run:
         images = open_images(path, self.record.data.channel_names)
         if len(images) != 1:
             raise InputError(f"{path}: {len(images)} images, expected one: give one file, or loop over them")
-        return self.record.preprocessing.image(images[0])[None].to(next(self.method.parameters()).device)
+        seen = self.record.preprocessing.image(images[0], images.names[0], images.pixel_size(0))
+        return seen[None].to(next(self.method.parameters()).device)
 
 
 def load_run(folder: Path | str, slice_draws: SliceDraws | None = None) -> Run:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from scipy import ndimage
 
-from plurimask.data.crops import sides_words
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.resampling import spacing_of
 from plurimask.distribution import IGNORE
@@ -67,7 +66,7 @@ class DataLook(BaseModel):
             words = f"{self.num_images:,} images of {size}{f' ({differ})' if differ else ''} pixels"
         else:
             order = "depth x height x width" + (f", {differ}" if differ else "")
-            voxel = "unknown" if self.voxel is None else f"{sides_words(self.voxel)} mm"
+            voxel = "unknown" if self.voxel is None else " x ".join(f"{side:g}" for side in self.voxel) + " mm"
             words = f"{self.num_images:,} volumes of {size} voxels ({order}), the size of a voxel {voxel}"
         words += f", {self.num_classes} classes"
         if self.foreground is not None:

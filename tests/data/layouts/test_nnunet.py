@@ -60,9 +60,7 @@ def test_channels_on_different_grids_are_refused(tmp_path: Path) -> None:
     for number, case in enumerate(CASES):
         save_nifti(tmp_path / "labelsTr" / f"{case}.nii.gz", marked(number))
     save_nifti(tmp_path / "imagesTr" / "case_002_0001.nii.gz", straight(11), np.diag([1.0, 1.0, 1.0, 1.0]))
-    with pytest.raises(
-        InputError, match=r"case_002_0001\.nii\.gz and .*_0000\.nii\.gz lie in different"
-    ):
+    with pytest.raises(InputError, match=r"case_002_0001\.nii\.gz and .*_0000\.nii\.gz lie in different"):
         open_data(tmp_path)
 
 

@@ -50,7 +50,8 @@ def read_nnunet(path: Path, declared: DatasetFile) -> Layout:
     Raises:
         InputError: an image has no labels, labels have no image, or channels are missing.
     """
-    unread, notes = Unread(), []
+    unread = Unread()
+    notes: list[str] = []
     images: dict[str, dict[str, tuple[Path, ...]]] = {}
     masks: dict[str, dict[str, dict[str, Path]]] = {}
     for split, (folder, labels) in _FOLDERS.items():
