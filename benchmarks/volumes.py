@@ -48,7 +48,7 @@ OF_RATERS = ("ged_oracle", "rater_diversity", "volume_crps_voxels_raters", "neig
 def trained(method: str, way: str, steps: int, source: DataSource, work: Path) -> Path:
     """The run of a method in one of the ways, which is trained if it is not there."""
     folder = work / f"{method} {way}"
-    if not (folder / "weights.safetensors").exists():
+    if not folder.exists() or read_record(folder).steps is None:
         plan = Plan(method, "small", {**COMMON, **WAYS[way], "max_steps": steps})
         train_run(prepare(plan, source), source, folder, overwrite=True)
     return folder
@@ -66,6 +66,7 @@ def measured(folder: Path, source: DataSource, draws: SliceDraws | None, samplin
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--only", choices=list(WAYS), help="train in this way alone, and measure nothing")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--work", type=Path, required=True, help="folder for runs; continued if it is there")
@@ -74,15 +75,20 @@ def main() -> None:
     source = remembered(open_data(data_folder() / "lidc_volumes"))
     sampling = Sampling(options.samples)
     results: dict[str, Any] = {}
-    for method in options.methods:
+    for method in options.methods if options.only else ():
+        trained(method, options.only, options.steps, source, options.work)
+    for method in () if options.only else options.methods:
         volumes, slices = (trained(method, way, options.steps, source, options.work) for way in WAYS)
-        for name, folder, draws in (
+        ways: tuple[tuple[str, Path, SliceDraws | None], ...] = (
             ("3-D", volumes, None),
             ("slices, shared draws", slices, "shared"),
             ("slices, independent draws", slices, "independent"),
-        ):
+        )
+        for name, folder, draws in ways:
             results[f"{method}, {name}"] = figures = measured(folder, source, draws, sampling)
             print(name, {key: round(value, 4) for key, value in figures.items() if not math.isnan(value)}, flush=True)
+    if options.only:
+        return
     training = read_record(options.work / f"{options.methods[0]} slices").training
     config = {
         "preset": "small",
