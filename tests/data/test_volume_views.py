@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 
@@ -165,6 +167,21 @@ def test_the_least_recently_used_volumes_make_room() -> None:
     assert base.read == [0, 1, 2, 1]
     assert cache.num_bytes == 2 * size
     assert kept[-1].name == "3"
+
+
+def test_a_copy_of_the_cache_for_another_process_is_empty() -> None:
+    kept = CachedVolumes(Listed([volume()]), VolumeCache(2**30))
+    kept[0]
+    copy = pickle.loads(pickle.dumps(kept))
+    assert not copy.cache.kept
+    assert copy[0].name == kept[0].name
+    assert copy.cache.num_bytes == kept.cache.num_bytes
+
+
+def test_sets_that_share_a_cache_are_kept_apart() -> None:
+    cache = VolumeCache(2**30)
+    names = [CachedVolumes(Listed([volume(name=name)]), cache)[0].name for name in ("a", "b", "c")]
+    assert names == ["a", "b", "c"]  # none of the sets is there any more when the next is made
 
 
 def test_what_is_larger_than_the_cache_is_read_again_and_drives_nothing_out() -> None:

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from plurimask.data.crops import MAX_SIDE, Crop, centre, sides_of
+from plurimask.data.crops import MAX_SIDE, Crop, centre, sides_of, sides_words
 from plurimask.data.example import Example, ExampleSet
 from plurimask.data.images.numbers import LARGEST
 from plurimask.data.images.pixel_size import PixelSize
@@ -50,6 +50,11 @@ class Preprocessing(BaseModel):
     slices: SliceAxis | None = None
     """The axis along which the run sees volumes slice by slice, each prepared as an image; None if it sees them
     whole."""
+
+    @property
+    def centre_words(self) -> str | None:
+        """The sides of the centre crop in words, 96 or 8 x 64 x 64; None if there is none."""
+        return None if self.center_crop is None else sides_words(self.center_crop)
 
     def normalise(self, images: Tensor) -> Tensor:
         """`(K, *spatial)` in the values of the files -> float32, mean 0 and deviation 1 per channel."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from plurimask.data.example import DataSource, Example, ExampleSet
 from plurimask.data.images.pixel_size import PixelSize
@@ -53,17 +54,22 @@ class Remembered(ExampleSet):
 class VolumeCache:
     """Decoded volumes of several sets, of at most `max_bytes` together: the least recently used make room for others.
 
-    A volume that is larger than that alone is read whenever it is asked for.
+    A volume that is larger than that alone is read whenever it is asked for. A copy for another process starts empty.
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self.max_bytes, self.num_bytes = max_bytes, 0
+        self.max_bytes, self.num_bytes, self.num_sets = max_bytes, 0, 0
         self.kept: OrderedDict[tuple[int, int], Example] = OrderedDict()
-        """By the set and the index in it, the least recently used first."""
+        """By the number of the set and the index in it, the least recently used first."""
 
-    def get(self, base: ExampleSet, index: int) -> Example:
-        """An example of a set, from memory where it is there."""
-        key = id(base), index
+    def new_set(self) -> int:
+        """A number for one more set."""
+        self.num_sets += 1
+        return self.num_sets
+
+    def get(self, number: int, base: ExampleSet, index: int) -> Example:
+        """An example of the set that has a number, from memory where it is there."""
+        key = number, index
         if key in self.kept:
             self.kept.move_to_end(key)
             return self.kept[key]
@@ -76,17 +82,20 @@ class VolumeCache:
             self.num_bytes += size
         return example
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "num_bytes": 0, "kept": OrderedDict()}
+
 
 class CachedVolumes(ExampleSet):
     """The volumes of another set, as long as they stay in a cache that others use too. Who takes one must not change
     it."""
 
     def __init__(self, base: ExampleSet, cache: VolumeCache) -> None:
-        self.base, self.cache = base, cache
+        self.base, self.cache, self.number = base, cache, cache.new_set()
         self.names, self.groups = base.names, base.groups
 
     def __getitem__(self, index: int) -> Example:
-        return self.cache.get(self.base, range(len(self))[index])
+        return self.cache.get(self.number, self.base, range(len(self))[index])
 
     def shape(self, index: int) -> tuple[int, ...]:
         return self.base.shape(index)

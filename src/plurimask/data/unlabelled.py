@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from plurimask.data.image_set import ImageSet, refuse_collisions, wrong_channels
 from plurimask.data.images import (
     SUFFIXES,
     image_files,
@@ -21,6 +21,7 @@ from plurimask.data.images import (
 from plurimask.data.images.dicom import holds_series, is_dicom
 from plurimask.data.images.geometry import Grid
 from plurimask.data.images.pixel_size import PixelSize
+from plurimask.data.images.reading import ImageReader, JoinedReader, WholeReader, tiff_reader
 from plurimask.data.known import KnownFiles, common_folder
 from plurimask.data.layouts.files import is_gray, join_channels
 from plurimask.data.layouts.folder import IMAGES, MASKS, find_channels, is_channel_folder
@@ -40,62 +41,9 @@ from plurimask.data.layouts.npz import Array, check_numbers, default_names, load
 from plurimask.data.layouts.shapes import channel_shape
 from plurimask.data.layouts.splits import split_folders
 from plurimask.data.layouts.yeast import CHANNEL_NAMES, find_inputs, has_inputs, read_input
-from plurimask.errors import InputError, shown
+from plurimask.data.zarr_images import ZarrImages, beside_zarrs, zarr_folders
+from plurimask.errors import InputError
 from plurimask.files.reading import refuse_special
-
-_OUTPUT_ENDINGS = (".png", ".tif", ".json", ".nii.gz")
-_PAGE_ENDINGS = (".csv", ".html", ".json")
-
-
-class ImageSet(abc.ABC):
-    """Images with their names, read when asked for; sizes may differ."""
-
-    names: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-    """What was left out, in sentences for people."""
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @abc.abstractmethod
-    def __getitem__(self, index: int) -> Tensor:
-        """`(K, *spatial)`, float32, in the values of the file.
-
-        Raises:
-            InputError: the file is damaged or holds NaN or infinity.
-        """
-
-    def pixel_size(self, index: int) -> PixelSize | None:
-        """Of an image, where its file says so."""
-        return None
-
-    def grid(self, index: int) -> Grid | None:
-        """Where the voxels of a volume lie, where its file says so; None of a picture."""
-        return None
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """That an image is read from each time; none where it is in memory."""
-        return ()
-
-
-class SomeImages(ImageSet):
-    """Some of the images of another set."""
-
-    def __init__(self, base: ImageSet, indices: Sequence[int]) -> None:
-        self.base, self.indices = base, tuple(indices)
-        self.names = tuple(base.names[index] for index in self.indices)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.base[self.indices[index]]
-
-    def grid(self, index: int) -> Grid | None:
-        return self.base.grid(self.indices[index])
-
-    def pixel_size(self, index: int) -> PixelSize | None:
-        return self.base.pixel_size(self.indices[index])
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        return self.base.files(self.indices[index])
 
 
 class ImageFiles(ImageSet):
@@ -104,7 +52,7 @@ class ImageFiles(ImageSet):
     def __init__(
         self, paths: dict[str, tuple[Path, ...]], channel_names: Sequence[str], notes: tuple[str, ...] = ()
     ) -> None:
-        _refuse_collisions(list(paths))
+        refuse_collisions(list(paths))
         self.names, self.paths, self.notes = tuple(paths), tuple(paths.values()), notes
         self.channel_names = tuple(channel_names)
         self.spatial_dims: int | None = None
@@ -121,7 +69,7 @@ class ImageFiles(ImageSet):
             self._refuse_dims(files[0], len(shape) - 1)
             count = shape[0]
             if count != expected and not ((count, expected) == (3, 1) and is_gray(read_image(files[0]))):
-                raise _wrong_channels(str(files[0]), count, self.channel_names)
+                raise wrong_channels(str(files[0]), count, self.channel_names)
         known.save()
         self.notes = (*self.notes, *known.note("the headers"))
         return self
@@ -131,7 +79,7 @@ class ImageFiles(ImageSet):
         image = join_channels([read_image(path) for path in files], files)
         self._refuse_dims(files[0], image.ndim - 1)
         if len(image) != count and not (count == 1 and is_gray(image)):
-            raise _wrong_channels(str(files[0]), len(image), self.channel_names)
+            raise wrong_channels(str(files[0]), len(image), self.channel_names)
         return torch.from_numpy(image[:count])  # of R = G = B the first
 
     def _refuse_dims(self, path: Path, dims: int) -> None:
@@ -148,6 +96,15 @@ class ImageFiles(ImageSet):
     def pixel_size(self, index: int) -> PixelSize | None:
         return image_pixel_size(self.paths[index][0])
 
+    def reader(self, index: int) -> ImageReader:
+        files = self.paths[index]
+        parts = [tiff_reader(path) if path.suffix.lower() in (".tif", ".tiff") else None for path in files]
+        found = [one for one in parts if one is not None]
+        if len(found) == len(files) and sum(one.shape[0] for one in found) == len(self.channel_names):
+            return found[0] if len(found) == 1 else JoinedReader(found)
+        shape = (len(self.channel_names), *channel_shape(files)[1:])
+        return WholeReader(shape, lambda: self[index].numpy())
+
 
 class YeastInputs(ImageSet):
     """Images of trapped yeast in the files of their authors, of one channel."""
@@ -155,7 +112,7 @@ class YeastInputs(ImageSet):
     def __init__(self, folder: Path, channel_names: Sequence[str]) -> None:
         found = find_inputs(folder)
         if len(channel_names) != len(CHANNEL_NAMES):
-            raise _wrong_channels(str(folder), len(CHANNEL_NAMES), channel_names)
+            raise wrong_channels(str(folder), len(CHANNEL_NAMES), channel_names)
         self.names, self.paths = tuple(found), tuple(found.values())
 
     def __getitem__(self, index: int) -> Tensor:
@@ -229,6 +186,8 @@ def _open(path: Path, channel_names: Sequence[str]) -> ImageSet:
         name = readable(path.name[: -len(ending(path.name))])
         return ImageFiles({name: (path,)}, channel_names)
     names, unread = tuple(channel_names), Unread()
+    if zarrs := zarr_folders(path):
+        return ZarrImages(zarrs, channel_names, beside_zarrs(path, zarrs))
     if (path / IMAGES).is_dir() or all(is_channel_folder(path, name) for name in names):
         return ImageFiles(find_channels(path, names, unread), channel_names, unread.notes())
     if has_inputs(path):
@@ -256,17 +215,6 @@ def _open(path: Path, channel_names: Sequence[str]) -> ImageSet:
     return ImageFiles({name: (file,) for name, file in found.items()}, channel_names, unread.notes())
 
 
-def _refuse_collisions(names: Sequence[str]) -> None:
-    """Raise InputError if the outputs of two images, each in a folder of its name, would lie over each other."""
-    known = set(names)
-    for name in names:
-        folder, _, own = name.rpartition("/")
-        if (folder in known and own.endswith(_OUTPUT_ENDINGS)) or name.partition("/")[0].endswith(_PAGE_ENDINGS):
-            raise InputError(
-                f"the image {shown(name)} has the name of a file that is written for predictions: rename it"
-            )
-
-
 def _open_npz(path: Path, channel_names: Sequence[str]) -> ImageArray:
     content = load_npz(path)
     if "images" not in content or not content["images"].size:
@@ -279,7 +227,7 @@ def _open_npz(path: Path, channel_names: Sequence[str]) -> ImageArray:
         images = images[:, None]
     if images.shape[1] != count:
         if images.shape[3] != count:
-            raise _wrong_channels(str(path), images.shape[1], channel_names)
+            raise wrong_channels(str(path), images.shape[1], channel_names)
         images = images.transpose(0, 3, 1, 2)
     if "names" in content and content["names"].ndim != 1:
         raise InputError(f"{path}: names has the shape {content['names'].shape}, expected one entry for each image")
@@ -287,12 +235,5 @@ def _open_npz(path: Path, channel_names: Sequence[str]) -> ImageArray:
     if len(names) != len(images):
         raise InputError(f"{path}: {len(names)} names for {len(images)} images: give each image one name")
     refuse_odd_names(names, str(path))
-    _refuse_collisions(names)
+    refuse_collisions(names)
     return ImageArray(images, names)
-
-
-def _wrong_channels(where: str, count: int, channel_names: Sequence[str]) -> InputError:
-    return InputError(
-        f"{where}: {count} channels, expected {len(channel_names)} ({', '.join(channel_names)}): "
-        "give images with the channels that the run was trained on"
-    )

@@ -184,7 +184,12 @@ _SINGLE_NETWORKS: dict[str, dict[str, Preset]] = {
     },
     "bayes-by-backprop": {"small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING, is_planned=True)},
     "probabilistic-backpropagation": {
-        "small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING, is_planned=True)
+        "small": Preset(
+            f"{_LAPTOP}; batch norm, and variances that forget",
+            {"channels": _SMALL_WIDTHS, "normalisation": "batch", "memory": 3.0, "image_weight": 1000.0},
+            _SMALL_TRAINING,
+            is_planned=True,
+        )
     },
 }
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from plurimask.nn.convolution import CONVOLVE, CONVOLVE_TRANSPOSED, doubling_kernel
+from plurimask.nn.grids import count_of, split_rows, words_of_rows
 from plurimask.nn.space import PLANE, Space
 from plurimask.nn.unet import Decoder, UNetFeatures, Upsampling, pooled
 
@@ -53,6 +54,21 @@ def draw_masks(
         bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
         kept = bits.view(torch.int16)[:count] >= round(probability * _LEVELS) - _LEVELS // 2
         masks.append(kept.view(num, *shape[1:], shape[0]).movedim(-1, 1))  # channels innermost, as in the features
+    return tuple(masks)
+
+
+def masks_at(
+    seed: int, shapes: Sequence[tuple[int, ...]], boxes: Sequence[tuple[slice, ...]], probability: float
+) -> tuple[Tensor, ...]:
+    """The parts in `boxes`, one of each site's spatial axes, of what `draw_masks` gives for one draw of this seed."""
+    masks, first = [], 0
+    for (channels, *spatial), (rows, *others) in zip(shapes, boxes, strict=True):
+        row, kept = math.prod(spatial[1:]) * channels, []
+        for some in split_rows(rows, row):
+            grid = words_of_rows(seed, first, row, some).view(-1, *spatial[1:], channels)[(slice(None), *others)]
+            kept.append(grid >= round(probability * _LEVELS) - _LEVELS // 2)
+        masks.append(torch.cat(kept).movedim(-1, 0)[None])
+        first += count_of((channels, *spatial))
     return tuple(masks)
 
 

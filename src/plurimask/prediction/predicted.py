@@ -56,6 +56,8 @@ class Predicted:
     """That the image was read from, where it lies in files."""
     grid: Grid | None = None
     """Of a volume, where its voxels lie, if that is known."""
+    notes: tuple[str, ...] = ()
+    """What is only approximated, in sentences for people."""
 
 
 def predict(
@@ -81,7 +83,7 @@ def predict(
             on_read(name, seen)
             yield name, seen
 
-    for names, samples, statistics, prediction in predict_images(method, prepared(), sampling, on_phase):
+    for names, samples, statistics, prediction, notes in predict_images(method, prepared(), sampling, on_phase):
         maps = [statistics.mean(), statistics.mutual_information()[:, None], statistics.variance()]
         require_probabilities(maps[0], names)
         del statistics, prediction  # and with them the image's features, which are larger than all that is written
@@ -105,6 +107,7 @@ def predict(
                 sampling,
                 images.files(place),
                 images.grid(place),
+                notes,
             )
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from plurimask.data import DataDescription
 from plurimask.data.crops import sides_of, sides_words
 from plurimask.evaluation.check import SplitReport
-from plurimask.metrics import Totals
+from plurimask.metrics.pooled import Totals
 from plurimask.metrics.table import TABLE, compared_rows
 from plurimask.metrics.table import Table as MetricRows
 from plurimask.runs.record import RunRecord
 
 _FEW_SIZES = 4
+_NEXT_FIGURE = re.compile(r"(?<=[.;]) (?=[a-z_]+: )")
+_OF_A_FIGURE = re.compile(r"(?:(?P<name>[a-z_]+): )?(?P<words>.*)", re.DOTALL)
 
 
 class Table(NamedTuple):
@@ -36,6 +39,20 @@ class Metric(NamedTuple):
     """What masks score that mark nothing."""
     value_b: str
     reference_b: str
+
+
+class Convention(NamedTuple):
+    """One sentence of the conventions."""
+
+    name: str
+    """The key of the figure that it is about; "" where it is about all."""
+    words: str
+
+
+def conventions(text: str) -> list[Convention]:
+    """The conventions of the metrics, "KEY: WORDS. KEY: WORDS. ...", figure by figure."""
+    parts = (_OF_A_FIGURE.fullmatch(part) for part in _NEXT_FIGURE.split(text))
+    return [Convention(part["name"] or "", part["words"]) for part in parts if part]
 
 
 def metric_table(totals: Totals, table: MetricRows = TABLE) -> list[Metric]:

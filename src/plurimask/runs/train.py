@@ -20,7 +20,7 @@ from plurimask.errors import InputError, first_mistake
 from plurimask.method import SegmentationMethod
 from plurimask.methods import build_method, find_method, package_of, require_dimensions
 from plurimask.runs.folder import RunWriter
-from plurimask.runs.plan import BUDGET, Plan, for_data, merged, resolve
+from plurimask.runs.plan import BUDGET, Plan, for_data, merged, resolve, used
 from plurimask.runs.record import RunRecord, Start, identity_of, read_record
 from plurimask.runs.start import give_start, lasting_name, start_of
 from plurimask.runs.volumes import VolumeGeometry, fitted, require_fitting, with_tilt
@@ -113,6 +113,7 @@ def _continued(folder: Path, plan: Plan, source: DataSource) -> RunRecord:
     if plan.start is not None and (record.start is None or lasting_name(plan.start) != record.start.folder):
         differing.append("from")
     after = {**training.model_dump(), **own.model_dump(mode="json")}
+    before, after = used(record.method, before), used(record.method, after)
     differing += [name for name, value in after.items() if value != before.get(name) and name not in BUDGET]
     if differing:
         raise InputError(

@@ -50,6 +50,7 @@ class TimedMachine:
         self.method, self.data, self.clock = method, data, clock
         self.fabric = open_fabric(hardware)
         self._layout: Layout | None = None
+        self._image_bytes: float | None = None
 
     def layout(self, config: TrainingConfig) -> Layout:
         """The memory layout that the settings name, else the one in which a step is faster: timed the first time that
@@ -124,9 +125,11 @@ class TimedMachine:
 
     def image_bytes(self) -> float:
         """What predicting takes for each voxel, found by a small volume."""
-        method = in_layout(copy.deepcopy(self.method), "channels_last").to(self.fabric.device).eval()
-        with torch.random.fork_rng(), torch.no_grad():
-            return MARGIN * bytes_per_pixel(method, self.data.train[0].image.shape[0])
+        if self._image_bytes is None:
+            method = in_layout(copy.deepcopy(self.method), "channels_last").to(self.fabric.device).eval()
+            with torch.random.fork_rng(), torch.no_grad():
+                self._image_bytes = MARGIN * bytes_per_pixel(method, self.data.train[0].image.shape[0])
+        return self._image_bytes
 
     @property
     def memory(self) -> float:
