@@ -295,6 +295,13 @@ def test_slices_that_are_cut_short(tmp_path: Path, share: float) -> None:
         read_image(folder)
 
 
+def test_what_comes_after_the_pixels_is_not_read(tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "series", 3)
+    expected = read_image(folder)
+    os.truncate(folder / "001.dcm", 2**36)  # a file with a hole, 64 GiB of zeros
+    np.testing.assert_array_equal(read_image(folder), expected)
+
+
 def test_a_truncated_file_of_pydicom(tmp_path: Path) -> None:
     (tmp_path / "series").mkdir()
     shutil.copy(ROOT / "MR_truncated.dcm", tmp_path / "series")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
@@ -262,6 +263,14 @@ def test_more_than_is_declared_is_never_unpacked(tmp_path: Path, monkeypatch: py
     assert read_image(path).shape == (1, 8, 8, 8)
     monkeypatch.setenv(OPTION, "511")
     with pytest.raises(InputError, match="more than 511 pixels"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_file_with_an_endless_tail_is_refused(tmp_path: Path, ending: str) -> None:
+    path = save_nifti(tmp_path / f"a{ending}", straight())
+    os.truncate(path, 2**36)  # a hole, 64 GiB of zeros
+    with pytest.raises(InputError, match=r"68,719,476,736 bytes, its header declares 240"):
         read_image(path)
 
 
