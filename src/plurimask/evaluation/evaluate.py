@@ -155,20 +155,17 @@ def evaluate(
             yield example.name, example.image
 
     for predicted in predict_images(method, images(), sampling):
-        samples, drawn = predicted.samples.cpu(), predicted.statistics
-        mean, entropy, information, variance = (
-            maps.cpu() for maps in (drawn.mean(), drawn.entropy(), drawn.mutual_information(), drawn.variance())
-        )
+        samples, held = predicted.samples.cpu(), predicted.statistics
+        mean, *others = (x.cpu() for x in (held.mean(), held.entropy(), held.mutual_information(), held.variance()))
         require_probabilities(mean, predicted.names)
-        others = _other_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
+        further = _other_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
         seen = [examples.pop(name) for name in predicted.names]
         made = _reconstructed(method, predicted, [example for example, _ in seen])
         for number, (example, voxel) in enumerate(seen):
             row: dict[str, Any] = {"name": example.name}
-            maps = (entropy[number], information[number], variance[number])
-            image = EvaluatedImage(example, samples[:, number], mean[number], *maps, row)
+            image = EvaluatedImage(example, samples[:, number], mean[number], *(maps[number] for maps in others), row)
             compared = _compared(image, None if made is None else made[number], view, voxel)
-            scored = evaluated(replace(compared, **others.figures(number, example, view.counted_classes)), table)
+            scored = evaluated(replace(compared, **further.figures(number, example, view.counted_classes)), table)
             metrics.update([scored])
             row |= scored.scores
             rows.append(row)
