@@ -96,8 +96,8 @@ def walk_images(folder: Path) -> Iterator[tuple[Path, bool]]:
 
 def image_name(path: Path, folder: Path) -> str:
     """The name of an image in `folder` or below: its path without the ending; of a series that of its folder."""
-    name = path.relative_to(folder).as_posix()
-    return readable(name if path.is_dir() else name[: -len(ending(path.name))])
+    name = "/".join(path.parts[len(folder.parts) :])
+    return readable(name[: -len(ending(path.name))] if is_image_file(path.name) else name)
 
 
 def walk_files(folder: Path) -> Iterator[Path]:
