@@ -109,35 +109,29 @@ def workers_of(process: int) -> list[int]:
     return found
 
 
-def kills(predict: Predict, whole: Path, folder: Path, count: int) -> dict[str, Any]:
-    """Kill workers and clients in turn, at random moments, and compare what comes out in the end."""
-    draws, expected = random.Random(0), tree(whole)
-    lost: list[dict[str, Any]] = []
-    for number in range(count):
-        victim, out = ("worker", "client")[number % 2], folder / f"kill-{number}"
-        process = predict.start(out, "--dask", "local[2]")
-        wanted = draws.randrange(0, len(finished(whole)))
-        while process.poll() is None and len(finished(out)) < wanted:
-            time.sleep(0.02)
-        time.sleep(draws.random())
-        workers, before = workers_of(process.pid), len(finished(out))
-        if victim == "worker" and workers:
-            os.kill(draws.choice(workers), signal.SIGKILL)
-        elif victim == "client":
-            process.kill()
-        process.communicate()
-        after = len(finished(out))
-        if process.returncode:
-            while any(Path(f"/proc/{worker}").exists() for worker in workers):
-                time.sleep(0.1)
-            predict.finish(out)
-        equal = tree(out) == expected
-        lost.append(
-            {"victim": victim, "finished_before": before, "exit": process.returncode, "finished": after, "equal": equal}
-        )
-        print(lost[-1], flush=True)
-        shutil.rmtree(out)
-    return {"num_kills": count, "num_equal": sum(one["equal"] for one in lost), "kills": lost}
+def kill(predict: Predict, whole: Path, out: Path, number: int) -> dict[str, Any]:
+    """Kill a worker or, every second time, the client at a random moment, and compare what comes out in the end."""
+    draws, victim = random.Random(number), ("worker", "client")[number % 2]
+    process = predict.start(out, "--dask", "local[2]")
+    wanted = draws.randrange(0, len(finished(whole)))
+    while process.poll() is None and len(finished(out)) < wanted:
+        time.sleep(0.02)
+    time.sleep(draws.random())
+    workers, before = workers_of(process.pid), len(finished(out))
+    if victim == "worker" and workers:
+        os.kill(draws.choice(workers), signal.SIGKILL)
+    elif victim == "client":
+        process.kill()
+    process.communicate()
+    after = len(finished(out))
+    if process.returncode:
+        while any(Path(f"/proc/{worker}").exists() for worker in workers):
+            time.sleep(0.1)
+        predict.finish(out)
+    equal = tree(out) == tree(whole)
+    shutil.rmtree(out)
+    codes = {"exit": process.returncode, "finished_before": before, "finished": after}
+    return {"victim": victim, **codes, "equal": equal}
 
 
 def main() -> None:
@@ -163,17 +157,21 @@ def main() -> None:
                 times[way].append(seconds_per_image(out, first))
                 print(way, f"{times[way][-1]:.2f} s an image", flush=True)
         same = all(tree(folder / f"{way}-0".replace(" ", "-")) == tree(folder / "plain-0") for way in ways)
-        killed = kills(predict, folder / "plain-0", folder, options.kills)
-    seconds = {way: statistics.median(values) for way, values in times.items()}
-    results = {
-        "seconds_per_image": {way: round(value, 3) for way, value in seconds.items()},
-        "seconds_per_megapixel": {way: round(value / megapixels, 2) for way, value in seconds.items()},
-        "dask_overhead": round(seconds["dask 1"] / seconds["plain"] - 1, 3) if "dask 1" in seconds else None,
-        "all_ways_equal": same,
-        **killed,
-    }
-    config = {key: value for key, value in vars(options).items() if key != "out"}
-    write(options.out, record("cohorts", config, results))
+        seconds = {way: statistics.median(values) for way, values in times.items()}
+        results: dict[str, Any] = {
+            "seconds_per_image": {way: round(value, 3) for way, value in seconds.items()},
+            "seconds_per_megapixel": {way: round(value / megapixels, 2) for way, value in seconds.items()},
+            "dask_overhead": round(seconds["dask 1"] / seconds["plain"] - 1, 3) if "dask 1" in seconds else None,
+            "all_ways_equal": same,
+            "kills": [],
+        }
+        config = {key: value for key, value in vars(options).items() if key != "out"}
+        for number in range(options.kills):
+            results["kills"].append(kill(predict, folder / "plain-0", folder / f"kill-{number}", number))
+            results["num_equal"] = sum(one["equal"] for one in results["kills"])
+            print(results["kills"][-1], flush=True)
+            write(options.out, record("cohorts", config, results))
+        write(options.out, record("cohorts", config, results))
 
 
 if __name__ == "__main__":

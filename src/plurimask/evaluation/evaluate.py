@@ -15,6 +15,7 @@ from torch import Tensor
 
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.preprocessing import Preprocessing
+from plurimask.distribution import SegmentationStatistics
 from plurimask.files.writing import replace_file, table_bytes
 from plurimask.method import SegmentationMethod
 from plurimask.metrics import (
@@ -98,14 +99,12 @@ class EvaluatedImage(NamedTuple):
 
 
 class ScoredImage(NamedTuple):
-    """What the totals of an evaluation are made of, of one image."""
+    """What the totals of an evaluation are made of, of one image; flip counts and volumes as in `Evaluation`."""
 
     name: str
     evaluation: ImageEvaluation
     flip_counts: Tensor | None = None
-    """As in `Evaluation`."""
     volumes: Sequence[Mapping[str, Any]] = ()
-    """As in `Evaluation`."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     volumes: list[dict[str, Any]] = []
     examples: dict[str, tuple[Example, float]] = {}
-    flip_totals: Tensor | None = None
+    flips: list[Tensor] = []
 
     def images() -> Iterator[tuple[str, Tensor]]:
         for index in view.indices:
@@ -159,9 +158,7 @@ def evaluate(
 
     for predicted in predict_images(method, images(), sampling):
         samples, drawn = predicted.samples.cpu(), predicted.statistics
-        mean, entropy, information, variance = (
-            maps.cpu() for maps in (drawn.mean(), drawn.entropy(), drawn.mutual_information(), drawn.variance())
-        )
+        mean, entropy, information, variance = _maps(drawn)
         require_probabilities(mean, predicted.names)
         others = _other_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
         seen = [examples.pop(name) for name in predicted.names]
@@ -179,13 +176,17 @@ def evaluate(
             own = volume_rows(example.name, compared.volumes, voxel) if has_volumes else []
             volumes += own
             counts = flip_counts(image.samples, example.labels[0], example.flips) if example.flips else None
-            if counts is not None:
-                flip_totals = counts if flip_totals is None else flip_totals + counts
+            flips += [] if counts is None else [counts]
             on_scored(ScoredImage(example.name, scored, counts, own))
             if on_image is not None:
                 on_image(image)
     bins, errors = metrics.calibration_bins(), metrics.error_histograms()
-    return Evaluation(metrics.compute(), rows, bins, errors, flip_totals, volumes)
+    return Evaluation(metrics.compute(), rows, bins, errors, torch.stack(flips).sum(0) if flips else None, volumes)
+
+
+def _maps(drawn: SegmentationStatistics) -> list[Tensor]:
+    """Mean, entropy, mutual information and variance of the images of a batch."""
+    return [one.cpu() for one in (drawn.mean(), drawn.entropy(), drawn.mutual_information(), drawn.variance())]
 
 
 def _totals(method: SegmentationMethod, view: ExampleView, table: Table) -> SegmentationMetrics:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -171,23 +171,7 @@ def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription
     """
     cache = ArrayCache(CACHE_BYTES if keep else 0)
     items = [item for split in layout.items.values() for item in split]
-    summaries: dict[MaskSummary, str] = {}
-    counts: dict[int, FileItem] = {}
-    ranks: list[int] = []
-    marks: list[frozenset[int]] = [frozenset() for _ in layout.rater_names]
-    files = [(item.images, item.masks) for item in items]
-    known = known_scans(files)
-    for item, (shape, found) in zip(
-        items, scan_all(files, lambda path: cache.get(path, read_stored_mask), known), strict=True
-    ):
-        counts.setdefault(shape[0], item)
-        ranks.append(len(shape) - 1)
-        for rater, (summary, path) in enumerate(zip(found, item.masks, strict=True)):
-            if summary is not None:
-                summaries.setdefault(summary, str(path))
-                if not summary.values <= marks[rater]:
-                    marks[rater] |= summary.values - {0, IGNORE}
-    known.save()
+    summaries, counts, ranks, marks, known = _scanned(items, len(layout.rater_names), cache)
     refuse_mixed(ranks, [item.images[0] for item in items])
     as_gray = set(counts) == {1, 3} or (
         set(counts) == {3} and expected is not None and len(expected.channel_names) == 1
@@ -210,7 +194,7 @@ def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription
     )
     encoding = replace(encoding, sentence=form.sentence + encoding.sentence)
     channels = name_channels(1 if as_gray else next(iter(counts)), layout.channel_names, ranks[0] == 2)
-    notes = (*layout.notes, *known.note("the contents"))
+    notes = (*layout.notes, *known)
     notes += ("images with R = G = B are read as gray, as the others are",) * as_gray
     if form.kind == "values" and declared.labels is None and len(encoding.class_names) > 2:
         notes += tuple(note_own_values(layout.rater_names, marks))
@@ -221,6 +205,38 @@ def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription
         {split: FileSet(part, reading, cache) for split, part in layout.items.items()},
         notes,
     )
+
+
+class _Scanned(NamedTuple):
+    """What the files of a data set hold."""
+
+    summaries: dict[MaskSummary, str]
+    """Each with the name of the first mask that has it."""
+    counts: dict[int, FileItem]
+    """The numbers of channels, each with the first example that has so many."""
+    ranks: list[int]
+    """How many axes each image has."""
+    marks: list[frozenset[int]]
+    """The values that each rater marks with."""
+    known: list[str]
+    """That some was known from an earlier scan, for people."""
+
+
+def _scanned(items: Sequence[FileItem], num_raters: int, cache: ArrayCache) -> _Scanned:
+    files = [(item.images, item.masks) for item in items]
+    known = known_scans(files)
+    found = _Scanned({}, {}, [], [frozenset()] * num_raters, [])
+    scans = scan_all(files, lambda path: cache.get(path, read_stored_mask), known)
+    for item, (shape, masks) in zip(items, scans, strict=True):
+        found.counts.setdefault(shape[0], item)
+        found.ranks.append(len(shape) - 1)
+        for rater, (summary, path) in enumerate(zip(masks, item.masks, strict=True)):
+            if summary is not None:
+                found.summaries.setdefault(summary, str(path))
+                if not summary.values <= found.marks[rater]:
+                    found.marks[rater] |= summary.values - {0, IGNORE}
+    known.save()
+    return found._replace(known=known.note("the contents"))
 
 
 def _all_gray(items: Sequence[FileItem], cache: ArrayCache) -> bool:
