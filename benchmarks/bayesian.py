@@ -5,9 +5,11 @@
 Data are the built-in trapped yeast (`plurimask.data.worlds.traps`) and BBBC010 (DATA/bbbc010; DATA is the folder named
 by PLURIMASK_DATA, else ../shared/data). All methods have one U-Net with two convolutions a scale, on the yeast as wide
 as in the preset `small`, on BBBC010 half as wide at first, and train for as many steps; the members of the ensemble for
-500 each, and SWAG's last quarter is SGD. What is trained in WORK already is taken up, and what the JSON has of other
-methods stays, so that methods may be added one by one. The costs are seconds of the processor, in one thread, which
-others on the machine hardly change. Exits with 1 if the Dice of a method is more than 0.03 below that of `unet`.
+500 each, and SWAG's last quarter is SGD. Probabilistic backpropagation has batch norm and forgets, as its preset has
+it; what it does without is in `backpropagation_bbbc010.py`. What is trained in WORK already is taken up, and what the
+JSON has of other methods stays, so that methods may be added one by one. The costs are seconds of the processor, in one
+thread, which others on the machine hardly change. Exits with 1 if the Dice of a method is more than 0.03 below that of
+`unet`.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ METHODS = (
 )
 LARGEST_LOSS = 0.03
 """Of Dice."""
+PLAIN_UPDATES: dict[str, Any] = {"normalisation": "none", "memory": None, "image_weight": 300.0}
+"""Of probabilistic backpropagation: those of its paper, in place of what the preset `small` sets."""
 MEMBERS, MEMBER_STEPS, TURNS = 4, 500, 3
 SETTINGS: dict[str, Any] = {
     "convs_per_scale": 2,
@@ -130,6 +134,9 @@ def joined(path: Path, new: Mapping[str, Any]) -> dict[str, Any]:
     before = json.loads(path.read_text()) if path.exists() else {"config": {}, "results": {}}
     config, results = {**before["config"], **new["config"]}, {**before["results"]}
     for name, found in new["results"].items():
+        variants = before["config"].get(name, {}).get("variants", {})
+        kept = {method: own for method, own in variants.items() if method not in found["methods"]}
+        config[name] = {**config[name], "variants": {**config[name].get("variants", {}), **kept}}
         methods = {**results.get(name, {}).get("methods", {}), **found["methods"]}
         results[name] = {**found, "methods": {method: methods[method] for method in METHODS if method in methods}}
     return {**new, "config": config, "results": results}

@@ -12,6 +12,10 @@ from page_parts import load, number, prose
 from plurimask.compare.table import markdown_table
 
 PAGE = Path(__file__).parents[1] / "docs" / "bayesian.md"
+BACKPROPAGATION = "probabilistic-backpropagation"
+PLAIN = prose("""`probabilistic-backpropagation` is trained by the plain updates of its paper in these two tables:
+    without batch norm, and nothing is forgotten. What the settings of its preset do on the worms stands in the
+    [next table](#probabilistic-backpropagation-on-the-worms-by-its-settings).""")
 START, END = "<!-- tables: made by benchmarks/tables.py -->", "<!-- end of tables -->"
 NAMES = {"yeast": "Trapped yeast", "bbbc010": "C. elegans (BBBC010)"}
 KEYS = ("dice", "iou", "ece", "nll", "error_auroc", "error_auroc_information", "parameters", "steps", "minutes")
@@ -20,13 +24,19 @@ COSTS = {"step_ms": "processor ms a training step", "image_ms": "processor ms an
 
 def bayesian() -> list[str]:
     """All about the Bayesian ways."""
-    sections = [*compared(), *shifted(), *weight_draws()]
+    sections = [*compared(), *backpropagation(), *shifted(), *weight_draws()]
     return ["## The Bayesian ways side by side", *sections] if sections else []
 
 
 def machine(record: Mapping[str, Any]) -> str:
     found = record["hardware"]
     return f"{found['cpu']}, {found['threads']} thread, torch {found['torch']}, {record['date'][:10]}."
+
+
+def is_plain(config: Mapping[str, Any]) -> bool:
+    """Whether probabilistic backpropagation was trained without what its preset sets beyond its paper."""
+    _, own = config["variants"].get(BACKPROPAGATION, (None, {"memory": ...}))
+    return own["memory"] is None
 
 
 def rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -50,11 +60,32 @@ def compared() -> list[str]:
             f"{config['samples']} samples. {machine(record)}",
             markdown_table(rows(results)),
         ]
+    parts += [PLAIN] if any(is_plain(config) for config in record["config"].values()) else []
     return [
         *parts,
         prose("""Minutes are of a machine that did other work beside. Milliseconds are of the processor, in one thread,
             medians of turns: of a step on a batch (of the ensemble, one member's) with its gradient, and of an image
             with 20 samples, mean and entropy."""),
+    ]
+
+
+def backpropagation() -> list[str]:
+    """Probabilistic backpropagation on BBBC010 by its settings."""
+    record = load("backpropagation_bbbc010")
+    if record is None:
+        return []
+    config, found = record["config"], record["hardware"]
+    rows = [
+        {"method": name, **{key: own[key] for key in KEYS if key not in ("parameters", "minutes")}}
+        for name, own in record["results"]["methods"].items()
+    ]
+    return [
+        "### Probabilistic backpropagation on the worms, by its settings",
+        "`python benchmarks/backpropagation_bbbc010.py --work backpropagation_bbbc010 --out "
+        "benchmarks/results/backpropagation_bbbc010.json`: data, network and steps of the table of C. elegans; "
+        f"seed {config['seed']}, {config['samples']} samples. {found['accelerator'] or found['cpu']}, "
+        f"torch {found['torch']}, {record['date'][:10]}.",
+        markdown_table(rows),
     ]
 
 
@@ -99,6 +130,6 @@ def weight_draws() -> list[str]:
 
 def with_tables(text: str) -> str:
     """The text of docs/bayesian.md with the tables in their place."""
-    parts = [*compared(), *shifted(), *weight_draws()]
+    parts = [*compared(), *backpropagation(), *shifted(), *weight_draws()]
     made = "\n\n".join([START, *parts, END])
     return re.sub(f"{re.escape(START)}.*?{re.escape(END)}", lambda _: made, text, flags=re.DOTALL)

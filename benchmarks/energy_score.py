@@ -1,15 +1,12 @@
 """The U-Net that is trained by the energy score: beside the Probabilistic U-Net at equal steps, and what its parts do.
 
     python benchmarks/energy_score.py lidc --work es --out benchmarks/results/energy_score.json
-    python benchmarks/energy_score.py parts --work parts --out benchmarks/results/energy_score.json
-    python benchmarks/energy_score.py world --work world --out benchmarks/results/energy_score.json
     python benchmarks/energy_score.py price --work price --out benchmarks/results/energy_score.json
 
-`lidc` trains both methods for 4,000 steps of 16 images; `parts` changes one setting at a time, for 600 steps on smaller
-crops; `world` compares samples with the law of the built-in lesions, where all four readers are known and where each
-image has one; `price` times 16 masks of an image. Each writes its part of the record. `--only` trains some of them, so
-that several calls can share a WORK folder one after the other; `--runs` takes runs that were trained elsewhere, named
-by their folders.
+`lidc` trains both methods for 4,000 steps of 16 images; `price` times 16 masks of an image. Each writes its part of the
+record. `--only` trains some of them, so that several calls can share a WORK folder one after the other; `--runs` takes
+runs that were trained elsewhere, named by their folders. What its parts do, other data and worlds whose law is known
+are in `energy_jobs.py`.
 """
 
 from __future__ import annotations
@@ -27,86 +24,44 @@ from rich.console import Console
 
 from plurimask import build_method, open_data
 from plurimask.commands.compare import Bars
-from plurimask.commands.demo_world import (
-    NUM_TEST,
-    NUM_TRAIN,
-    NUM_VAL,
-    SETTINGS,
-    SIZE,
-    TRUTH_SAMPLES,
-    compare_with_truth,
-)
 from plurimask.compare.contenders import Contender, evaluate_contenders, table_rows, train_contenders
 from plurimask.compare.table import markdown_table
-from plurimask.data import DataSource
-from plurimask.data.worlds.common import world_source
-from plurimask.data.worlds.lesions import LesionWorld, lesion_source
 from plurimask.method import SegmentationMethod
 from plurimask.prediction.device import channels_last, fast_precision, has_fast_bf16, images_in_layout
 from plurimask.prediction.predict import Sampling
-from plurimask.runs.load import load_run
 from plurimask.runs.plan import Plan
-from plurimask.runs.train import train_run
 
 NAME = "energy-score-unet"
 LIDC: dict[str, Any] = {"center_crop": 64, "batch_size": 16, "max_steps": 4000, "num_validations": 8}
 RATERS = {NAME: 4, "probabilistic-unet": 1}
 """Drawn for each image of a step, as plans of so many steps have it: four cost the second twice as much."""
-PARTS: dict[str, Any] = {
-    **LIDC,
-    "raters_per_step": 4,
-    "center_crop": 32,
-    "max_steps": 600,
-    "num_validations": 1,
-    "validation_images": 32,
-    "channels": (16, 32, 64, 96),
-    "gradient_clip": 1.0,
-    "ema_decay": 0.99,
-}
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+PRICED: dict[str, tuple[str, dict[str, Any]]] = {
+    "one forward of a U-Net": ("unet", {}),
     "as it is": (NAME, {}),
-    "z in the head": ("energy_variants:LatentsInTheHead", {"sampled_scales": 1}),
+    "z in the head": (NAME, {"sampled_scales": 0}),
     "z in the last scale": (NAME, {"sampled_scales": 1}),
     "z in all scales": (NAME, {"sampled_scales": 3}),
-    "product distance": (NAME, {"distance": "product"}),
-    "hard samples": ("energy_variants:HardSamples", {}),
-    "4 samples": (NAME, {"samples_per_step": 4}),
-    "16 samples": (NAME, {"samples_per_step": 16}),
-    "2 latents": (NAME, {"latent_dim": 2}),
-    "32 latents": (NAME, {"latent_dim": 32}),
-    "no likelihood in the end": (NAME, {"likelihood_weight": 0.0}),
-    "no likelihood at all": (NAME, {"likelihood_weight": 0.0, "early_likelihood_weight": 0.0}),
-    "no average of weights": (NAME, {"ema_decay": None}),
-    "learning rate 2e-3": (NAME, {"learning_rate": 2e-3}),
-    "Probabilistic U-Net": ("probabilistic-unet", {"gradient_clip": 100.0}),
+    "map of latents, stride 16": (NAME, {"latent_stride": 16}),
+    "Probabilistic U-Net": ("probabilistic-unet", {}),
 }
+WIDTHS = (16, 32, 64, 96)
 KEPT = (
     *("ged", "ged_unbiased", "ged_spread", "hungarian_iou_balanced", "diversity", "dice", "ece", "nll"),
     *("parameters", "steps", "minutes", "seconds_per_image"),
 )
 
 
-WORLD: dict[str, Any] = {**SETTINGS, "batch_size": 16, "max_steps": 800, "num_validations": 1, "channels": (16, 32, 64)}
-READERS = {"four readers": 4, "one reader": 1}
-
-
 def contenders_of(options: argparse.Namespace) -> list[Contender]:
-    if options.what == "lidc":
-        plans = {
-            name: Plan(name, "small", {**LIDC, "raters_per_step": number}, options.seed)
-            for name, number in RATERS.items()
-        }
-    else:
-        plans = {
-            name: Plan(method, "small", {**PARTS, **own}, options.seed) for name, (method, own) in VARIANTS.items()
-        }
+    plans = {
+        name: Plan(name, "small", {**LIDC, "raters_per_step": number}, options.seed) for name, number in RATERS.items()
+    }
     loaded = {path.name: path for path in options.runs}
     chosen = [name for name in plans if name in (options.only or plans) and name not in loaded]
     return [*(Contender(name, run=path) for name, path in loaded.items()), *(Contender(n, plans[n]) for n in chosen)]
 
 
-def compared_parts(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings and results of `lidc` and `parts`."""
+def lidc(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings and results on LIDC."""
     source, contenders = open_data(data_folder() / "lidc"), contenders_of(options)
     with Bars(Console(stderr=True)) as watcher:
         if not train_contenders(contenders, source, options.work, watcher):
@@ -117,47 +72,15 @@ def compared_parts(options: argparse.Namespace) -> tuple[dict[str, Any], dict[st
     print(markdown_table([{"method": name, **row} for name, row in rows.items()]))
     totals = compared.results[0].totals
     shared = {"num_images": totals["num_images"], "ged_oracle": totals["ged_oracle"], "mu": totals["rater_diversity"]}
-    settings = {**LIDC, "raters_per_step": RATERS} if options.what == "lidc" else PARTS
-    about = f"LIDC-IDRI, {settings['center_crop']} x {settings['center_crop']} centre crops, 565 validation images"
+    settings = {**LIDC, "raters_per_step": RATERS}
+    about = f"LIDC-IDRI, {LIDC['center_crop']} x {LIDC['center_crop']} centre crops, 565 validation images"
     return {**settings, "samples": options.samples, "data": about}, {**shared, "methods": rows}
-
-
-def lesions(readers: int, seed: int) -> DataSource:
-    """The built-in lesions with so many readers an image."""
-
-    def part(count: int, own_seed: int) -> LesionWorld:
-        return LesionWorld(count, own_seed, SIZE, readers)
-
-    return world_source("lesions", part, (NUM_TRAIN, NUM_VAL, NUM_TEST), seed, lesion_source(1, 1).description)
-
-
-def world(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings and results on the built-in lesions."""
-    rows = {}
-    for method in RATERS:
-        for words, readers in READERS.items():
-            if options.only and f"{method}, {words}" not in options.only:
-                continue
-            own, source = {"raters_per_step": RATERS[method]}, lesions(readers, options.seed)
-            folder = options.work / f"{method}-{readers}"
-            train_run(Plan(method, "small", {**WORLD, **own}, options.seed), source, folder, resume=folder.exists())
-            truth = compare_with_truth(load_run(folder), source)
-            rows[f"{method}, {words}"] = {"empty_error": truth.empty_error, "pixel_error": truth.pixel_error}
-            print(method, words, rows[f"{method}, {words}"])
-    about = f"built-in lesions of {SIZE} x {SIZE}, {NUM_TRAIN} training images, {NUM_TEST} held-out images"
-    return {**WORLD, "samples": TRUTH_SAMPLES, "data": about}, {"methods": rows}
 
 
 def price(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings and results: one image to 16 masks beside one forward of a U-Net as wide."""
-    widths, device = PARTS["channels"], torch.device("cpu")
-    chosen = ("as it is", "z in the head", "z in the last scale", "z in all scales", "Probabilistic U-Net")
-    methods = {}
-    for name in chosen:
-        method, own = VARIANTS[name]
-        scales = {key: value for key, value in own.items() if key == "sampled_scales"}
-        methods[name] = build_method(method, channels=widths, **scales)
-    methods = {"one forward of a U-Net": build_method("unet", channels=widths), **methods}
+    device = torch.device("cpu")
+    methods = {name: build_method(method, channels=WIDTHS, **own) for name, (method, own) in PRICED.items()}
     image = torch.randn(1, 1, 128, 128, generator=torch.Generator().manual_seed(options.seed))
 
     def timed(method: SegmentationMethod) -> Callable[[], object]:
@@ -175,10 +98,10 @@ def price(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
     rows = {name: {"ms": round(1e3 * taken, 2), "ratio": round(taken / unit, 2)} for name, taken in seconds.items()}
     print(rows)
     precision = "bf16" if has_fast_bf16(device) else "float32"
-    return {"widths": widths, "precision": precision, "data": "one image of normal noise, 128 x 128"}, {"methods": rows}
+    return {"widths": WIDTHS, "precision": precision, "data": "one image of normal noise, 128 x 128"}, {"methods": rows}
 
 
-PARTS_OF_RECORD = {"lidc": compared_parts, "parts": compared_parts, "world": world, "price": price}
+PARTS_OF_RECORD = {"lidc": lidc, "price": price}
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from folder_tables import folders
 from hierarchy_tables import hierarchy
 from page_parts import load, method_table, number, over, prose, provenance
 from training_tables import training
+from volume_tables import volumes
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -186,7 +187,10 @@ def page() -> str:
             the ratio still grows with n. What differs from a published protocol is said below each table."""),
     ]
     compared = [*lidc(), *street_flips(), *bbbc010(), *mc_dropout(), *hierarchy()]
-    return "\n\n".join([*head, *folders(), *compared, *energy_score(), *adf(), *bayesian(), *training()]) + "\n"
+    return (
+        "\n\n".join([*head, *folders(), *compared, *energy_score(), *volumes(), *adf(), *bayesian(), *training()])
+        + "\n"
+    )
 
 
 def main() -> None:

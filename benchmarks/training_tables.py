@@ -56,4 +56,25 @@ def training() -> list[str]:
             each commit in a process of its own; times are medians, the ratio is the median over turns. With one thread,
             bound to a core, it is the processor's time, which other work on the machine lengthens too (its caches), but
             far less than the clock's, which it is with two."""),
+        *_floor(),
+    ]
+
+
+def _floor() -> list[str]:
+    """What the convolutions alone take."""
+    record = load("training_floor")
+    if record is None:
+        return []
+    found, machine = record["results"], record["hardware"]
+    before, now = (row["processor_ms"] for row in found["steps"].values())
+    kinds = ", ".join(
+        f"{row['ms']:.0f} ms {kind} ({row['gigaflops']:.0f} Gflop/s)" for kind, row in found["convolutions"].items()
+    )
+    return [
+        "`python benchmarks/training_floor.py --before CHECKOUT --out benchmarks/results/training_floor.json`",
+        f"The least time: the convolutions of a step with one rater, each by itself in the layout that suits it best, "
+        f"take {found['floor_ms']:.0f} ms: {kinds}; a matrix product of 2048 x 2048 runs at "
+        f"{found['gigaflops_of_a_matrix_product']:.0f} Gflop/s. The step takes {now:.0f} ms, and took {before:.0f} "
+        f"before: if all else took no time, it could be {found['times_faster_at_most']:.3f} times faster than before "
+        f"({machine['cpu']}, one core, torch's capability {record['config']['capability']}, {record['date'][:10]}).",
     ]

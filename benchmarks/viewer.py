@@ -12,11 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import re
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -28,6 +24,7 @@ import httpx
 import numpy as np
 from PIL import Image
 from record import record, write
+from viewer_process import Started, started_viewer
 
 from plurimask.commands.main import main as plurimask
 from plurimask.data.worlds.lesions import lesion_source, write_folder
@@ -38,21 +35,19 @@ SETTINGS = ["--method", "probabilistic-unet", "--preset", "small", "--max-steps"
 
 
 class Viewer:
-    """`plurimask view` in a process of its own, and a client that has its cookie."""
+    """A client of a viewer that was started, with its cookie.
 
-    def __init__(self, run: Path, data: Path, out: Path) -> None:
-        words = ["view", str(run), str(data), "--no-browser", "--out", str(out)]
-        self.started = time.perf_counter()
-        self.process = subprocess.Popen([sys.executable, "-m", "plurimask", *words], stderr=subprocess.PIPE, text=True)
-        assert self.process.stderr is not None
-        line = self.process.stderr.readline()
-        found = re.search(r"http://\S+", line)
-        if found is None:
-            raise SystemExit(line + self.process.stderr.read())
-        self.link, self.address = found[0], found[0].partition("?")[0]
+    Args:
+        viewer: the process.
+        started: when its command was given, by `time.perf_counter`.
+    """
+
+    def __init__(self, viewer: Started, started: float) -> None:
+        self.process, self.link, self.address = viewer.process, viewer.link, viewer.address
+        self.started = started
         self.client = httpx.Client(base_url=self.address, timeout=600, follow_redirects=True)
         self.client.get(self.link).raise_for_status()
-        self.seconds_to_page = time.perf_counter() - self.started
+        self.seconds_to_page = time.perf_counter() - started
 
     def get(self, path: str) -> httpx.Response:
         answer = self.client.get(f"/api/{path}")
@@ -76,19 +71,16 @@ class Viewer:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
-    def close(self) -> None:
-        self.client.close()
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait(60)
-
 
 @contextmanager
 def viewing(run: Path, data: Path, work: Path) -> Iterator[Viewer]:
-    viewer = Viewer(run, data, work / "masks")
-    try:
-        yield viewer
-    finally:
-        viewer.close()
+    started = time.perf_counter()
+    with started_viewer(run, data, "--out", work / "masks") as viewer:
+        client = Viewer(viewer, started)
+        try:
+            yield client
+        finally:
+            client.client.close()
 
 
 def train(work: Path, size: int) -> tuple[Path, Path]:

@@ -10,18 +10,17 @@ that does nothing, since a browser without a screen is not steady either.
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 from record import record, write
+from viewer_process import CHROMIUM, FLAGS, NO_BROWSER
 
 from viewer import NUM_LISTED, SIZES, Viewer, many_images, milliseconds, train, viewing
 
 NUM_DRAGS, NUM_FRAMES = 150, 240
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 WATCH = """() => {
     window.painted = [];  // when a mask was painted, and which
@@ -113,6 +112,7 @@ def measure_list(browser: Browser, run: Path, work: Path) -> dict[str, Any]:
         page.goto(f"{viewer.link}#sort=name")
         page.wait_for_selector(".row")
         listed = page.evaluate("performance.now()")
+        page.wait_for_load_state("networkidle")  # the first image is brought into sight once it is known where it is
         start = page.evaluate("document.querySelector('.rows').scrollTo(0, 72 * 2500), performance.now()")
         page.wait_for_function(
             "() => [...document.querySelectorAll('.row')].some(row => row.innerText.includes('scan-2500'))"
@@ -127,12 +127,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        raise SystemExit("no browser here: apt-get install chromium")
+    if CHROMIUM is None:
+        raise SystemExit(NO_BROWSER)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         work = Path(folder)
-        browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page: dict[str, Any] = {f"{size} pixels": measure_size(browser, work, size) for size in SIZES}
         page["list"] = measure_list(browser, work / f"run-{SIZES[0]}", work)
         version = browser.version

@@ -39,7 +39,7 @@ class Way(NamedTuple):
     """How many steps it has for one of the others."""
 
 
-_BY_UPDATES = {"compiled": False}
+_BY_UPDATES = {"compiled": False, "normalisation": "none", "memory": None, "image_weight": 300.0}
 WAYS = {
     "a mini-batch as many data": Way("probabilistic-backpropagation", _BY_UPDATES, {"color": "#0072B2", "marker": "o"}),
     "a mini-batch as one datum": Way(

@@ -12,22 +12,19 @@ Needs a Chromium and `pip install playwright`. Half a minute.
 from __future__ import annotations
 
 import argparse
-import io
-import re
-import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from small_png import write_small
+from viewer_process import CHROMIUM, FLAGS, NO_BROWSER, started_viewer
+
 WIDTH, HEIGHT = 1280, 720
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 
 class View(NamedTuple):
@@ -81,24 +78,6 @@ VIEWS = (
 )
 
 
-@contextmanager
-def served(runs: list[Path], data: Path, masks: Path) -> Iterator[str]:
-    """The address with its token that `plurimask view` prints."""
-    command = [sys.executable, "-m", "plurimask", "view", str(runs[0]), str(data), "--no-browser", "--out", str(masks)]
-    command += ["--beside", *map(str, runs[1:])]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
-        assert server.stdout is not None
-        said = ""
-        for line in server.stdout:
-            said += line
-            if found := re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", line):
-                yield found[0]
-                break
-        else:
-            raise SystemExit(said)
-        server.terminate()
-
-
 def settle(page: Page) -> None:
     page.wait_for_selector(".picture canvas[data-shown]:not([data-shown=''])")
     page.wait_for_load_state("networkidle")
@@ -118,14 +97,6 @@ def worst(page: Page) -> list[int]:
     return [*several, *(int(row["id"]) for row in rows)]
 
 
-def write(picture: bytes, file: Path) -> None:
-    """In the 256 colours that fit it best, the rare ones among them: half the bytes."""
-    best = Image.open(io.BytesIO(picture)).convert("RGB")
-    palette = best.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2)
-    best.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(file, optimize=True)
-    print(f"{file} ({file.stat().st_size // 1000} kB)")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
@@ -135,14 +106,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "images")
     parser.add_argument("--views", nargs="+", help="only these")
     options = parser.parse_args()
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        raise SystemExit("no browser here: apt-get install chromium")
+    if CHROMIUM is None:
+        raise SystemExit(NO_BROWSER)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
-        with served([options.run, options.beside, options.scales], options.data, Path(folder) / "masks") as link:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        words = (options.run, options.data, "--out", Path(folder) / "masks", "--beside", options.beside, options.scales)
+        with started_viewer(*words) as viewer:
             page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-            page.goto(link)
+            page.goto(viewer.link)
             settle(page)
             images = worst(page)
             for view in VIEWS:
@@ -150,12 +121,12 @@ def main() -> None:
                     continue
                 page.emulate_media(color_scheme="light" if view.colours == "light" else "dark")
                 page.set_viewport_size({"width": view.size[0], "height": view.size[1]})
-                page.goto(f"{link.split('?')[0]}#{view.address.format(*images)}")
+                page.goto(f"{viewer.address}#{view.address.format(*images)}")
                 page.reload()
                 settle(page)
                 view.act(page)
                 settle(page)
-                write(page.screenshot(), options.out / f"viewer-{view.name}.png")
+                write_small(page.screenshot(), options.out / f"viewer-{view.name}.png")
         browser.close()
 
 

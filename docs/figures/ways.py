@@ -21,12 +21,13 @@ from plurimask.data.example import Example
 from plurimask.figures.colours import SAMPLE_COLOUR, display_image
 from plurimask.figures.page import Classes, draw_map, show
 from plurimask.figures.rows import ImageRows, Sizes
-from plurimask.figures.style import save_figure
+from plurimask.figures.style import figure_bytes
 from plurimask.prediction.predict import Sampling, predict_images
 from plurimask.runs.load import Run, load_run
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from bayesian import DATA, METHODS
+from small_png import write_small
 
 SHOWN, PANEL = 4, 1.02
 """Samples of each; inches."""
@@ -83,7 +84,8 @@ def main() -> None:
     example = source.splits["val"][options.image]
     runs = {name: load_run(options.work / "yeast" / "runs" / name) for name in METHODS}
     seen = {name: predicted(run, example) for name, run in runs.items()}
-    save_figure(page(example, seen, source.description.class_names).page.figure, options.out / "bayesian-ways.png")
+    figure = page(example, seen, source.description.class_names).page.figure
+    write_small(figure_bytes(figure), options.out / "bayesian-ways.png")
 
 
 if __name__ == "__main__":

@@ -136,10 +136,10 @@ class SegmentationDistribution(abc.ABC):
     def statistics_of(self, draws: Noise, weights: Tensor, on_draws: Callable[[int], object]) -> Statistics:
         """All statistics of M fixed draws with weights `(M,)` in one streamed pass; `on_draws` is told how many are
         done."""
-        running: _Running | None = None
+        running: RunningStatistics | None = None
         start = 0
         for logits in self.logit_chunks(draws):
-            running = running or _Running(len(draws[0]), logits)
+            running = running or RunningStatistics(len(draws[0]), logits)
             stop = start + len(logits)
             running.add(logits, slice(start, stop), weights[start:stop].to(logits.device))
             on_draws(start := stop)
@@ -233,7 +233,7 @@ class MixtureSegmentation(SegmentationDistribution):
         return (torch.cat(scores) + log_weights[:, None, None]).logsumexp(0)
 
 
-class _Running:
+class RunningStatistics:
     """Statistics of the draws so far, updated in place: nothing else of the size of an image is held.
 
     Args:

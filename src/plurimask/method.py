@@ -35,6 +35,21 @@ class Loss(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Tiling:
+    """How predictions of the tiles of a large image fit together."""
+
+    is_exact: bool = False
+    """Whether a tile, with around it all that the network sees, has the scores of the whole image: no layer but those
+    of `averages` looks at all of an image, and linear up-sampling is a `Decoder`'s. Else tiles overlap and are
+    blended."""
+    averages: tuple[str, ...] = ()
+    """Modules, by their path, that see the images through an average over all of their places, `averaged(images)`: it
+    is taken over all tiles first."""
+    strides: tuple[int, ...] | None = None
+    """Pixels along each axis that the coarsest features pool together; None: as the config's `space` says."""
+
+
+@dataclass(frozen=True)
 class TrainingStep:
     """Where a training stands: what the hooks of a method are told."""
 
@@ -66,6 +81,8 @@ class SegmentationMethod(nn.Module, abc.ABC):
     """Whether `finish` makes the weights to use from the whole training: no validation on the way chooses among them,
     and they are validated once more when they are made."""
 
+    tiling: Tiling = Tiling()
+
     def __init__(self, config: MethodConfig) -> None:
         super().__init__()
         self.config = config
@@ -90,6 +107,15 @@ class SegmentationMethod(nn.Module, abc.ABC):
             without a posterior.
         """
         return None
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels along each axis that the coarsest features pool together: tiles begin at multiples of them."""
+        scales, space = len(getattr(self.config, "channels", (1,))), getattr(self.config, "space", None)
+        if self.tiling.strides is not None or space is None:
+            return self.tiling.strides or (2 ** (scales - 1),) * self.config.spatial_dims
+        totals: list[tuple[int, ...]] = space.total_strides(scales)
+        return totals[-1]
 
     def parts(self) -> list[SegmentationMethod]:
         """The methods that are trained on their own, each with its own seed and share of the budget: this one alone."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
@@ -162,6 +162,31 @@ def _without_latents(part: NoisePart) -> str:
 def take(noise: Noise, index: slice | Tensor) -> Noise:
     """The samples `index` of a noise."""
     return tuple(part[index] for part in noise)
+
+
+def parts_of_whole(parts: Sequence[NoisePart], size: Sequence[int]) -> list[NoisePart]:
+    """The parts of an image of `size` pixels, from those of a tile of it: what belongs to places has more of them."""
+    whole = []
+    for part in parts:
+        if part.kind == "places":
+            places = (-(-length // stride) for length, stride in zip(size, part.stride, strict=True))
+            part = replace(part, shape=(*part.shape[: -len(part.stride)], *places))
+        whole.append(part)
+    return whole
+
+
+def noise_at(noise: Noise, parts: Sequence[NoisePart], start: Sequence[int]) -> Noise:
+    """Of the noise of a whole image that of a tile with these `parts`, which begins at the pixel `start`: of what
+    belongs to places those of the tile, of all else everything."""
+    own = []
+    for whole, part in zip(noise, parts, strict=True):
+        if part.kind == "places":
+            first = [at // stride for at, stride in zip(start, part.stride, strict=True)]
+            shape = part.shape[-len(part.stride) :]
+            box = (slice(at, at + length) for at, length in zip(first, shape, strict=True))
+            whole = whole[(..., *box)]
+        own.append(whole)
+    return tuple(own)
 
 
 def _streams(source: RandomSource, of_weights: Sequence[bool]) -> list[_Stream]:

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from plurimask.commands.parsing import POSITIONAL, Data, Flips, Group, Options, parse, peek, read
 from plurimask.errors import InputError
+from plurimask.methods.unet import UNetConfig
+from plurimask.training.config import TrainingConfig
 
 
 class Inner(BaseModel):
@@ -147,3 +149,24 @@ def test_the_help_shows_words_and_defaults(capsys: pytest.CaptureFixture[str]) -
         assert line in lines
     assert lines[2] == "A test of all."
     assert lines.index("options:") < lines.index("more:") < lines.index("inner:")
+
+
+def test_a_side_or_three_of_them_and_rows_of_numbers() -> None:
+    fields = [Group("t", TrainingConfig.model_fields), Group("u", {"strides": UNetConfig.model_fields["strides"]})]
+
+    def value(*words: str) -> Any:
+        name = words[0].removeprefix("--")
+        return read(Options, fields, words, "train")[name]
+
+    assert value("--crop", "96") == 96
+    assert value("--crop", "8", "64", "64") == (8, 64, 64)
+    assert value("--spacing", "median") == "median"
+    assert value("--spacing", "2.5", "0.7", "0.7") == (2.5, 0.7, 0.7)
+    assert value("--strides", "1,2,2", "2,2,2") == ((1, 2, 2), (2, 2, 2))
+    for words, reason in (
+        (("--crop", "8", "64"), "expected one value, or 3"),
+        (("--crop", "4"), "greater than or equal to 8"),
+        (("--spacing", "fine"), "median"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            value(*words)

@@ -16,12 +16,15 @@ import torch
 from PIL import Image
 
 from plurimask.commands.main import main
+from plurimask.compare.contenders import Contender, train_contenders
 from plurimask.compare.measure import numbers_of_samples
 from plurimask.compare.table import markdown_table
 from plurimask.data.worlds.lesions import lesion_source, write_folder
+from plurimask.errors import InputError
 from plurimask.methods.unet import UNet
 from plurimask.metrics.energy_distance import energy_distance, ged_of_fewer, image_distances
-from plurimask.runs.plan import settings_for
+from plurimask.runs.load import load_run
+from plurimask.runs.plan import Plan, settings_for
 from plurimask.runs.staging import NEW
 
 FAST = ["--max-steps", "2", "--num-validations", "1", "--validation-images", "2", "--batch-size", "2"]
@@ -160,6 +163,38 @@ def test_other_settings_do_not_mix_with_what_is_there(
 ) -> None:
     assert compare(lesion_folder, done, "--methods", "unet", "--seed", "5") == 2
     assert "unet has other seed" in capsys.readouterr().err
+
+
+class Quiet:
+    def stage(self, text: str, total: int | None = None) -> None: ...
+
+    def image(self) -> None: ...
+
+
+def test_a_comparison_that_notes_settings_of_methods_that_are_no_members_goes_on(tmp_path: Path) -> None:
+    source = lesion_source(num_train=4, num_val=2, seed=3, size=32)
+
+    def train(channels: tuple[int, ...]) -> bool:
+        given = {"max_steps": 2, "num_validations": 1, "batch_size": 2, "members": ("unet", "unet")}
+        plan = Plan("ensemble", settings=settings_for("ensemble", {**given, "channels": channels}))
+        return train_contenders([Contender("ensemble", plan)], source, tmp_path, Quiet())
+
+    assert train((4, 6))
+    state_file, record_file = tmp_path / "comparison.json", tmp_path / "runs" / "ensemble" / "run.json"
+    state, record = (json.loads(path.read_text()) for path in (state_file, record_file))
+    noted, recorded = state["plans"]["ensemble"]["settings"], record["config"]
+    assert noted["member_settings"] == {"unet": {"channels": [4, 6]}}
+    assert recorded["member_settings"].keys() == {"unet"}
+    # As older versions have it: with the methods that there were then, members or not.
+    noted["member_settings"]["m-heads"] = {"channels": [4, 6]}
+    recorded["member_settings"]["m-heads"] = {"channels": [16, 32, 64, 96]}
+    state_file.write_text(json.dumps({**state, "trained": {}}))
+    record_file.write_text(json.dumps(record))
+    load_run(record_file.parent)
+    assert train((4, 6))
+    assert json.loads(state_file.read_text())["trained"].keys() == {"ensemble"}
+    with pytest.raises(InputError, match="ensemble has other settings"):
+        train((4, 8))
 
 
 def test_a_file_of_settings_reaches_each_method(lesion_folder: Path, tmp_path: Path) -> None:

@@ -180,3 +180,57 @@ def test_errors_say_what_is_wrong():
         AugmentationConfig(scale=(1.2, 0.8))
     with pytest.raises(ValidationError, match="extra"):
         AugmentationConfig(twist=3)
+
+
+def volumes(seed=0):
+    """Values that tell the place, and raters who threshold them."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randint(7, (4, 3, 3, 4, 5), generator=generator, dtype=torch.uint8)
+    return coarse.repeat_interleave(3, 2).repeat_interleave(6, 3).repeat_interleave(6, 4)
+
+
+@pytest.mark.parametrize("tilt", [None, 12.0])
+@pytest.mark.parametrize("elastic", [0.0, 1.0])
+def test_volumes_and_all_their_raters_move_alike(tilt, elastic):
+    config = GEOMETRY.model_copy(update={"tilt": tilt, "flip_depth": 0.5, "elastic_probability": elastic})
+    labels = volumes()
+    found_images, found_labels = Augmentation(config)(labels.float() + 1, labels, seeded())
+    expected = torch.where(found_labels == IGNORE, 0, found_labels.float() + 1)
+    agree = (found_images - expected).abs() < 1e-3
+    padded = torch.nn.functional.pad(found_labels.float(), (2,) * 6, value=-1)
+    windows = padded.unfold(2, 5, 1).unfold(3, 5, 1).unfold(4, 5, 1).flatten(5)
+    interior = (windows == windows[..., :1]).all(-1)
+    assert bool(agree[interior].all())
+    assert float(agree.float().mean()) > 0.3
+    assert not torch.equal(found_labels, labels)
+
+
+def test_slices_are_moved_alike_and_never_mixed():
+    """Each slice has a value of its own: it stays, wherever it was inside the frame."""
+    places = torch.arange(1, 6).view(1, 1, 5, 1, 1).expand(3, 1, 5, 20, 24)
+    images, labels = Augmentation(GEOMETRY)(places.float(), places.to(torch.uint8), seeded())
+    inside = labels != IGNORE
+    assert torch.equal(labels[inside], places[inside].to(torch.uint8))
+    assert torch.equal(inside[:, :, :1].expand_as(inside), inside)
+    middle = images[:, 0, :, 8:12, 10:14]
+    torch.testing.assert_close(middle, places[:, 0, :, 8:12, 10:14].float())
+
+
+def test_the_order_of_slices_is_reversed_whole():
+    labels = volumes()
+    found, again = Augmentation(OFF.model_copy(update={"flip_depth": 1.0}))(labels.float(), labels, seeded())
+    assert torch.equal(found, labels.float().flip(2)) and torch.equal(again, labels.flip(2))
+
+
+def test_a_quarter_tilt_exchanges_depth_and_an_axis_of_the_plane():
+    """With tilts of exactly 90 degrees and cubes, values only change places."""
+    augmentation = Augmentation(OFF.model_copy(update={"tilt": 90.0}))
+    matrix = augmentation._tilted(torch.eye(2)[None].repeat(40, 1, 1), torch.ones(40), seeded())
+    torch.testing.assert_close(matrix @ matrix.mT, torch.eye(3).expand(40, 3, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.linalg.det(matrix), torch.ones(40))
+    assert float(matrix[:, 2, :2].abs().amax()) > 0.9
+    still = Augmentation(OFF.model_copy(update={"tilt": 1e-6}))
+    labels = volumes()
+    found, again = still(labels.float(), labels, seeded())
+    assert torch.equal(again, labels)
+    torch.testing.assert_close(found, labels.float(), atol=1e-3, rtol=0)

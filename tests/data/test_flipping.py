@@ -10,9 +10,10 @@ import pytest
 import torch
 from data_trees import write_folder
 
+from plurimask.data.crops import random_crop
 from plurimask.data.example import DataDescription, DataSource
 from plurimask.data.flipping import law_of, parse_flips, refuse_other_law, with_flips, without_flips
-from plurimask.data.preprocessing import Preprocessing, Views, draw_labels, random_crop
+from plurimask.data.preprocessing import Preprocessing, Views, draw_labels
 from plurimask.data.source import open_data
 from plurimask.data.worlds.lesions import lesion_source
 from plurimask.data.worlds.streets import CLASSES, StreetWorld, street_source

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from plurimask.data.example import Example
-from plurimask.data.preprocessing import Preprocessing, resized, scaled
+from plurimask.data.preprocessing import Preprocessing, scaled
+from plurimask.data.resampling import resized
 from plurimask.distribution import IGNORE
 
 

@@ -122,7 +122,7 @@ def test_planes_that_are_declared(tmp_path: Path, axes: str, options: dict[str, 
     tifffile.imwrite(path, values, photometric="minisblack", metadata={"axes": axes}, **options)
     for read in (read_image, image_shape, read_mask):
         message = refusal(path, read)
-        assert word in message and "volumes are not read yet" in message
+        assert word in message and "volumes as .nii.gz" in message
     tifffile.imwrite(path, values, photometric="minisblack", metadata={"axes": "CYX"}, **options)
     assert (read_image(path) == values).all() and image_shape(path) == (5, 20, 30)
     tifffile.imwrite(path, values[None], photometric="minisblack", metadata={"axes": "ZCYX"}, **options)
@@ -234,7 +234,11 @@ def test_one_limit_for_the_pixels_of_all_formats(name: str, tmp_path: Path, monk
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
     assert read_image(path).size == HEIGHT * WIDTH
     monkeypatch.setenv("PLURIMASK_MAX_PIXELS", str(HEIGHT * WIDTH - 1))
-    assert "more than 53 pixels" in refusal(path) and "PLURIMASK_MAX_PIXELS" in refusal(path, image_shape)
+    assert "more than 53 pixels" in refusal(path)
+    if path.suffix == ".tif":  # parts of it may be read
+        assert image_shape(path) == (1, HEIGHT, WIDTH)
+    else:
+        assert "PLURIMASK_MAX_PIXELS" in refusal(path, image_shape)
     monkeypatch.setenv("PLURIMASK_MAX_PIXELS", "many")
     with pytest.raises(InputError, match="expected a number"):
         read_image(path)

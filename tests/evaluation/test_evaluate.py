@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from plurimask.data.crops import random_crop, stack_padded
 from plurimask.data.example import Example, ExampleSet
-from plurimask.data.preprocessing import Preprocessing, draw_raters, random_crop, stack_padded
+from plurimask.data.preprocessing import Preprocessing, draw_raters
 from plurimask.data.worlds.lesions import lesion_source
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
@@ -66,7 +67,7 @@ def test_errors_are_counted_by_what_the_draws_say(view: ExampleView) -> None:
     evaluation = evaluate(network, view, sampling)
     seen = [view.preprocessing.example(view.examples[index]) for index in view.indices]
     expected, classes, start = torch.zeros(3, 2, 1024, dtype=torch.float64), torch.zeros(3, 2, dtype=torch.float64), 0
-    for _, _, statistics, _ in predict_images(network, [(one.name, one.image) for one in seen], sampling):
+    for _, _, statistics, *_ in predict_images(network, [(one.name, one.image) for one in seen], sampling):
         spread = statistics.variance().sqrt().mean(1)
         for number, maps in enumerate(zip(statistics.entropy(), statistics.mutual_information(), spread, strict=True)):
             votes = rater_votes(seen[start + number].labels, 2)

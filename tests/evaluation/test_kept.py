@@ -69,7 +69,7 @@ def test_what_is_kept_is_what_was_evaluated_and_holds_no_batch_alive() -> None:
     assert [one.row for one in kept.images.values()] == rows
     examples = [view.preprocessing.example(view.examples[index]) for index in view.indices]
     number = 0
-    for _, samples, statistics, _ in predict_images(method, [(one.name, one.image) for one in examples], sampling):
+    for _, samples, statistics, *_ in predict_images(method, [(one.name, one.image) for one in examples], sampling):
         maps = (statistics.mean(), statistics.entropy(), statistics.mutual_information(), statistics.variance())
         for position in range(samples.shape[1]):
             one = kept.images[number]

@@ -10,10 +10,22 @@ import pytest
 from PIL import Image
 
 from plurimask.data.images.pixel_size import PixelSize
-from plurimask.figures.cells import SIDE, Cell, image_cells
+from plurimask.figures.cells import (
+    SIDE,
+    SMALL,
+    TILE,
+    Cell,
+    ImageCells,
+    Scales,
+    image_cells,
+    information_peak,
+    uncertainty_cells,
+)
+from plurimask.figures.colours import SAMPLE_COLOUR, rater_colours, rgb
+from plurimask.figures.errors import ErrorRow
 from plurimask.figures.page import Classes
+from plurimask.figures.rows import GridRow
 from plurimask.figures.ruler import ruler
-from plurimask.figures.samples import GridRow
 
 HEIGHT, WIDTH = 30, 48
 BINARY, STREET = Classes(("ground", "cell"), True), Classes(("sky", "road", "car", "tree", "pole"), False)
@@ -33,39 +45,68 @@ def captions(cells: tuple[Cell, ...]) -> list[str]:
     return [cell.caption for cell in cells]
 
 
-def pixels(cell: Cell) -> np.ndarray:
-    with Image.open(io.BytesIO(cell.picture)) as picture:
-        return np.asarray(picture.convert("RGB"))
+def samples_of(made: ImageCells) -> list[Cell]:
+    """All samples that are shown, in the order drawn."""
+    return [cell for _, cell in sorted(one for reading in made.readings for one in reading.samples)]
+
+
+def pixels(picture: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(picture)) as opened:
+        return np.asarray(opened.convert("RGB")).astype(int)
+
+
+def near(picture: bytes, colour: str, distance: float = 60) -> np.ndarray:
+    """Where a picture has nearly a colour."""
+    return np.abs(pixels(picture) - 255 * np.array(rgb(colour))).max(-1) < distance
+
+
+def boxes(*areas: tuple[slice, slice]) -> np.ndarray:
+    maps = np.zeros((len(areas), HEIGHT, WIDTH), np.uint8)
+    for one, area in zip(maps, areas, strict=True):
+        one[area] = 1
+    return maps
 
 
 def test_raters_are_named_and_all_of_many_are_shown_together() -> None:
-    made = image_cells(make_row(6), BINARY, 0.69)
-    assert captions(made.cells)[:6] == ["image", "Anna 0", "Anna 1", "Anna 2", "Anna 3", "all 6 raters"]
-    assert captions(made.cells)[6:8] == ["probability", "entropy"]
-    assert captions(made.samples) == [f"sample {number}" for number in range(1, 6)] and made.num_samples == 5
-    few = image_cells(make_row(2, num_classes=5), STREET, 1.6)
-    assert captions(few.cells)[:5] == ["image", "Anna 0", "Anna 1", "most likely", "entropy"]
-    assert pixels(few.cells[0]).shape == (SIDE * HEIGHT // WIDTH, SIDE, 3)
+    made = image_cells(make_row(10), BINARY)
+    assert captions(made.raters) == [*(f"Anna {number}" for number in range(8)), "all 10 raters"]
+    assert made.num_raters == 10 and len(samples_of(made)) == 5
+    assert captions(tuple(samples_of(made))) == [f"sample {number}" for number in range(1, 6)]
+    few = image_cells(make_row(2, num_classes=5), STREET)
+    assert captions(few.raters) == ["Anna 0", "Anna 1"]
+    assert few.contours.caption == "most likely" and few.key == ()
+    assert pixels(few.whole.picture).shape == (SIDE * HEIGHT // WIDTH, SIDE, 3)
+    assert pixels(few.raters[0].picture).shape == (TILE * HEIGHT // WIDTH, TILE, 3)
+    assert pixels(few.readings[0].picture).shape == (SMALL * HEIGHT // WIDTH, SMALL, 3)
 
 
 def test_an_absent_rater_is_left_out_and_an_empty_map_called_so() -> None:
     row = make_row(3)
     assert row.raters is not None
     row.raters[0], row.raters[2] = 255, 0
-    assert captions(image_cells(row, BINARY, 0.69).cells)[1:3] == ["Anna 1", "Anna 2 (empty)"]
-    assert captions(image_cells(replace(row, raters=None, rater_names=()), BINARY, 0.69).cells)[:2] == [
-        "image",
-        "probability",
-    ]
-    nameless = image_cells(replace(row, rater_names=()), BINARY, 0.69)
-    assert captions(nameless.cells)[1:3] == ["rater 2", "rater 3 (empty)"]
+    made = image_cells(row, BINARY)
+    assert captions(made.raters) == ["Anna 1", "Anna 2 (empty)"]
+    assert made.key == (("samples", SAMPLE_COLOUR), ("Anna 1", rater_colours(3)[1]))
+    nobody = image_cells(replace(row, raters=None, rater_names=()), BINARY)
+    assert nobody.raters == () and nobody.num_raters == 0 and nobody.key == (("samples", SAMPLE_COLOUR),)
+    nameless = image_cells(replace(row, rater_names=()), BINARY)
+    assert captions(nameless.raters) == ["rater 2", "rater 3 (empty)"]
 
 
-def test_equal_samples_are_one_reading() -> None:
+def test_equal_samples_are_one_reading_with_one_picture() -> None:
     row = make_row(1)
     row.samples[:] = row.samples[:1]
-    made = image_cells(row, BINARY, 0.69)
-    assert made.samples == () and captions(made.cells)[-1] == "one reading of 5 samples"
+    (reading,) = image_cells(row, BINARY).readings
+    assert reading.reading.share == 1 and len(reading.samples) == 1
+
+
+def test_of_many_samples_some_are_shown_and_of_each_reading_its_medoid() -> None:
+    left, right = (slice(5, 15), slice(4, 14)), (slice(5, 15), slice(30, 40))
+    row = replace(make_row(1), samples=boxes(*[left] * 18, *[right] * 3))
+    made = image_cells(row, BINARY)
+    assert [one.reading.share for one in made.readings] == [18 / 21, 3 / 21]
+    assert [number for number, _ in made.readings[0].samples] == list(range(16))
+    assert [number for number, _ in made.readings[1].samples] == [18]
 
 
 def test_small_things_are_enlarged_with_a_scale_of_their_own() -> None:
@@ -74,26 +115,79 @@ def test_small_things_are_enlarged_with_a_scale_of_their_own() -> None:
     for maps in (row.raters, row.samples):
         maps[:] = 0
         maps[:, 10:13, 20:24] = 1
-    cells = image_cells(row, BINARY, 0.69).cells
-    bars = [cell.ruler for cell in cells]
-    assert bars[0] == ruler(row.pixel_size, WIDTH) and bars[0] is not None and bars[0].words == "5 µm"
-    assert bars[1] is not None and bars[1].words == "1 µm" and set(bars[2:]) == {None}
-    whole, part = pixels(cells[0]), pixels(cells[1])
-    assert (whole.min(-1) > 240).sum() > 100  # the white frame
-    orange = (part[..., 0] > 180) & (part[..., 2] < 100)
-    assert orange.sum() > 0.01 * orange.size
+    made = image_cells(row, BINARY)
+    assert made.whole.ruler == ruler(row.pixel_size, WIDTH) and made.whole.ruler.words == "5 µm"
+    assert made.contours.ruler is not None and made.contours.ruler.words == "1 µm"
+    assert (pixels(made.whole.picture).min(-1) > 240).sum() > 100  # the white frame
+    assert near(made.raters[0].picture, rater_colours(2)[0], 80).mean() > 0.01
+    assert image_cells(make_row(2), BINARY).contours.ruler is None
+
+
+def test_outlines_are_of_all_samples_and_of_each_rater_in_a_colour() -> None:
+    # Three of four samples mark the left box, one the right; the raters boxes below each, in the colours of the viewer.
+    left, right = (slice(3, 10), slice(3, 20)), (slice(3, 10), slice(28, 45))
+    below, other = (slice(18, 26), slice(3, 20)), (slice(18, 26), slice(28, 45))
+    row = replace(
+        make_row(2),
+        image=np.zeros((1, HEIGHT, WIDTH)),
+        samples=boxes(left, left, left, right),
+        raters=boxes(below, other),
+    )
+    made = image_cells(row, BINARY)
+    picture, scale = made.contours.picture, SIDE / WIDTH
+    assert made.contours.caption == "all outlines"
+    grey = pixels(picture)[2, 2]
+    shift = np.abs(pixels(picture) - grey).max(-1)
+    middle = round(15 * scale)  # between the boxes of the samples and those of the raters
+    strong, weak = shift[:middle, : SIDE // 2], shift[:middle, SIDE // 2 :]
+    assert strong.max() > 1.2 * weak.max() > 40  # the more samples, the stronger
+    for colour, half in zip(rater_colours(2), (slice(0, SIDE // 2), slice(SIDE // 2, SIDE)), strict=True):
+        found = near(picture, colour, 70)[middle:]
+        assert found[:, half].sum() > 2 * (8 + 17) * scale and found.sum() == found[:, half].sum()
+    assert strong[round(6 * scale), round(10 * scale)] < 12  # inside of an outline the image is as it is
 
 
 def test_what_is_marked_has_its_colour() -> None:
-    row = make_row(1)
+    row = replace(make_row(1), image=np.zeros((1, HEIGHT, WIDTH)))
     row.samples[:] = 0
     row.samples[1:, 5:25, 8:40] = 1
-    made = image_cells(row, BINARY, 0.69)
-    blue = pixels(made.samples[1]).astype(int)
-    assert captions(made.samples)[:2] == ["sample 1 (empty)", "sample 2"]
-    is_blue = (blue[..., 2] - blue[..., 0] > 80) & (blue[..., 2] > 150)
-    edge = 2 * ((25 - 5) + (40 - 8)) * (SIDE / WIDTH) * 2
-    assert 0.5 * edge < is_blue.sum() < 4 * edge
+    empty, marked = samples_of(image_cells(row, BINARY))[:2]
+    edge = 2 * ((25 - 5) + (40 - 8)) * (TILE / WIDTH) * 2
+    assert 0.5 * edge < near(marked.picture, SAMPLE_COLOUR, 80).sum() < 4 * edge
+    assert near(empty.picture, SAMPLE_COLOUR, 80).sum() < 0.05 * edge
+
+
+@pytest.mark.parametrize("classes", [BINARY, STREET])
+def test_uncertainty_is_shown_beside_what_raters_call_otherwise(classes: Classes) -> None:
+    own = make_row(2, num_classes=len(classes.names))
+    assert own.raters is not None
+    likely = own.mean.argmax(0)
+    own.raters[:] = likely
+    own.raters[:, :15] = (likely[:15] + 1) % len(classes.names)
+    information = np.zeros((HEIGHT, WIDTH))
+    information[:, 24:] = 0.25
+    row = ErrorRow(
+        own.name,
+        own.image,
+        own.raters,
+        own.samples,
+        own.mean,
+        own.entropy,
+        mutual_information=information,
+        variance=own.mean * 0,
+    )
+    assert (
+        information_peak([row]) == 0.25 and information_peak([replace(row, mutual_information=information * 0)]) == 0.01
+    )
+    cells = uncertainty_cells(row, classes, Scales(0.5, 0.25))
+    names = ["most likely", "probability", "raters who disagree", "entropy", "mutual information"]
+    assert captions(cells) == [name for name in names if name != "probability" or classes.is_binary]
+    wrong, shown = (pixels(cell.picture) for cell in (cells[-3], cells[-1]))
+    reddish = wrong[..., 0] - wrong[..., 2]
+    assert (
+        reddish[: TILE * HEIGHT // WIDTH // 2 - 4].min() > 100 and reddish[TILE * HEIGHT // WIDTH // 2 + 4 :].max() < 40
+    )
+    assert shown[:, : TILE // 2 - 8].max() < 40 and shown[:, TILE // 2 + 8 :].min(1).mean() > 150
 
 
 @pytest.mark.parametrize(

@@ -37,14 +37,14 @@ def words(figure: Figure) -> list[str]:
 
 def test_planes_hold_most_of_the_object() -> None:
     planes = planes_through(make_row().samples.sum(0) > 0, VOXEL)
-    assert [(plane.axis, plane.index) for plane in planes] == [(0, 3), (1, 7), (2, 2)]
+    assert [(plane.axis, plane.position) for plane in planes] == [(0, 3), (1, 7), (2, 2)]
     assert [plane.name for plane in planes] == ["axial 4", "coronal 8", "sagittal 3"]
     assert [plane.repeats for plane in planes] == [(1, 1), (3, 1), (3, 1)]
 
 
 def test_nothing_marked_is_seen_in_the_middle() -> None:
     planes = planes_through(np.zeros(SHAPE))
-    assert [plane.index for plane in planes] == [2, 6, 4]
+    assert [plane.position for plane in planes] == [2, 6, 4]
     assert [plane.repeats for plane in planes] == [(1, 1)] * 3
 
 

@@ -19,7 +19,8 @@ from plurimask.figures.charts import (
 )
 from plurimask.figures.colours import boundary_share, class_colours, colour_labels, display_image, thinned
 from plurimask.figures.page import Classes
-from plurimask.figures.samples import GridRow, overview, probability_over, readings_grid, samples_grid
+from plurimask.figures.rows import GridRow
+from plurimask.figures.samples import overview, probability_over, readings_grid, samples_grid
 from plurimask.figures.style import figure_bytes, save_figure
 from plurimask.metrics import CalibrationBins, ErrorHistogram, ErrorHistograms, sparsification
 from plurimask.prediction.readings import Reading

@@ -15,9 +15,11 @@ from plurimask.distribution import SegmentationDistribution
 from plurimask.method import Loss, SegmentationMethod
 from plurimask.methods import METHODS, build_method
 from plurimask.methods.presets import PRESETS
+from plurimask.nn.space import pooling_of
 from plurimask.prediction.device import fast_precision
 
 N, B, R, K, C, H, W = 6, 2, 4, 3, 5, 21, 14
+D, VOLUME_H, VOLUME_W = 5, 9, 7
 CPU = torch.device("cpu")
 WIDTHS = (7, 9, 8, 6, 10, 11, 5, 12)
 
@@ -45,9 +47,9 @@ MORE: dict[str, tuple[str, dict[str, Any]]] = {
         "lightweight-probabilistic",
         {"channels": (7, 9), "pooling": "max", "normalisation": "batch"},
     ),
-    "probabilistic-backpropagation with batch norm": (
+    "probabilistic-backpropagation with plain updates": (
         "probabilistic-backpropagation",
-        {"channels": (7, 9), "pooling": "max", "normalisation": "batch"},
+        {"channels": (7, 9), "pooling": "max"},
     ),
 }
 """Settings that differ from the small preset's so much that the contract is held to them too."""
@@ -73,7 +75,31 @@ def narrowed(method: str, settings: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-CASES: dict[str, tuple[str, dict[str, Any]]] = {**{name: (name, tiny_settings(name)) for name in METHODS}, **MORE}
+def of_volumes(method: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a method for volumes: of few slices that lie far apart, so that its axes are treated apart."""
+    inner = {key: own for key, own in settings.items() if isinstance(own, dict) and own.keys() <= METHODS.keys()}
+    settings = {**settings, **{key: {name: of_volumes(name, of[name]) for name in of} for key, of in inner.items()}}
+    if "channels" in settings:
+        space = pooling_of((8, 32, 32), (3.0, 1.0, 1.0), len(settings["channels"]))
+        settings |= {"strides": space.strides, "kernels": space.kernels}
+    return {**settings, "spatial_dims": 3}
+
+
+VOLUMES = {
+    f"{name} of volumes": (name, of_volumes(name, settings))
+    for name, settings in {name: tiny_settings(name) for name in METHODS}.items()
+    if 3 in METHODS[name].dimensions
+}
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, tiny_settings(name)) for name in METHODS},
+    **MORE,
+    **VOLUMES,
+}
+
+
+def spatial_of(case: str) -> tuple[int, ...]:
+    """The size of images in a case."""
+    return (D, VOLUME_H, VOLUME_W) if case in VOLUMES else (H, W)
 
 
 def seeded(seed: int = 0) -> torch.Generator:

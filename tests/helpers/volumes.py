@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,14 @@ def save_nifti(path: Path, values: np.ndarray, affine: np.ndarray | None = None,
     path.parent.mkdir(parents=True, exist_ok=True)
     image = nibabel.Nifti1Image(values, np.diag([*SPACING, 1.0]) if affine is None else affine)
     image.header.set_xyzt_units("mm")
-    for name, value in header.items():
-        image.header[name] = value
     nibabel.save(image, path)
+    packed = path.suffix == ".gz"
+    raw = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
+    own = nibabel.Nifti1Header(raw[:348])
+    for name, value in header.items():  # afterwards: who saves an affine sets codes
+        own[name] = value
+    raw = own.binaryblock + raw[348:]
+    path.write_bytes(gzip.compress(raw, mtime=0) if packed else raw)
     return path
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from contract import CASES, B, H, K, R, W, built, seeded
+from contract import CASES, B, K, R, built, seeded, spatial_of
 from torch import Tensor
 
 from plurimask.method import SegmentationMethod
@@ -28,12 +28,14 @@ def rounding(precision: str) -> float:
 
 
 @pytest.fixture
-def images() -> Tensor:
-    return torch.randn(B, K, H, W, generator=seeded(1))
+def images(request: pytest.FixtureRequest) -> Tensor:
+    """Of the size of the test's case, if it has one."""
+    case = request.getfixturevalue("case") if "case" in request.fixturenames else ""
+    return torch.randn(B, K, *spatial_of(case), generator=seeded(1))
 
 
 @pytest.fixture
 def labels(images: Tensor) -> Tensor:
     """Four raters who threshold the image at different levels."""
-    levels = torch.linspace(-0.6, 0.6, R).view(1, R, 1, 1)
+    levels = torch.linspace(-0.6, 0.6, R).view(1, R, *[1] * (images.ndim - 2))
     return ((images[:, :1] > levels) * 2 + (images[:, 1:2] > levels)).to(torch.uint8)

@@ -16,7 +16,7 @@ from plurimask.methods import build_method
 from plurimask.methods.bayes_by_backprop import BayesByBackprop, BayesByBackpropConfig
 from plurimask.nn.bayesian import GaussianPrior, ScaleMixturePrior, pruned, signal_to_noise
 from plurimask.nn.bayesian.network import of_parameters
-from plurimask.nn.strips import narrow_strips
+from plurimask.nn.strips import strips_of
 from plurimask.runs.plan import Plan
 from plurimask.runs.train import train_run
 from plurimask.training import fit
@@ -78,7 +78,7 @@ def test_large_images_are_drawn_in_strips() -> None:
     method, images = built(initial_sigma=0.1).eval(), torch.randn(1, K, 150, 9, generator=seeded(1))
     with torch.no_grad():
         whole = method(images).freeze(3, seeded()).mean()
-        with narrow_strips():
+        with strips_of(0):
             torch.testing.assert_close(method(images).freeze(3, seeded()).mean(), whole)
 
 

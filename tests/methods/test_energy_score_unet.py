@@ -163,6 +163,56 @@ def test_z_changes_the_features_of_the_scales_it_should() -> None:
         assert not torch.allclose(logits[0], logits[2])
 
 
+def test_with_no_changed_scale_z_enters_a_head_behind_the_whole_u_net() -> None:
+    """Its 1x1 convolutions see one pixel: another z changes scores, and a z that is the same gives the same."""
+    method = built(sampled_scales=0).eval()
+    assert len(method.decoder.blocks) == 2
+    with torch.no_grad():
+        prediction = method(torch.randn(2, 1, 9, 7))
+        assert prediction.shared.shape == (2, 5, 9, 7)  # of images, not of samples
+        z = torch.randn(3, 2, 8, generator=seeded())
+        z[1] = z[0]
+        logits = prediction.decode([z])
+    torch.testing.assert_close(logits[0], logits[1])
+    assert not torch.allclose(logits[0], logits[2])
+    assert method.loss(torch.randn(2, 1, 9, 7), torch.ones(2, 1, 9, 7, dtype=torch.uint8), seeded()).total.isfinite()
+
+
+def test_a_map_of_equal_latents_is_the_vector_and_one_of_its_places_changes_what_is_near() -> None:
+    vector, mapped = built(sampled_scales=1).eval(), built(sampled_scales=1, latent_stride=8).eval()
+    mapped.load_state_dict(vector.state_dict())
+    images, z = torch.randn(2, 1, 33, 16, generator=seeded()), torch.randn(3, 2, 8, generator=seeded(1))
+    with torch.no_grad():
+        prediction = mapped(images)
+        assert [part.shape for part in prediction.noise] == [(8, 5, 2)]
+        assert prediction.prior is None
+        everywhere = z[..., None, None].repeat(1, 1, 1, 5, 2)
+        same = prediction.decode([everywhere])
+        torch.testing.assert_close(same, vector(images).decode([z]))
+        everywhere[:, :, :, 0] += 1  # the first row of places, of rows 0 to 7; the middle of the next is 11.5
+        changed = (prediction.decode([everywhere]) - same).abs().amax((0, 1, 2, 4))
+    assert bool((changed[:8] > 0).all())
+    assert bool((changed[12 + 2 :] == 0).all())  # a 3x3 convolution at this scale follows
+
+
+def test_maps_of_latents_fit_where_they_enter() -> None:
+    with pytest.raises(ValueError, match="a head takes one z"):
+        built(sampled_scales=0, latent_stride=8)
+    with pytest.raises(ValueError, match="give a multiple of 2"):
+        built(sampled_scales=2, latent_stride=3)
+
+
+def test_the_part_of_an_image_has_the_latents_of_its_places() -> None:
+    """A window that begins at a place, with those of the whole image's latents that are its own."""
+    method = built(sampled_scales=2, latent_stride=8).eval()
+    assert method.strides == (8, 8)
+    images, z = torch.randn(1, 1, 70, 16, generator=seeded(2)), torch.randn(2, 1, 8, 9, 2, generator=seeded(3))
+    with torch.no_grad():
+        whole = method(images).decode([z])
+        part = method(images[:, :, 16:64]).decode([z[:, :, :, 2:8]])
+    torch.testing.assert_close(part[..., 20:28, :], whole[..., 36:44, :], atol=1e-4, rtol=1e-4)
+
+
 def test_a_run_is_continued_as_if_nothing_had_happened(tmp_path: Path) -> None:
     source = lesion_source(num_train=9, num_val=3, seed=1, size=36)
     training = {"batch_size": 3, "num_validations": 1, "validation_samples": 4, "early_steps": 7, "ema_decay": 0.9}

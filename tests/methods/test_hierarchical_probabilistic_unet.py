@@ -98,9 +98,9 @@ def test_a_step_passes_each_core_once_whatever_the_number_of_raters(images: Tens
         last.register_forward_hook(lambda _, inputs, __, name=name: seen.append((f"{name} latents", len(inputs[0]))))
     method.loss(images, labels, seeded())
     assert seen == [
+        ("prior_core", B),
         ("posterior_core", B * R),
         ("posterior_core latents", B * R),
-        ("prior_core", B),
         ("prior_core latents", B * R),
     ]
 
@@ -330,3 +330,28 @@ def test_lambda_follows_its_own_rate_and_is_not_averaged(tmp_path: Path) -> None
     )
     kept = load_file(tmp_path / "run" / "weights.safetensors")
     assert torch.equal(kept["constraint.log_multiplier"], value)
+
+
+# ---- the energy score beside the bound ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("objective", ["geco", "elbo"])
+def test_draws_from_the_prior_are_charged_beside_the_bound(objective: str, images: Tensor, labels: Tensor) -> None:
+    """The weighted score is all that is added, and it reaches the prior's network but not the posterior's."""
+    settings = {"objective": objective, "energy_samples": 3}
+    plain, weighted = (small(**settings, energy_weight=weight) for weight in (0.0, 7.0))
+    weighted.load_state_dict(plain.state_dict())
+    bound, loss = (method.loss(images, labels, seeded()) for method in (plain, weighted))
+    charge = 7 * (loss.terms["energy_score"] + loss.terms["pixels"])
+    torch.testing.assert_close(loss.total, bound.total + charge)
+    bound.total.backward()
+    loss.total.backward()
+    pairs = {
+        name: (of.grad, own.grad)
+        for (name, of), own in zip(plain.named_parameters(), weighted.parameters(), strict=True)
+    }
+    changed = {
+        name.split(".")[0] for name, (of, own) in pairs.items() if of is not None and not torch.allclose(of, own)
+    }
+    assert "prior_core" in changed and "stitching_decoder" in changed
+    assert "posterior_core" not in changed

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from contract import CPU, B, C, H, N, R, W, assert_nearly_equal, built, loss_of, predict, reconstruct, seeded
+from contract import CPU, B, C, N, R, assert_nearly_equal, built, loss_of, predict, reconstruct, seeded
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -32,27 +32,27 @@ def test_every_method_is_described(name: str) -> None:
 
 
 def test_shapes_and_types(method: SegmentationMethod, images: Tensor, labels: Tensor) -> None:
-    prediction = predict(method, images)
+    prediction, spatial = predict(method, images), images.shape[2:]
     assert isinstance(prediction, SegmentationDistribution)
-    assert prediction.logits_shape == (B, C, H, W)
+    assert prediction.logits_shape == (B, C, *spatial)
     noise = prediction.draw_noise(N)
     assert len(noise) == len(prediction.noise)
     for part in noise:
         assert part.device.type == "cpu"
         assert len(part) == N
-    assert prediction.logits(noise).shape == (N, B, C, H, W)
+    assert prediction.logits(noise).shape == (N, B, C, *spatial)
     assert prediction.logits(noise).dtype == torch.float32
     with fast_precision(CPU):
         assert prediction.logits(noise).dtype == torch.float32
     samples = prediction.sample(N)
-    assert samples.shape == (N, B, H, W)
+    assert samples.shape == (N, B, *spatial)
     assert samples.dtype == torch.uint8
     drawn = prediction.freeze(N, seeded())
-    assert drawn.mean().shape == (B, C, H, W)
-    torch.testing.assert_close(drawn.mean().sum(1), torch.ones(B, H, W))
-    assert drawn.entropy().shape == (B, H, W)
-    assert drawn.mutual_information().shape == (B, H, W)
-    assert drawn.variance().shape == (B, C, H, W)
+    assert drawn.mean().shape == (B, C, *spatial)
+    torch.testing.assert_close(drawn.mean().sum(1), torch.ones(B, *spatial))
+    assert drawn.entropy().shape == (B, *spatial)
+    assert drawn.mutual_information().shape == (B, *spatial)
+    assert drawn.variance().shape == (B, C, *spatial)
     assert drawn.log_prob(labels).shape == (B, R)
 
 
@@ -96,7 +96,7 @@ def test_a_seed_gives_the_same_samples_in_any_chunk(
     method.eval()
     with torch.no_grad():
         want = predict(method, images).freeze(N, seeded()).statistics
-        monkeypatch.setattr(distribution, "MAX_CHUNK_ELEMENTS", samples_per_chunk * B * C * H * W)
+        monkeypatch.setattr(distribution, "MAX_CHUNK_ELEMENTS", samples_per_chunk * B * C * images[0, 0].numel())
         got = predict(method, images).freeze(N, seeded()).statistics
     torch.testing.assert_close(got.mean, want.mean, atol=rounding, rtol=0)
     assert_nearly_equal(got.maps, want.maps, rounding)
@@ -123,11 +123,11 @@ def test_reconstructions_are_maps_of_the_present_raters(
     method.eval()
     labels = labels.clone()
     labels[0, 1] = IGNORE
-    labels[1, 2, :, :6] = IGNORE
+    labels[1, 2, ..., :6] = IGNORE
     made = reconstruct(method, images, labels)
     if made is None:
         return
-    assert made.shape == (B, R, H, W)
+    assert made.shape == labels.shape
     assert made.dtype == torch.uint8
     absent = torch.zeros(B, R, dtype=torch.bool)
     absent[0, 1] = True

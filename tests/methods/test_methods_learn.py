@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from contract import CPU, B, H, K, N, R, W, loss_of, predict, reconstruct, seeded
+from contract import CPU, B, N, R, loss_of, predict, reconstruct, seeded
 from torch import Tensor
 
 from plurimask.distribution import IGNORE
@@ -58,13 +58,13 @@ def test_a_tiny_batch_is_learnt(method: SegmentationMethod, images: Tensor, labe
 
 
 @pytest.mark.slow
-def test_what_is_ignored_teaches_nothing(method: SegmentationMethod) -> None:
+def test_what_is_ignored_teaches_nothing(method: SegmentationMethod, images: Tensor) -> None:
     """Of new images of noise a third is class 3, and the rest ignored: read as a class, it would make 3 a third."""
 
     def batch(step: int) -> tuple[Tensor, Tensor]:
-        labels = torch.full((B, 2, H, W), 3, dtype=torch.uint8)
-        labels[:, :, step % 2 * H // 3 :][:, :, : 2 * H // 3] = IGNORE
-        return torch.randn(B, K, H, W, generator=seeded(1000 + step)), labels
+        labels, rows = torch.full((B, 2, *images.shape[2:]), 3, dtype=torch.uint8), images.shape[-2]
+        labels[..., step % 2 * rows // 3 :, :][..., : 2 * rows // 3, :] = IGNORE
+        return torch.randn(images.shape, generator=seeded(1000 + step)), labels
 
     train(method, 1e-2, 80, batch)
     with torch.no_grad():
@@ -74,7 +74,7 @@ def test_what_is_ignored_teaches_nothing(method: SegmentationMethod) -> None:
 
 def test_raters_of_one_step_count_alike(method: SegmentationMethod, images: Tensor, labels: Tensor) -> None:
     """In a step with one rater repeated, each repeat counts 1/R: the deterministic part of the loss stays."""
-    same = labels[:, :1].expand(-1, R, -1, -1)
+    same = labels[:, :1].expand(-1, R, *labels.shape[2:])
     assert loss_of(method, images, labels).total.ndim == 0
     with torch.no_grad():
         singles = torch.stack([loss_of(method, images, labels[:, :1], s).total for s in range(40)])
@@ -93,7 +93,7 @@ def test_absent_raters_do_not_count(method: SegmentationMethod, images: Tensor, 
 
 
 def test_a_batch_that_nobody_judged_gives_a_finite_loss(method: SegmentationMethod, images: Tensor) -> None:
-    labels = torch.full((B, R, H, W), IGNORE, dtype=torch.uint8)
+    labels = torch.full((B, R, *images.shape[2:]), IGNORE, dtype=torch.uint8)
     loss = loss_of(method, images, labels)
     loss.total.backward()
     assert bool(torch.isfinite(loss.total))

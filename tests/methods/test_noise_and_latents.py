@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from contract import B, C, H, N, R, W, assert_nearly_equal, predict, reconstruct, seeded
+from contract import B, C, N, R, assert_nearly_equal, predict, reconstruct, seeded
 from torch import Tensor
 
 from plurimask.errors import InputError
@@ -88,7 +88,7 @@ def test_statistics_are_those_of_the_maps_beside_them(
         drawn = prediction.freeze(N, seeded())
         logits = prediction.logits(drawn.draws)
     assert_nearly_equal(drawn.maps, logits.argmax(2).to(torch.uint8), rounding)
-    weights = drawn.weights.view(-1, 1, 1, 1, 1)
+    weights = drawn.weights.view(-1, *[1] * (logits.ndim - 1))
     torch.testing.assert_close(drawn.mean(), (weights * logits.softmax(2)).sum(0), atol=max(1e-5, rounding), rtol=0)
 
 
@@ -132,7 +132,7 @@ def test_the_posterior_of_label_maps_decodes_to_reconstructions(
         for gaussian, part in zip(gaussians, latent.noise, strict=True):
             assert gaussian.mean.shape == gaussian.log_sigma.shape == (R, B, *part.shape)
         decoded = latent.decode([gaussian.mean for gaussian in gaussians])
-    assert decoded.shape == (R, B, C, H, W)
+    assert decoded.shape == (R, B, C, *latent.images.shape[2:])
     rebuilt = reconstruct(method, images, labels)
     assert rebuilt is not None
     assert_nearly_equal(rebuilt, decoded.argmax(2).to(torch.uint8).transpose(0, 1), max(rounding, 1e-2))

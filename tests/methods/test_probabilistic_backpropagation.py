@@ -15,9 +15,9 @@ from plurimask.data.worlds.lesions import lesion_source
 from plurimask.distribution import IGNORE
 from plurimask.method import TrainingStep
 from plurimask.methods import build_method
-from plurimask.methods.probabilistic_backpropagation import ProbabilisticBackpropagation
+from plurimask.methods.probabilistic_backpropagation import ProbabilisticBackpropagation, _Evidence
 from plurimask.nn.bayesian.network import run_with
-from plurimask.nn.strips import narrow_strips
+from plurimask.nn.strips import strips_of
 from plurimask.runs.plan import Plan
 from plurimask.runs.train import train_run
 from plurimask.training import fit
@@ -71,7 +71,7 @@ def test_large_images_are_drawn_in_strips() -> None:
     method, images = built().eval(), torch.randn(1, K, 150, 9, generator=seeded(1))
     with torch.no_grad():
         whole = method(images).freeze(3, seeded()).mean()
-        with narrow_strips():
+        with strips_of(0):
             torch.testing.assert_close(method(images).freeze(3, seeded()).mean(), whole)
 
 
@@ -132,6 +132,27 @@ def test_a_batch_that_nobody_judged_changes_nothing() -> None:
         torch.testing.assert_close(got, want)
 
 
+def test_a_memory_of_few_epochs_lets_what_was_learnt_fade_at_its_rate() -> None:
+    """One step moves as without it, then each precision goes the share of a step back to that of the beginning."""
+    plain, forgetting = built().train(), built(memory=0.5).train()
+    at_first = [variance.detach().clone() for variance in plain._pairs()[1]]
+    for method in (plain, forgetting):
+        method.begin(num_images=12, num_batches=4)
+        method.update(*batch(), step())
+    share = 1 / (0.5 * 4)
+    (means, variances), (own_means, own) = plain._pairs(), forgetting._pairs()
+    for mean, mine in zip(means, own_means, strict=True):
+        torch.testing.assert_close(mine, mean)
+    for before, variance, mine in zip(at_first, variances, own, strict=True):
+        assert bool((variance < before).any())
+        torch.testing.assert_close(1 / mine, (1 - share) / variance + share / before)
+    unjudged = torch.full((B, 1, H, W), IGNORE, dtype=torch.uint8)
+    for index in range(24):
+        forgetting.update(batch()[0], unjudged, step(index))
+    for before, mine in zip(at_first, forgetting._pairs()[1], strict=True):
+        torch.testing.assert_close(mine, before)
+
+
 def test_batch_norm_follows_the_batch_once() -> None:
     method, (images, labels) = built(normalisation="batch").train(), batch()
     norms = [one for one in method.modules() if isinstance(one, torch.nn.BatchNorm2d)]
@@ -146,9 +167,55 @@ def test_batch_norm_follows_the_batch_once() -> None:
     assert not any(list(one.parameters()) for one in norms)
 
 
+def test_precisions_that_are_forgotten_settle_where_the_formula_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, (images, labels) = built(memory=2.0).train(), batch()
+    method.begin(num_images=6, num_batches=3)
+    told = [torch.full_like(variance, 7.0) for variance in method._pairs()[1]]
+    first = [variance.detach().clone() for variance in method._pairs()[1]]
+
+    def same_evidence(self: ProbabilisticBackpropagation, images: Tensor, labels: Tensor) -> _Evidence:
+        """Whose gradient by each variance is 7 and by each mean 0."""
+        means, variances = self._pairs()
+        spread = sum((7 * variance).sum() for variance in variances)
+        nothing = sum((0 * mean).sum() for mean in means)
+        one = torch.ones(1)
+        return _Evidence(torch.as_tensor(nothing), spread * one, one, torch.zeros(1, dtype=torch.int64), one[0])
+
+    monkeypatch.setattr(ProbabilisticBackpropagation, "_evidence", same_evidence)
+    monkeypatch.setattr(ProbabilisticBackpropagation, "_curved", lambda *_: torch.tensor(0.0))
+    for index in range(120):
+        method.update(images, labels, step(index))
+    f = 1 / 6  # two epochs of three mini-batches
+    for variance, began, c in zip(method._pairs()[1], first, told, strict=True):
+        torch.testing.assert_close(1 / variance.detach(), 1 / began + (1 - f) / f * c)
+
+
+def test_forgetting_widens_what_no_data_speak_of_and_nothing_is_forgotten_without_a_memory() -> None:
+    images, labels = batch(raters=1)
+    nobody = torch.full_like(labels, IGNORE)
+    for memory in (None, 4.0):
+        method = built(memory=memory).train()
+        began = method.posterior().sigma
+        for index in range(3):
+            method.update(images, labels, step(index))
+        after, mean = method.posterior().sigma, method.posterior().mean
+        for index in range(60):
+            method.update(images, nobody, step(index))
+        assert float((after / began).log().mean()) < 0
+        torch.testing.assert_close(method.posterior().mean, mean)
+        torch.testing.assert_close(method.posterior().sigma, after if memory is None else began)
+
+
 def trained(folder: Path, steps: int) -> None:
     source = lesion_source(num_train=10, num_val=3, seed=3, size=32)
-    settings = {**SETTINGS, "batch_size": 5, "num_validations": 2, "max_steps": steps, "validation_samples": 4}
+    settings = {
+        **SETTINGS,
+        "memory": 2.0,
+        "batch_size": 5,
+        "num_validations": 2,
+        "max_steps": steps,
+        "validation_samples": 4,
+    }
     train_run(Plan("probabilistic-backpropagation", settings=settings, seed=2), source, folder, resume=folder.exists())
 
 

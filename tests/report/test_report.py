@@ -24,7 +24,9 @@ from plurimask.metrics.table import row_of
 from plurimask.prediction.predict import Sampling
 from plurimask.report.content import collect_report, evenly_spread
 from plurimask.report.figures import report_figures
-from plurimask.report.page import build_report, write_report
+from plurimask.report.images import image_blocks
+from plurimask.report.page import LONG_TABLE, build_report, write_report
+from plurimask.report.words import percent
 from plurimask.runs.load import Run, load_run
 from plurimask.runs.record import RunRecord
 from plurimask.training.config import TrainingConfig
@@ -137,10 +139,10 @@ def test_the_report_holds_the_figures_of_the_evaluation(tmp_path: Path) -> None:
     assert f">{totals['subset_b']['ged']:.4f}<" in page and "Subset B" in page
     assert "Kohl et al." in page and "20 steps, 1.2 minutes" in page and "my-run" in page
     assert f"<td>{totals['class_iou'][0]:.4f}</td>" in page
-    # Errors, uncertainty of the classes, five diagrams, training, latents; and of each image itself, four raters,
-    # probability, entropy, up to five readings, three samples.
-    assert page.count("data:image/png") == 9
-    assert NUM_IMAGES * 11 <= page.count("data:image/webp") <= NUM_IMAGES * 15
+    # Uncertainty of the classes, five diagrams, training, latents; and of each image itself, outlines, four raters, one
+    # to three readings, three samples, five maps of where it is unsure.
+    assert page.count("data:image/png") == 8
+    assert NUM_IMAGES * 15 <= page.count("data:image/webp") <= NUM_IMAGES * 17
     assert str(tmp_path) not in page
 
 
@@ -150,9 +152,7 @@ def test_the_page_opens_with_a_verdict(tmp_path: Path) -> None:
     content = collect_report(run, source, "val", SAMPLING)
     totals, page = content.evaluation.totals, build_report(content)
     words = re.sub(r"<[^>]*>", " ", page[page.index("<main>") :])
-    assert (
-        "Not trained: 20 steps of the 500 that this method needs." in words[: words.index("Samples beside the raters")]
-    )
+    assert "Not trained: 20 steps of the 500 that this method needs." in words[: words.index("Samples and readings")]
     assert f"The raters agree with each other at Dice {totals['rater_dice']:.2f}" in words
     for key in ("sample_dice", "dice"):
         assert f"<p><b>{totals[key]:.2f}</b>Dice" in page
@@ -161,6 +161,77 @@ def test_the_page_opens_with_a_verdict(tmp_path: Path) -> None:
     assert f"<span>the raters themselves {totals['ged_oracle']:.3f}</span>" in page
     trained = run.record.model_copy(update={"steps": 700})
     assert "Not trained" not in build_report(replace(content, record=trained))
+
+
+def test_the_order_is_that_of_the_viewer_and_details_are_folded_away(tmp_path: Path) -> None:
+    source = make_source(num_classes=14)
+    page = build_report(collect_report(make_run(tmp_path / "run", source), source, "val", SAMPLING))
+    ids = re.findall(r'<section[^>]* id="([^"]*)"', page)
+    assert ids == [
+        "verdict",
+        "samples",
+        "uncertainty",
+        "metrics",
+        "section-1",
+        "training",
+        "data",
+        "run",
+        "conventions",
+    ]
+    starts = {one: page.index(f'id="{one}"') for one in ids}
+    for one in ids[4:]:  # folded whole
+        assert re.match(r'id="[^"]*">\s*<details><summary><h2>', page[starts[one] :]), one
+    for one in ids[:4]:
+        assert re.search(r"<h2>[A-Z]", page[starts[one] : starts[one] + 200]) or one == "verdict"
+    assert (
+        page.index("plausible reading")
+        < page.index("sample 1")
+        < starts["uncertainty"]
+        < page.index("mutual information")
+    )
+    # Open: the samples of the images that are evenly spread over the ranking; nothing else.
+    unfolded = re.findall(r"<details[^>]* open>", page)
+    assert unfolded == ['<details class="samples" open>'] * NUM_IMAGES
+    for table in re.findall(r"<table(?: class=\"(?!facts)\w+\")?>.*?</table>", page, re.DOTALL):
+        if table.count("<tr>") > LONG_TABLE + 1:
+            before = page[: page.index(table)]
+            assert before.rfind("<details>") > before.rfind("</details>")
+    assert "<summary>14 classes</summary>" in page
+
+
+def test_readings_lead_to_their_samples(tmp_path: Path) -> None:
+    source = make_source()
+    content = collect_report(make_run(tmp_path / "run", source), source, "val", SAMPLING)
+    page = build_report(content)
+    anchors = re.findall(r'<li><a href="#(image-\d+-sample-\d+)">', page)
+    assert len(anchors) >= NUM_IMAGES and len(set(anchors)) == len(anchors)
+    for anchor in anchors:
+        assert re.search(f'id="{anchor}"><button type="button"><img src="data:image/webp', page)
+    blocks = list(image_blocks(content))
+    for block in blocks:
+        readings = block["readings"]
+        assert sum(one.percent for one in readings) == pytest.approx(100, abs=0.05)
+        assert [one.percent for one in readings] == sorted((one.percent for one in readings), reverse=True)
+        overlap = next(row["expected_dice"] for row in content.evaluation.rows if row["name"] == block["name"])
+        assert f"Two samples overlap by {percent(overlap)} (Dice). GED " in block["summary"]
+        if len(readings) == 1:
+            assert block["headline"].startswith(("One", "Nothing", "No clear"))
+        else:
+            assert block["headline"] == f"{('Two', 'Three')[len(readings) - 2]} plausible readings"
+
+
+def test_on_paper_what_is_folded_is_open_or_left_out(tmp_path: Path) -> None:
+    source = make_source()
+    page = build_report(collect_report(make_run(tmp_path / "run", source), source, "val", SAMPLING))
+    paper = "".join(re.findall(r"@media print \{(.*?)\n\}", page, re.DOTALL))
+    assert "details:not(.samples, .left-out)::details-content { display: block; content-visibility: visible" in paper
+    assert "details.samples, details.left-out:not([open]) { display: none; }" in paper
+    assert (
+        "break-inside: avoid" in paper and "nav { display: none; }" in paper and "max-width: 100%; max-height" in paper
+    )
+    assert "loading=" not in page  # a picture that waits to be scrolled to is not printed
+    left_out = re.findall(r'<details class="left-out"><summary>([^<]*)', page)
+    assert left_out == ["Settings of the method", "Settings of the training", "Versions"]
 
 
 def test_what_was_not_read_is_said_near_the_top(tmp_path: Path) -> None:
@@ -180,6 +251,7 @@ def test_raters_are_named_and_lengths_are_known(tmp_path: Path) -> None:
     page = build_report(content)
     assert page.count("<figcaption>rater0</figcaption>") == NUM_IMAGES
     assert page.count('<span class="ruler" style="width: 25.0%"><span>5 µm</span></span>') == NUM_IMAGES
+    assert page.count(" µm²</small>") >= NUM_IMAGES  # areas of readings
     titles = [text.get_text() for axes in report_figures(content)["spread"].figure.axes for text in axes.texts]
     assert titles.count("rater3") == NUM_IMAGES and titles.count("5 µm") == NUM_IMAGES
 
@@ -203,7 +275,9 @@ def test_the_page_fits_a_phone(tmp_path: Path) -> None:
         assert body[: table.start()].rstrip().endswith('<div class="wide">')
     for width in re.findall(r'<img[^>]* width="(\d+)"', body):  # at its natural size, in a box that scrolls
         assert int(width) > 0
-    assert body.count('<div class="figure"><img') == len(re.findall(r'<img[^>]* width="', body))
+    boxes = len(re.findall(r'<div class="figure(?: chart)?"><img', body))
+    assert boxes == len(re.findall(r'<img[^>]* width="', body)) == 8
+    assert body.count('<div class="figure chart"><img') == 6  # of the others no dark page may turn the images
     assert TEXT >= SMALL >= 9  # points, where 96 pixels are an inch: 12 pixels
 
 
@@ -228,8 +302,8 @@ def test_one_rater_has_no_oracle_and_a_run_may_have_no_metrics(tmp_path: Path) -
     )
     assert "<li>one rater: " in page
     assert "Subset B" not in page and "no training curve" in page
-    # Errors, uncertainty of classes, GED, reliability, sparsification, referral, latents.
-    assert page.count("data:image/png") == 7
+    # Uncertainty of classes, GED, reliability, sparsification, referral, latents.
+    assert page.count("data:image/png") == 6
 
 
 def test_the_samples_shown_are_those_evaluated(tmp_path: Path, precision: str) -> None:

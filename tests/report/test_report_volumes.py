@@ -14,6 +14,7 @@ from plurimask.figures.cells import image_cells
 from plurimask.figures.errors import ErrorRow
 from plurimask.figures.page import Classes
 from plurimask.prediction.predict import Sampling
+from plurimask.prediction.slices import underneath
 from plurimask.report.content import collect_report
 from plurimask.report.figures import ONE_PLANE, report_figures
 from plurimask.report.flat import flattening
@@ -24,7 +25,7 @@ from plurimask.runs.train import train_run
 
 SETTINGS: dict[str, Any] = {"max_steps": 2, "batch_size": 3, "num_validations": 1, "validation_images": 2}
 SHAPE = (6, 22, 18)
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "probabilistic-unet": {"channels": (6, 8)},
     "hierarchical-probabilistic-unet": {"channels": (6, 8, 8), "latent_dims": (1, 1)},
 }
@@ -36,7 +37,7 @@ def test_the_report_of_a_run_on_slices_shows_volumes(method: str, tmp_path: Path
     train_run(Plan(method, "small", {**SETTINGS, **CASES[method], "slices": 0}), source, tmp_path / "run")
     run = load_run(tmp_path / "run")
     content = collect_report(run, source, sampling=Sampling(3))
-    assert content.method is type(run.method.method)  # type: ignore[comparison-overlap]
+    assert content.method is type(underneath(run.method))
     assert all(row.image.ndim == 4 for row in content.spread)
     figures = report_figures(content)
     assert {"planes", "spread", "readings", "errors", "class-uncertainty"} <= figures.keys()
@@ -71,12 +72,11 @@ def test_cells_of_a_volume_are_of_the_slice_with_most_and_tell_of_the_whole() ->
         variance=mean,
         pixel_size=PIXEL_SIZE,
     )
-    made = image_cells(row, Classes(("background", "ball"), True), 0.69)
-    assert (made.name, made.caption, made.num_samples) == ("scan", "GED 0.5, axial 5", 3)
-    captions = [cell.caption for cell in made.cells]
-    assert captions[:3] == ["image", "rater 1", "rater 2 (empty)"]
-    assert [cell.caption for cell in made.samples] == ["sample 1", "sample 2", "sample 3"]
-    assert sorted(caption for caption in captions if "reading" in caption) == ["reading 1: 67 %", "reading 2: 33 %"]
+    made = image_cells(row, Classes(("background", "ball"), True))
+    assert made.whole.caption == "axial 5"
+    assert [cell.caption for cell in made.raters] == ["rater 1", "rater 2 (empty)"]
+    assert [one.reading.share for one in made.readings] == [2 / 3, 1 / 3]
+    assert [[number for number, _ in one.samples] for one in made.readings] == [[1, 2], [0]]
 
 
 @pytest.mark.parametrize("axis", [None, 0, 1, 2])
@@ -85,9 +85,9 @@ def test_maps_of_a_volume_become_the_picture_of_one_plane(axis: int | None) -> N
     raters[0, 3, 7:9, 4] = 1
     raters[1, 3, 7, 4] = 1
     flat = flattening(raters, [1], None, axis)
-    assert flat.plane is not None and flat.plane.index == (3, 7, 4)[axis or 0]
+    assert flat.plane is not None and flat.plane.position == (3, 7, 4)[axis or 0]
     maps = torch.arange(int(np.prod(SHAPE))).view(1, *SHAPE)
-    expected = maps.select((axis or 0) + 1, flat.plane.index).flip(-1, -2).numpy()
+    expected = maps.select((axis or 0) + 1, flat.plane.position).flip(-1, -2).numpy()
     np.testing.assert_array_equal(flat.shown(flat.seen(maps)), expected)
     assert flat.seen(maps).ndim == (4 if axis is None else 3)
 

@@ -9,9 +9,9 @@ from external_method import IMPORT_PATH, install
 
 from plurimask.errors import InputError
 from plurimask.method import SegmentationMethod
-from plurimask.methods import METHODS
+from plurimask.methods import METHODS, build_method
 from plurimask.methods.presets import PRESETS
-from plurimask.runs.plan import Plan, merged, refuse_unused, resolve, settings_for
+from plurimask.runs.plan import Plan, merged, refuse_unused, resolve, settings_for, used
 
 
 def test_a_budget_takes_the_place_of_the_whole_budget() -> None:
@@ -61,3 +61,28 @@ def test_a_method_from_outside_has_the_small_training(tmp_path: Path, monkeypatc
     chosen = settings_for("ensemble", {"members": [IMPORT_PATH], "spread": 0.75, "channels": [4, 6]})
     assert chosen["member_settings"][IMPORT_PATH] == {"spread": 0.75}
     assert chosen["member_settings"]["unet"] == {"channels": [4, 6]}
+
+
+def test_only_settings_of_methods_that_are_within_are_noted() -> None:
+    own, _ = resolve(Plan("ensemble", settings={"members": ("unet", "swag")}))
+    assert own["member_settings"].keys() == {"unet", "swag"}
+    assert own["member_settings"]["swag"]["base_settings"].keys() == {"unet"}
+    assert resolve(Plan("swag", settings={"base": "m-heads"}))[0]["base_settings"].keys() == {"m-heads"}
+    shared = settings_for("ensemble", {"channels": (4, 6)})
+    assert len(shared["member_settings"]) > 5
+    assert used("ensemble", shared, {"members": ("m-heads",)})["member_settings"] == {"m-heads": {"channels": (4, 6)}}
+    assert used("ensemble", {**shared, "members": ["unet"]})["member_settings"] == {"unet": {"channels": (4, 6)}}
+
+
+def test_what_is_no_method_stays_and_is_refused_where_the_method_is_built() -> None:
+    table = {"unett": {"channels": (4, 6)}, 1: {"channels": (4, 8)}, "m-heads": {}}
+    own, _ = resolve(Plan("ensemble", settings={"members": ("unet", "unet"), "member_settings": table}))
+    assert own["member_settings"].keys() == {"unett", "1", "unet"}
+    with pytest.raises(InputError, match="unknown method or number of a member in member_settings 'unett'"):
+        build_method("ensemble", **own)
+
+
+def test_a_numbered_member_keeps_the_settings_of_its_own_base() -> None:
+    table = {"swag": {"base_settings": {"m-heads": {"num_heads": 3}}}, "0": {"base": "m-heads"}}
+    own, _ = resolve(Plan("ensemble", settings={"members": ("swag", "swag"), "member_settings": table}))
+    assert own["member_settings"]["swag"]["base_settings"]["m-heads"]["num_heads"] == 3

@@ -9,8 +9,6 @@ import random
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ pytest.importorskip("uvicorn", reason="the viewer is not installed: pip install 
 pytest.importorskip("httpx", reason="the viewer's tests ask it by httpx, which is not installed")
 
 import httpx
+from viewer_process import started_viewer
 
 from plurimask.errors import InputError
 from plurimask.runs.load import Run
@@ -148,20 +147,13 @@ def test_what_is_loopback(host: str, expected: bool) -> None:
 def test_the_command_says_where_to_look_and_ends_at_a_signal(
     runs: Callable[[str], Path], lesion_folder: Path, tmp_path: Path
 ) -> None:
-    words = ["view", str(runs("probabilistic-unet")), str(lesion_folder), "--no-browser", "--out", str(tmp_path / "o")]
-    command = [sys.executable, "-m", "plurimask", *words]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stderr is not None
-            line = process.stderr.readline()
-            link = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", line)
-            assert link is not None, line + process.stderr.read()
-            with httpx.Client(follow_redirects=True, timeout=60) as client:
-                assert client.get(link[0]).status_code == 200
-        finally:
-            process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
-        assert "Traceback" not in process.stderr.read()
+    with started_viewer(runs("probabilistic-unet"), lesion_folder, "--out", tmp_path / "o") as viewer:
+        with httpx.Client(follow_redirects=True, timeout=60) as client:
+            assert client.get(viewer.link).status_code == 200
+        viewer.process.send_signal(signal.SIGINT)
+        assert viewer.process.wait(60) == 130
+        assert viewer.process.stderr is not None
+        assert "Traceback" not in viewer.process.stderr.read()
     assert not (tmp_path / "o").exists()
 
 

@@ -8,6 +8,7 @@ import { START, type View, hashToView, viewToHash } from "../src/logic/view";
 import { rowsInSight, scrollTo } from "../src/logic/virtual";
 import { dragged, grey, paint } from "../src/logic/window";
 import { areaWords, classWords, digits, percent, shortNames, sizeWords, unitOf, verdict } from "../src/logic/words";
+import examples from "./words.json";
 import { WHOLE, moved, place, zoomedAt } from "../src/logic/zoom";
 import { planes, unpack } from "../src/api";
 
@@ -188,22 +189,12 @@ describe("filmstrip", () => {
 });
 
 describe("words", () => {
-  const of = (...areas: number[]): string[] => sizeWords(areas.map((area) => ({ empty: area === 0, area })));
-
   it("say how large readings are", () => {
-    expect(of(300, 0, 900)).toEqual(["small", "nothing", "large"]);
-    expect(of(0, 200)).toEqual(["nothing", "an object"]);
-    expect(of(500, 50, 5000)).toEqual(["medium", "small", "large"]);
-    expect(of(500, 510, 0)).toEqual(["shape A", "shape B", "nothing"]);
-    expect(of(500, 10, 0, 11)).toEqual(["large", "small A", "nothing", "small B"]);
+    for (const { areas, words } of examples.sizes) expect(sizeWords(areas.map((area) => ({ empty: area === 0, area })))).toEqual(words);
   });
 
   it("say what there is more of than in the first reading", () => {
-    expect(classWords([[500, 300, 200], [300, 500, 200], [500, 300, 200]], ["sky", "road", "tree"])).toEqual([
-      "most likely",
-      "more road, less sky",
-      "another place",
-    ]);
+    for (const { areas, names, words } of examples.classes) expect(classWords(areas, names)).toEqual(words);
   });
 
   it("are short where many begin alike", () => {
@@ -213,19 +204,17 @@ describe("words", () => {
   });
 
   it("give a verdict", () => {
-    expect(verdict([{ empty: false }, { empty: true }], 0.4)).toBe("Two plausible readings");
-    expect(verdict([{ empty: true }], 0)).toMatch(/^Nothing/);
-    const of = [0.05, 0.2, 0.6].map((disagreement) => verdict([{ empty: false }], disagreement));
-    expect(new Set(of).size).toBe(3);
+    for (const { empty, disagreement, words } of examples.headlines)
+      expect(verdict(empty.map((one) => ({ empty: one })), disagreement)).toBe(words);
   });
 
   it("never call something nothing, or less than all all", () => {
-    expect([0, 0.001, 0.374, 0.999, 1].map(percent)).toEqual(["0 %", "< 1 %", "37 %", "> 99 %", "100 %"]);
+    for (const { share, words } of examples.shares) expect(percent(share)).toBe(words);
   });
 
   it("tell areas in the image's unit", () => {
-    expect(areaWords(812, unitOf(null))).toBe("812 px");
-    expect(areaWords(812, unitOf({ height: 0.5, width: 0.5, unit: "mm" }))).toBe("203 mm²");
+    for (const { pixels, side, unit, words } of examples.areas)
+      expect(areaWords(pixels, unitOf(side === null ? null : { height: side, width: side, unit }))).toBe(words);
     expect(digits(1234567.8)).toBe("1\u202f234\u202f568");
     expect(digits(0.04567)).toBe("0.0457");
   });

@@ -86,7 +86,7 @@ def demo(out: Path, minutes: float, seed: int = 0) -> dict[str, Any]:
     return scores
 
 
-def compare_with_truth(run: Run, source: DataSource) -> TruthComparison:
+def compare_with_truth(run: Run, source: DataSource, num_samples: int = TRUTH_SAMPLES) -> TruthComparison:
     """Samples for every held-out image against the law that its readers follow."""
     world = source.splits["test"]
     assert isinstance(world, LesionWorld)
@@ -94,7 +94,7 @@ def compare_with_truth(run: Run, source: DataSource) -> TruthComparison:
     prepared = ((example.name, run.record.preprocessing.image(example.image)) for example in examples)
     shares: list[NDArray[np.float32]] = []
     errors: list[float] = []
-    for _, samples, statistics, _ in predict_images(run.method, prepared, Sampling(TRUTH_SAMPLES)):
+    for _, samples, statistics, *_ in predict_images(run.method, prepared, Sampling(num_samples)):
         shares.append((samples == 0).flatten(2).all(2).float().mean(0).cpu().numpy())
         for mean in statistics.mean()[:, 1].cpu().numpy():
             known = world.truth(len(errors)).mean()

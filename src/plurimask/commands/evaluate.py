@@ -29,8 +29,9 @@ from plurimask.commands.parsing import (
     parse,
     place_of,
 )
-from plurimask.commands.sharing import CohortPart, DaskWorkers
+from plurimask.commands.sharing import CohortPart, DaskWorkers, Memory
 from plurimask.errors import InputError
+from plurimask.files.memory import parse_memory
 from plurimask.files.writing import refuse_existing, refuse_unwritable
 from plurimask.prediction.cohort import blocks, indices_of, parse_part, refuse_idle, share, within
 from plurimask.prediction.workers import completed, connected, refuse_odd_address
@@ -67,6 +68,7 @@ class EvaluateOptions(Options):
         description="JSON file to write; a CSV with a row per image goes beside it, and of volumes one with a row per "
         "image and class",
     )
+    memory: Memory = None
     part: CohortPart = None
     dask: DaskWorkers = None
     overwrite: bool = Field(False, description="replace the files of --out")
@@ -74,7 +76,7 @@ class EvaluateOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(EvaluateOptions, arguments, "evaluate")
-    place, part = place_of(options), parse_part(options.part)
+    place, part, memory = place_of(options), parse_part(options.part), parse_memory(options.memory)
     refuse_odd_address(options.dask)
     if options.out is not None:
         if options.out.suffix.lower() != ".json":
@@ -87,7 +89,7 @@ def main(arguments: Sequence[str]) -> int:
     from plurimask.evaluation.records import Records, folder_beside
     from plurimask.prediction.predict import Sampling
 
-    sampling = Sampling(options.samples, options.seed, options.batch_size)
+    sampling = Sampling(options.samples, options.seed, options.batch_size, memory=memory)
     masks = tuple(place.masks.items())
     work = EvaluateWork(
         EvaluateJob(
@@ -161,7 +163,7 @@ def _evaluate(options: EvaluateOptions, work: EvaluateWork, own: list[int], reco
 
 def _write(options: EvaluateOptions, work: EvaluateWork, records: Records) -> None:
     """Print the totals of all records, and write them."""
-    from plurimask.evaluation import evaluate
+    from plurimask.evaluation import evaluate, writing
     from plurimask.evaluation.records import folded, rows_of
 
     about, source, view = work.run.record, work.source, work.view
@@ -173,7 +175,7 @@ def _write(options: EvaluateOptions, work: EvaluateWork, records: Records) -> No
         "seed": options.seed,
         "method": about.method,
         "run": options.run.name,
-        **about.preprocessing.model_dump(include={"center_crop", "resize", "image_scaling", "slices"}),
+        **about.preprocessing.model_dump(include={"center_crop", "resize", "spacing", "image_scaling", "slices"}),
         **({} if about.preprocessing.slices is None else {"slice_draws": options.slice_draws or "shared"}),
         "num_raters": len(source.description.rater_names),
         "plurimask": __version__,
@@ -190,11 +192,11 @@ def _write(options: EvaluateOptions, work: EvaluateWork, records: Records) -> No
     if options.out is not None:
         totals = evaluate.named_classes(evaluation.totals, about.data.class_names)
         rows = rows_of(map(records.__getitem__, work.examples.names))
-        evaluate.write_evaluation(totals, rows, options.out, facts, work.table)
+        writing.write_evaluation(totals, rows, options.out, facts, work.table)
         say.print(f"Wrote {options.out} and {options.out.with_suffix('.csv')}")
         if volumes := [row for name in work.examples.names for row in records[name].volumes]:
             path = options.out.with_suffix(VOLUMES_ENDING)
-            evaluate.write_volumes(volumes, path, about.data.class_names)
+            writing.write_volumes(volumes, path, about.data.class_names)
             say.print(f"Wrote {path}: the volumes of each image and class, of samples and raters", markup=False)
 
 

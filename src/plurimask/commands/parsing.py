@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from rich.console import Console
 
+from plurimask.commands.kinds import has_rows, is_either, kind_of, words_of
 from plurimask.errors import InputError, unknown_name
 from plurimask.pretrained import PREFIX, data_of
 
@@ -41,7 +42,6 @@ POSITIONAL = "positional"
 """In the annotation of a field that is given by its place, without a name."""
 LONGEST_WORDS = 200
 """Characters of what was given, in a message."""
-WORDS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH", bool: "True|False"}
 """How the help writes a value of each type."""
 
 
@@ -131,7 +131,7 @@ def read(general: type[Options], groups: Sequence[Group], arguments: Sequence[st
     needed = {path: option for path, option in parser.fields.items() if option[1].is_required()}
     places = {name: name if field.is_required() else f"[{name}]" for name, field in parser.fields.values()}
     usage = [shown for name, shown in places.items() if name.isupper()]
-    usage += [f"{name} {_words(field.annotation)}" for name, field in needed.values() if not name.isupper()]
+    usage += [f"{name} {words_of(field.annotation)}" for name, field in needed.values() if not name.isupper()]
     parser.usage, parser.description = f"%(prog)s {' '.join(usage)} [options]", general.__doc__
     given, loose = parser.parse_known_intermixed_args([*_separate(arguments)])
     if unknown := next((word for word in loose if word.startswith("--")), None):
@@ -235,28 +235,33 @@ def _settings(name: str, field: FieldInfo, default: Any) -> dict[str, Any]:
     shown = " ".join(map(str, default)) or "none" if isinstance(default, tuple) else default
     told = "" if field.is_required() or field.annotation is bool or name.isupper() else f" (default: {shown})"
     text = {"help": f"{field.description or ''}{told}".replace("%", "%%")}
-    kind, parts = _kind(field)
+    kind, parts = kind_of(field)
     if name.isupper():
         return {"nargs": "*" if parts else "?", "metavar": name, **text}
     if field.annotation is bool:
         return {"action": BooleanOptionalAction if default else "store_true", **text}
+    if is_either(field):
+        return {"nargs": "+", "metavar": words_of(parts[0]), **text}
     if parts and Ellipsis not in parts:
-        return {"nargs": len(parts), "metavar": tuple(map(_words, parts)), **text}
-    return {"nargs": "*" if parts else None, "metavar": _words(parts[0] if parts else kind), **text}
+        return {"nargs": len(parts), "metavar": tuple(map(words_of, parts)), **text}
+    metavar = f"{words_of(get_args(parts[0])[0])},..." if has_rows(parts) else words_of(parts[0] if parts else kind)
+    return {"nargs": "*" if parts else None, "metavar": metavar, **text}
 
 
 def _value(name: str, field: FieldInfo, given: bool | str | list[str]) -> Any:
     """The value of an option's words, which argparse gives as a list where there may be several."""
     words = [str(word).removeprefix(" ") for word in (given if isinstance(given, list) else [given])]
-    kind, parts = _kind(field)
+    kind, parts = kind_of(field)
     if words == ["None"] and NoneType in get_args(field.annotation):
         return None
     if name == "--out" and words[0].startswith(PREFIX):
         raise InputError(f"--out {_brief(words[0])}: models of the package are only read: give a place of your own")
     if "" in words and Path in (kind, *parts):
         raise InputError(f"{name}: an empty word, expected a path: is a variable of the shell not set?")
-    value: Any = words if parts else words[0]
-    if parts and get_origin(parts[0]) is tuple:  # several words make one of the values
+    value: Any = words if parts and not (is_either(field) and len(words) == 1) else words[0]
+    if has_rows(parts):
+        value = [word.split(",") for word in words]
+    elif parts and get_origin(parts[0]) is tuple:  # several words make one of the values
         size = len(get_args(parts[0]))
         value = [words[start : start + size] for start in range(0, len(words), size)]
     allowed: Any = Annotated[field.annotation, field]
@@ -264,6 +269,8 @@ def _value(name: str, field: FieldInfo, given: bool | str | list[str]) -> Any:
         return TypeAdapter(allowed, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
     except ValidationError as error:
         mistake = error.errors()[0]
+        if is_either(field) and len(words) not in (1, len(parts)):
+            raise InputError(f"{_brief(' '.join([name, *words]))}: expected one value, or {len(parts)}") from None
         reason = "a value is missing" if mistake["type"] == "missing" else mistake["msg"].removeprefix("Value error, ")
         if parts and words and os.path.exists(words[-1]):  # noqa: PTH110  (no word is too long for it)
             reason += f" ({name} takes all words up to the next option)"
@@ -272,20 +279,3 @@ def _value(name: str, field: FieldInfo, given: bool | str | list[str]) -> Any:
 
 def _brief(words: str) -> str:
     return words if len(words) < LONGEST_WORDS else f"{words[:LONGEST_WORDS]} ..."
-
-
-def _kind(field: FieldInfo) -> tuple[Any, tuple[Any, ...]]:
-    """The type of a value that is not None, and the types of its words where it is a tuple."""
-    kind: Any = field.annotation
-    if NoneType in get_args(kind):
-        kind = next(part for part in get_args(kind) if part is not NoneType)
-    return kind, get_args(kind) if get_origin(kind) is tuple else ()
-
-
-def _words(kind: Any) -> str:
-    """How the help writes a value."""
-    if get_origin(kind) is tuple:
-        return " ".join("..." if part is Ellipsis else _words(part) for part in get_args(kind))
-    if get_origin(kind) is Literal:
-        return "|".join(map(str, get_args(kind)))
-    return WORDS.get(get_args(kind)[0] if get_origin(kind) is Annotated else kind, "VALUE")

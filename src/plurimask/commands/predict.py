@@ -24,8 +24,9 @@ from plurimask.commands.parsing import (
     console,
     parse,
 )
-from plurimask.commands.sharing import CohortPart, DaskWorkers
+from plurimask.commands.sharing import CohortPart, DaskWorkers, Memory
 from plurimask.errors import InputError
+from plurimask.files.memory import parse_memory
 from plurimask.files.writing import refuse_unwritable
 from plurimask.prediction.cohort import Block, blocks, indices_of, parse_part, refuse_idle, share, within
 from plurimask.prediction.workers import completed, connected, refuse_odd_address
@@ -75,9 +76,15 @@ class PredictOptions(Options):
         None, ge=1, le=16, description="how many readings to show for each image at most; by default one to five"
     )
     stack: bool = Field(False, description="write the samples of an image as one TIFF of several pages too")
+    dicom_seg: bool = Field(
+        False,
+        description="of DICOM series, write the mean as a DICOM segmentation too: fractional, with references to the "
+        "slices",
+    )
     least_object: int = Field(
         9, ge=1, le=10**12, description="pixels of an object that gets a score of its own; less is a speck"
     )
+    memory: Memory = None
     part: CohortPart = None
     dask: DaskWorkers = None
     overwrite: bool = Field(
@@ -91,21 +98,24 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(PredictOptions, arguments, "predict")
     if options.path is None and options.images is None:
         raise InputError("PATH is missing: give an image, a folder of images, or a pattern by --images")
-    part = parse_part(options.part)
+    part, memory = parse_part(options.part), parse_memory(options.memory)
     refuse_odd_address(options.dask)
     refuse_unwritable(options.out)
 
     from plurimask.commands.predict_work import PredictJob, PredictWork
+    from plurimask.prediction.dicom_seg import refuse_other_than_series
     from plurimask.prediction.files import Outputs
     from plurimask.prediction.finished import INDEX, TABLE, claim, outcome_words
     from plurimask.prediction.predict import Sampling
 
-    sampling = Sampling(options.samples, options.seed, options.batch_size, options.spread)
-    outputs = Outputs(options.stack, options.least_object, options.readings)
+    sampling = Sampling(options.samples, options.seed, options.batch_size, options.spread, memory)
+    outputs = Outputs(options.stack, options.least_object, options.readings, options.dicom_seg)
     place = images_of(options.path or Path())
     work = PredictWork(
         PredictJob(options.run, place, options.images, options.out, sampling, outputs, options.slice_draws)
     )
+    if options.dicom_seg:
+        refuse_other_than_series(work.images)
     say = console()
     _say_how(say, work, options)
     everything = blocks(len(work.images), options.batch_size)
@@ -119,9 +129,11 @@ def main(arguments: Sequence[str]) -> int:
     needed = [index for index in own if reasons[index] is not None]
     with Watched(say, len(own), done=len(own) - len(needed)) as watched:
         if options.dask is None:
-            notice = MemoryNotice(say, work.run.method, options.samples)
+            notice = MemoryNotice(say, work.run.method, options.samples, memory)
             for block, some in within(everything, needed):
                 work.predict(block, some, watched.phase, notice, watched.done)
+            for note in sorted(work.notes):
+                say.print(f"note: {note}", markup=False)
         else:
             _on_workers(options.dask, work, list(within(everything, needed)), watched)
     if not part.is_all:
@@ -141,13 +153,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _say_how(say: Console, work: PredictWork, options: PredictOptions) -> None:
+
     about, path = work.run.record.data, work.job.images
     if about.patterns is not None and options.images is None and path.is_dir():
         say.print(
             f"note: every image in {path} is taken; in training they were --images {about.patterns.images!r}",
             markup=False,
         )
-    if size := work.run.record.preprocessing.center_crop:
+    if size := work.run.record.preprocessing.centre_words:
         rest = "background" if about.has_background else "not judged"
         say.print(f"The run was trained on centre crops of {size} pixels: outside of that, masks are {rest}.")
 
@@ -203,8 +216,8 @@ class Watched:
 class MemoryNotice:
     """Says before an image that takes much memory how much it is at most; again only of a larger one."""
 
-    def __init__(self, say: Console, method: SegmentationMethod, num_samples: int) -> None:
-        self.say, self.method, self.num_samples = say, method, num_samples
+    def __init__(self, say: Console, method: SegmentationMethod, num_samples: int, memory: int) -> None:
+        self.say, self.method, self.num_samples, self.memory = say, method, num_samples, memory
         self.largest = SURELY_SMALL
         self.per_pixel = 0.0
 
@@ -220,4 +233,6 @@ class MemoryNotice:
         bound = memory_bound(self.per_pixel, self.largest, channels, self.num_samples)
         sides = " x ".join(f"{side:,}" for side in reversed(size))
         what = "voxels" if len(size) == 3 else "pixels"
-        self.say.print(f"{name}: {sides} {what}, takes up to {bound / 1e9:.1f} GB of memory", markup=False)
+        in_tiles = " in tiles," if bound > self.memory else ""
+        taken = min(bound, self.memory) / 1e9
+        self.say.print(f"{name}: {sides} {what},{in_tiles} takes up to {taken:.1f} GB of memory", markup=False)

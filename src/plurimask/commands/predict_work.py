@@ -10,17 +10,22 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from torch import Tensor
 
 from plurimask.data import ImageSet, open_images
-from plurimask.data.unlabelled import SomeImages, list_images
+from plurimask.data.image_set import SomeImages
+from plurimask.data.unlabelled import list_images
 from plurimask.errors import InputError
 from plurimask.figures.page import Classes
 from plurimask.figures.samples import overview
 from plurimask.figures.style import save_figure
+from plurimask.prediction.budget import Budget
 from plurimask.prediction.cohort import Block, Part
-from plurimask.prediction.files import Outputs, Written, write_prediction
-from plurimask.prediction.finished import PART_TABLES, RECORD, finish, mark, record_of, stamp_of, why_not
+from plurimask.prediction.files import Outputs, Written, clear, write_prediction
+from plurimask.prediction.finished import PART_TABLES, RECORD, begin, finish, mark, record_of, stamp_of, why_not
+from plurimask.prediction.huge import HugeImage, HugePrediction
+from plurimask.prediction.huge_files import finish_huge
 from plurimask.prediction.predict import Sampling
 from plurimask.prediction.predicted import predict
 from plurimask.prediction.table import scores_of, write_table
@@ -68,6 +73,8 @@ class PredictWork:
         self.job = job
         self.classes = Classes(about.class_names, about.has_background)
         self.side = thumbnail_side(len(self.images))
+        self.notes: set[str] = set()
+        """What is only approximated, in sentences for people."""
 
     @cached_property
     def made_with(self) -> Mapping[str, Any]:
@@ -83,6 +90,7 @@ class PredictWork:
             "readings": outputs.readings,
             "stack": outputs.stack,
             "least_object": outputs.least_object,
+            "dicom_seg": outputs.dicom_seg,
             "plurimask": __version__,
         }
 
@@ -100,13 +108,56 @@ class PredictWork:
     ) -> None:
         """Predict a block of images, and write the files of those that are needed: the others' are there."""
         wanted = {self.images.names[index]: stamp_of(self.images, index) for index in needed}
-        some = SomeImages(self.images, block)
+        huge = [index for index in block if self._is_huge(index)]
+        for index in huge:
+            if self.images.names[index] in wanted:
+                self._predict_huge(index, wanted[self.images.names[index]], on_phase)
+                on_image()
+        some = SomeImages(self.images, [index for index in block if index not in huge])
         for one in predict(self.run.method, some, self.run.record.preprocessing, self.job.sampling, on_phase, on_read):
+            self.notes |= {*one.notes}
             if one.name in wanted:
                 mark(self.job.out, self.made_with)
                 written = write_prediction(one, self.run.record.data, self.job.out, self.job.outputs)
                 self._finish(written, wanted[one.name])
                 on_image()
+
+    @cached_property
+    def budget(self) -> Budget | None:
+        """Of memory, where there is a bound."""
+        sampling, about = self.job.sampling, self.run.record.data
+        if sampling.memory is None:
+            return None
+        return Budget(self.run.method, sampling.memory, sampling.num_samples, len(about.channel_names))
+
+    def _is_huge(self, index: int) -> bool:
+        """Whether an image's results are too many to be held in memory."""
+        files, preparing = self.images.files(index), self.run.record.preprocessing
+        if self.budget is None or not files or preparing.resize is not None or preparing.spacing is not None:
+            return False
+        if not files[0].name.startswith((".z", "zarr")) and sum(one.stat().st_size for one in files) < SURELY_SMALL:
+            return False
+        size = self.images.reader(index).shape[1:]
+        seen = tuple(side.stop - side.start for side in preparing.window(size))
+        has_tiles = len(seen) == len(self.run.method.strides) and self.images.grid(index) is None
+        return has_tiles and not self.budget.is_whole(seen) and not self.budget.holds(seen)
+
+    def _predict_huge(self, index: int, stamp: Any, on_phase: Callable[[str], object]) -> None:
+        about, name, out = self.run.record, self.images.names[index], self.job.out
+        assert self.budget is not None
+        image = HugeImage(name, self.images.reader(index), self.images.pixel_size(index))
+        prediction = HugePrediction(image, about.preprocessing, about.data, self.budget, self.job.sampling)
+        mark(out, self.made_with)
+        folder, made_with = begin(out, name), {**self.made_with, "image": stamp}
+        clear(folder, ("*.png", "*.tif", "*.geojson"))
+        done = prediction.run(folder, made_with, on_phase)
+        on_phase(f"{name}: writing")
+        colours = (255 * np.asarray(self.classes.colours)).round().astype(int).tolist()
+        chosen = {number: colours[number] for number in self.classes.counted}
+        written = finish_huge(prediction, done, folder, self.job.outputs, chosen)
+        self.notes |= {*self.budget.notes}
+        self._finish(written, stamp)
+        done[0].remove()
 
     def _finish(self, written: Written, stamp: Any) -> None:
         one, about, folder = written.predicted, self.run.record.data, self.job.out / written.predicted.name
@@ -149,6 +200,8 @@ class PredictWork:
         return {key: math.nan if value is None else value for key, value in record["row"].items()}
 
 
+SURELY_SMALL = 2**17
+"""Bytes: no file of so few holds an image that is too large, even if it is all of one value."""
 _ONE_AT_A_TIME = threading.Lock()
 """A worker with several threads of Dask predicts one block after the other: torch has threads of its own."""
 

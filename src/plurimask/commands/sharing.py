@@ -17,3 +17,10 @@ DaskWorkers = Annotated[
         "trust (pip install 'plurimask[dask]')"
     ),
 ]
+Memory = Annotated[
+    str | None,
+    Field(
+        description="what the program may take, such as 4GB: images that would need more are computed in tiles; by "
+        "default 80 % of the machine or its container"
+    ),
+]

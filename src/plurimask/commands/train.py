@@ -131,7 +131,7 @@ def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
     hardware = Hardware(options.accelerator, options.devices, options.nodes)
     say, speaks, place = console(), is_first_process(hardware), place_of(options)
     if stored:
-        source = remembered(open_run_data(stored, place, options.flips))
+        source = remembered(open_run_data(stored, place, options.flips), stored.training.cache_gb)
         rise = rises_again(options.out, stored, plan)
         if rise and speaks:
             say.print(f"note: {rise}", markup=False)
@@ -140,9 +140,10 @@ def _train(options: TrainOptions, plan: Plan, stored: RunRecord | None) -> int:
             refuse_occupied(options.out, options.overwrite)
             mend_run(options.out)  # another process that writes there is told before the data are read
         if plan.start is None:
-            source = remembered(open_data(place, group=plan.group, seed=plan.seed, flips=options.flips))
+            source = open_data(place, group=plan.group, seed=plan.seed, flips=options.flips)
         else:  # its split, classes and flips
-            source = remembered(open_run_data(read_record(Path(plan.start)), place, options.flips))
+            source = open_run_data(read_record(Path(plan.start)), place, options.flips)
+        source = remembered(source, plan.settings.get("cache_gb"))
         if speaks:
             for note in source.notes:
                 say.print(f"note: {note}", markup=False)

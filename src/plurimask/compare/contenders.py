@@ -21,7 +21,7 @@ from plurimask.files.writing import replace_file
 from plurimask.prediction.predict import Sampling
 from plurimask.runs.folder import RECORD_FILE, mend_run
 from plurimask.runs.load import Run, find_split, load_run
-from plurimask.runs.plan import Plan
+from plurimask.runs.plan import Plan, used_settings
 from plurimask.runs.staging import Staging
 from plurimask.runs.train import train_run
 from plurimask.version import __version__
@@ -130,6 +130,8 @@ def _note_plans(plans: dict[str, Any], contenders: Sequence[Contender], out: Pat
         if plan["start"] is None:  # as older versions note it
             del plan["start"]
         known = plans.setdefault(contender.name, plan)
+        for one in (plan, known):
+            one["settings"] = used_settings(contender.plan, one.get("settings", {}))
         if known != plan:
             differing = sorted(key for key in {*plan, *known} if plan.get(key) != known.get(key))
             raise InputError(
@@ -219,7 +221,7 @@ def refuse_different(runs: Sequence[Run]) -> None:
                     f"{first.folder} and {run.folder} differ in their {what}: images that one is evaluated on may be "
                     "those that the other was trained on; compare runs of the same data and split"
                 )
-        for what in ("center_crop", "resize"):
+        for what in ("center_crop", "resize", "spacing"):
             one, other = getattr(first.record.preprocessing, what), getattr(run.record.preprocessing, what)
             if one != other:
                 raise InputError(

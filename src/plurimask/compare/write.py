@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from plurimask.compare.contenders import Compared, Watcher, table_rows
 from plurimask.compare.measure import MethodResult, shown_images
 from plurimask.compare.page import ComparisonContent, MethodReadings, ShownReadings, build_comparison_page
 from plurimask.compare.table import markdown_table, terminal_table
 from plurimask.data import DataDescription, DataSource
+from plurimask.data.preprocessing import Views
 from plurimask.figures import methods
 from plurimask.figures.gallery import GalleryItem, GalleryPrediction, GalleryRow, cell_size, gallery_item, image_titles
 from plurimask.figures.modes import flip_frequencies, mode_frequencies
 from plurimask.figures.page import Classes
-from plurimask.figures.samples import GridRow, readings_grid, samples_grid
+from plurimask.figures.rows import GridRow
+from plurimask.figures.samples import readings_grid, samples_grid
 from plurimask.figures.style import figure_bytes, save_figure
 from plurimask.figures.thumbnails import thumbnails
 from plurimask.files.writing import replace_file
@@ -27,6 +30,7 @@ from plurimask.flips import apply_flips, mode_table
 from plurimask.metrics import CONVENTIONS, TABLE
 from plurimask.metrics.table import row_of
 from plurimask.prediction.readings import find_readings
+from plurimask.report.flat import flattening
 from plurimask.report.html import Named
 from plurimask.report.predictions import reading_caption
 
@@ -82,7 +86,7 @@ def _beside(result: MethodResult) -> dict[str, Any]:
 
 def _facts(compared: Compared, about: DataDescription) -> list[tuple[str, str]]:
     totals, preprocessing = compared.results[0].totals, compared.view.preprocessing
-    size = preprocessing.resize or (preprocessing.center_crop and f"centre {preprocessing.center_crop}") or "whole"
+    size = preprocessing.resize or (preprocessing.center_crop and f"centre {preprocessing.centre_words}") or "whole"
     facts = [
         ("images", f"{totals['num_images']} of the split {compared.split}, {size}"),
         ("samples per image", str(compared.sampling.num_samples)),
@@ -151,7 +155,7 @@ def _shown_rows(compared: Compared) -> list[tuple[str, list[GridRow]]]:
     """A few images, by name, with a row a method: raters, samples, mean and entropy."""
     shown = []
     for number in shown_images(len(compared.view.indices)):
-        seen = compared.view.preprocessing.view(compared.view.examples[compared.view.indices[number]])
+        seen = Views(compared.view.examples, compared.view.preprocessing)[compared.view.indices[number]]
         labels = seen.labels.numpy()
         if seen.flips:
             happens, probability = mode_table(seen.flips)
@@ -178,14 +182,17 @@ def _sample_figures(shown: Sequence[tuple[str, list[GridRow]]], about: DataDescr
 def _readings(name: str, rows: Sequence[GridRow], classes: Classes) -> ShownReadings:
     """The readings of one image by each method, as pictures of one part of it."""
     of_methods = [find_readings(np.asarray(row.samples), classes.counted, len(classes.names)) for row in rows]
+    raters = np.asarray(rows[0].raters)
+    flat = flattening(torch.from_numpy(raters), classes.counted)
     maps = [row.samples[one.medoid] for row, some in zip(rows, of_methods, strict=True) for one in some]
-    pictures = iter(thumbnails(np.asarray(rows[0].image), maps, classes, READING_SIDE, rows[0].raters))
-    image, raters = next(pictures), next(pictures)
+    image, *planes = (flat.shown(torch.from_numpy(np.asarray(one))) for one in (rows[0].image, raters, *maps))
+    pictures = iter(thumbnails(image, planes[1:], classes, READING_SIDE, planes[0]))
+    picture, of_raters = next(pictures), next(pictures)
     methods = [
         MethodReadings(row.name, row.caption, [(next(pictures), reading_caption(one, classes)) for one in some])
         for row, some in zip(rows, of_methods, strict=True)
     ]
-    return ShownReadings(name, image, raters, methods)
+    return ShownReadings(name, picture, of_raters, methods)
 
 
 # ---- every image --------------------------------------------------------------------------------------------------
@@ -196,15 +203,17 @@ def _gallery(compared: Compared, classes: Classes, watcher: Watcher) -> list[Gal
     items: list[GalleryItem] = []
     cell: tuple[int, int] | None = None
     for number, index in enumerate(compared.view.indices):
-        seen = compared.view.preprocessing.view(compared.view.examples[index])
-        cell = cell or cell_size(*seen.image.shape[-2:])
+        seen = Views(compared.view.examples, compared.view.preprocessing)[index]
+        flat = flattening(seen.labels, compared.view.counted_classes)  # of a volume the plane that was measured
+        image, raters = flat.shown(seen.image), flat.shown(seen.labels)
+        cell = cell or cell_size(*image.shape[-2:])
         predictions = {}
         for result in compared.results:
             scores = {key: result.rows[number][key] for key in SHOWN_SCORES}
             predictions[result.name] = GalleryPrediction(
                 result.maps[number], result.entropies[number], scores, result.samples[number]
             )
-        row = GalleryRow(seen.name, seen.image.numpy(), seen.labels.numpy(), predictions)
+        row = GalleryRow(seen.name, image, raters, predictions)
         items.append(gallery_item(row, classes, cell))
         watcher.image()
     return items

@@ -8,6 +8,8 @@ from plurimask.data.example import ExampleSet
 from plurimask.data.preprocessing import SMALLEST_STD, ImageScaling, scaled
 from plurimask.errors import InputError
 
+MAX_VOXELS = 2**29
+"""Of volumes so many are read at most, of one channel."""
 _SEED = 0
 
 
@@ -16,18 +18,20 @@ def channel_statistics(
 ) -> tuple[list[float], list[float]]:
     """Mean and standard deviation over all pixels of each channel, in the values of the files or as `scaling` has it.
 
-    Of more than `max_images` images a random subset is read, the same each time. A channel that is constant has a
-    standard deviation of 1, so that dividing by it is harmless.
+    Of more than `max_images` images, or volumes of more than `MAX_VOXELS`, a random subset is read, the same each time.
+    A channel that is constant has a standard deviation of 1, so that dividing by it is harmless.
 
     Raises:
         InputError: there are no images.
     """
     if not len(examples):
         raise InputError("no images to take the mean and standard deviation of: the training split is empty")
-    indices = np.arange(len(examples))
+    indices, first = np.arange(len(examples)), examples[0].image
+    if first.ndim == 4:
+        max_images = max(1, min(max_images, MAX_VOXELS // max(1, first[0].numel())))
     if len(examples) > max_images:
         indices = np.sort(np.random.default_rng(_SEED).choice(len(examples), max_images, replace=False))
-    num_channels = len(examples[0].image)
+    num_channels = len(first)
     count, mean, scatter = 0, np.zeros(num_channels), np.zeros(num_channels)
     for index in indices:
         pixels = scaled(examples[int(index)].image, scaling).flatten(1).double().numpy()

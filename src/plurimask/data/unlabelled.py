@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from plurimask.data.images import SUFFIXES, image_grid, image_numbers, image_pixel_size, is_image_file, read_image
+from plurimask.data.image_set import ImageSet, refuse_collisions, wrong_channels
+from plurimask.data.images import (
+    SUFFIXES,
+    image_files,
+    image_grid,
+    image_numbers,
+    image_pixel_size,
+    is_image_file,
+    read_image,
+)
+from plurimask.data.images.dicom import holds_series, is_dicom
 from plurimask.data.images.geometry import Grid
 from plurimask.data.images.pixel_size import PixelSize
+from plurimask.data.images.reading import ImageReader, JoinedReader, WholeReader, tiff_reader
 from plurimask.data.known import KnownFiles, common_folder
 from plurimask.data.layouts.files import is_gray, join_channels
 from plurimask.data.layouts.folder import IMAGES, MASKS, find_channels, is_channel_folder
@@ -25,67 +35,15 @@ from plurimask.data.layouts.listing import (
     refuse_odd_names,
     unreadable,
 )
+from plurimask.data.layouts.nnunet import IMAGES as NNUNET_IMAGES
 from plurimask.data.layouts.nnunet import group_channels, is_numbered
 from plurimask.data.layouts.npz import Array, check_numbers, default_names, load_npz
 from plurimask.data.layouts.shapes import channel_shape
 from plurimask.data.layouts.splits import split_folders
 from plurimask.data.layouts.yeast import CHANNEL_NAMES, find_inputs, has_inputs, read_input
-from plurimask.errors import InputError, shown
+from plurimask.data.zarr_images import ZarrImages, beside_zarrs, zarr_folders
+from plurimask.errors import InputError
 from plurimask.files.reading import refuse_special
-
-_OUTPUT_ENDINGS = (".png", ".tif", ".json", ".nii.gz")
-_PAGE_ENDINGS = (".csv", ".html", ".json")
-
-
-class ImageSet(abc.ABC):
-    """Images with their names, read when asked for; sizes may differ."""
-
-    names: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-    """What was left out, in sentences for people."""
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @abc.abstractmethod
-    def __getitem__(self, index: int) -> Tensor:
-        """`(K, *spatial)`, float32, in the values of the file.
-
-        Raises:
-            InputError: the file is damaged or holds NaN or infinity.
-        """
-
-    def pixel_size(self, index: int) -> PixelSize | None:
-        """Of an image, where its file says so."""
-        return None
-
-    def grid(self, index: int) -> Grid | None:
-        """Where the voxels of a volume lie, where its file says so; None of a picture."""
-        return None
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """That an image is read from each time; none where it is in memory."""
-        return ()
-
-
-class SomeImages(ImageSet):
-    """Some of the images of another set."""
-
-    def __init__(self, base: ImageSet, indices: Sequence[int]) -> None:
-        self.base, self.indices = base, tuple(indices)
-        self.names = tuple(base.names[index] for index in self.indices)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.base[self.indices[index]]
-
-    def grid(self, index: int) -> Grid | None:
-        return self.base.grid(self.indices[index])
-
-    def pixel_size(self, index: int) -> PixelSize | None:
-        return self.base.pixel_size(self.indices[index])
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        return self.base.files(self.indices[index])
 
 
 class ImageFiles(ImageSet):
@@ -94,7 +52,7 @@ class ImageFiles(ImageSet):
     def __init__(
         self, paths: dict[str, tuple[Path, ...]], channel_names: Sequence[str], notes: tuple[str, ...] = ()
     ) -> None:
-        _refuse_collisions(list(paths))
+        refuse_collisions(list(paths))
         self.names, self.paths, self.notes = tuple(paths), tuple(paths.values()), notes
         self.channel_names = tuple(channel_names)
 
@@ -107,7 +65,7 @@ class ImageFiles(ImageSet):
                 count = channel_shape(files)[0]
                 known.put(files, count)
             if count != expected and not ((count, expected) == (3, 1) and is_gray(read_image(files[0]))):
-                raise _wrong_channels(str(files[0]), count, self.channel_names)
+                raise wrong_channels(str(files[0]), count, self.channel_names)
         known.save()
         self.notes = (*self.notes, *known.note("the headers"))
         return self
@@ -116,17 +74,26 @@ class ImageFiles(ImageSet):
         files, count = self.paths[index], len(self.channel_names)
         image = join_channels([read_image(path) for path in files], files)
         if len(image) != count and not (count == 1 and is_gray(image)):
-            raise _wrong_channels(str(files[0]), len(image), self.channel_names)
+            raise wrong_channels(str(files[0]), len(image), self.channel_names)
         return torch.from_numpy(image[:count])  # of R = G = B the first
 
     def files(self, index: int) -> tuple[Path, ...]:
-        return self.paths[index]
+        return tuple(file for path in self.paths[index] for file in image_files(path))
 
     def grid(self, index: int) -> Grid | None:
         return image_grid(self.paths[index][0])
 
     def pixel_size(self, index: int) -> PixelSize | None:
         return image_pixel_size(self.paths[index][0])
+
+    def reader(self, index: int) -> ImageReader:
+        files = self.paths[index]
+        parts = [tiff_reader(path) if path.suffix.lower() in (".tif", ".tiff") else None for path in files]
+        found = [one for one in parts if one is not None]
+        if len(found) == len(files) and sum(one.shape[0] for one in found) == len(self.channel_names):
+            return found[0] if len(found) == 1 else JoinedReader(found)
+        shape = (len(self.channel_names), *channel_shape(files)[1:])
+        return WholeReader(shape, lambda: self[index].numpy())
 
 
 class YeastInputs(ImageSet):
@@ -135,7 +102,7 @@ class YeastInputs(ImageSet):
     def __init__(self, folder: Path, channel_names: Sequence[str]) -> None:
         found = find_inputs(folder)
         if len(channel_names) != len(CHANNEL_NAMES):
-            raise _wrong_channels(str(folder), len(CHANNEL_NAMES), channel_names)
+            raise wrong_channels(str(folder), len(CHANNEL_NAMES), channel_names)
         self.names, self.paths = tuple(found), tuple(found.values())
 
     def __getitem__(self, index: int) -> Tensor:
@@ -189,6 +156,8 @@ def _open(path: Path, channel_names: Sequence[str]) -> ImageSet:
     if path.is_file():
         if path.suffix.lower() == ".npz":
             return _open_npz(path, channel_names)
+        if is_dicom(path):
+            raise InputError(f"{path}: one DICOM slice: give the folder of its series, which is one image")
         if not is_image_file(path.name):
             raise InputError(
                 f"{path}: not an image, expected one of {', '.join((*SUFFIXES, '.npz'))}: convert the file"
@@ -196,10 +165,14 @@ def _open(path: Path, channel_names: Sequence[str]) -> ImageSet:
         name = readable(path.name[: -len(ending(path.name))])
         return ImageFiles({name: (path,)}, channel_names)
     names, unread = tuple(channel_names), Unread()
+    if zarrs := zarr_folders(path):
+        return ZarrImages(zarrs, channel_names, beside_zarrs(path, zarrs))
     if (path / IMAGES).is_dir() or all(is_channel_folder(path, name) for name in names):
         return ImageFiles(find_channels(path, names, unread), channel_names, unread.notes())
     if has_inputs(path):
         return YeastInputs(path, channel_names)
+    if holds_series(path):
+        return ImageFiles({readable(path.resolve().name): (path,)}, channel_names)
     splits = [folder.name for folder in split_folders(path).values()]
     if splits:
         raise InputError(
@@ -216,20 +189,9 @@ def _open(path: Path, channel_names: Sequence[str]) -> ImageSet:
             f"{path}: no images found: looked for {', '.join(SUFFIXES)} files, {IMAGES}/, inputs/ of .pt files and the "
             f"channel folders {', '.join(names)}; found {contents(path)}: {unread.hint()}give a folder of images"
         )
-    if len(names) > 1 and is_numbered(found):
+    if is_numbered(found) and (len(names) > 1 or path.name in NNUNET_IMAGES):
         return ImageFiles(group_channels(found, path), channel_names, unread.notes())
     return ImageFiles({name: (file,) for name, file in found.items()}, channel_names, unread.notes())
-
-
-def _refuse_collisions(names: Sequence[str]) -> None:
-    """Raise InputError if the outputs of two images, each in a folder of its name, would lie over each other."""
-    known = set(names)
-    for name in names:
-        folder, _, own = name.rpartition("/")
-        if (folder in known and own.endswith(_OUTPUT_ENDINGS)) or name.partition("/")[0].endswith(_PAGE_ENDINGS):
-            raise InputError(
-                f"the image {shown(name)} has the name of a file that is written for predictions: rename it"
-            )
 
 
 def _open_npz(path: Path, channel_names: Sequence[str]) -> ImageArray:
@@ -244,7 +206,7 @@ def _open_npz(path: Path, channel_names: Sequence[str]) -> ImageArray:
         images = images[:, None]
     if images.shape[1] != count:
         if images.shape[3] != count:
-            raise _wrong_channels(str(path), images.shape[1], channel_names)
+            raise wrong_channels(str(path), images.shape[1], channel_names)
         images = images.transpose(0, 3, 1, 2)
     if "names" in content and content["names"].ndim != 1:
         raise InputError(f"{path}: names has the shape {content['names'].shape}, expected one entry for each image")
@@ -252,12 +214,5 @@ def _open_npz(path: Path, channel_names: Sequence[str]) -> ImageArray:
     if len(names) != len(images):
         raise InputError(f"{path}: {len(names)} names for {len(images)} images: give each image one name")
     refuse_odd_names(names, str(path))
-    _refuse_collisions(names)
+    refuse_collisions(names)
     return ImageArray(images, names)
-
-
-def _wrong_channels(where: str, count: int, channel_names: Sequence[str]) -> InputError:
-    return InputError(
-        f"{where}: {count} channels, expected {len(channel_names)} ({', '.join(channel_names)}): "
-        "give images with the channels that the run was trained on"
-    )

@@ -77,6 +77,12 @@ def class_colours(num_classes: int, has_background: bool = True) -> Colours:
     return np.array([*background, *fixed, *more][:num_classes])
 
 
+def rater_colours(count: int) -> list[str]:
+    """A colour for each rater, none of them that of samples."""
+    own = [colour for colour in PALETTE if colour != SAMPLE_COLOUR]
+    return [own[number % len(own)] for number in range(count)]
+
+
 def colour_labels(labels: Array, num_classes: int, has_background: bool = True) -> Colours:
     """A label map `(H, W)` -> RGBA `(H, W, 4)`, 0 to 1.
 

@@ -31,8 +31,7 @@ from plurimask.figures.colours import (
 )
 from plurimask.figures.page import Classes, draw_map, draw_together, likely, show, show_share
 from plurimask.figures.planes import main_plane
-from plurimask.figures.rows import ImageRows, Sizes
-from plurimask.figures.samples import GridRow
+from plurimask.figures.rows import GridRow, ImageRows, Sizes
 from plurimask.figures.style import chart, in_percent, legend_below, say
 
 _COLUMNS = ("image", "{raters}", "most likely map", "raters who disagree", "entropy", "mutual information")

@@ -154,10 +154,7 @@ def raters_over(raters: NDArray[Any] | None, below: Colours, classes: Classes, s
 
 def small_overlay(labels: NDArray[Any], classes: Classes, own: str, size: tuple[int, int], edge: int = 1) -> Colours:
     """RGBA `(h, w, 4)` of a label map; the edge of binary data's one class, so many pixels wide, is drawn in full."""
-    width, height = size
-    rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(int)
-    columns = ((np.arange(width) + 0.5) * labels.shape[1] / width).astype(int)
-    small = np.asarray(labels)[rows][:, columns]
+    small = nearest(np.asarray(labels), size)
     paint = classes.overlay(small, own, _OPACITY[classes.is_binary])
     if classes.is_binary:
         mask = small == 1
@@ -167,11 +164,23 @@ def small_overlay(labels: NDArray[Any], classes: Classes, own: str, size: tuple[
     return paint
 
 
+def nearest(maps: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """`(H, W, ...)` brought to `size`, width and height, by the nearest pixel: nothing is blended."""
+    width, height = size
+    rows = ((np.arange(height) + 0.5) * maps.shape[0] / height).astype(int)
+    columns = ((np.arange(width) + 0.5) * maps.shape[1] / width).astype(int)
+    chosen: NDArray[Any] = maps[rows][:, columns]
+    return chosen
+
+
 def shrunk(picture: Colours, size: tuple[int, int]) -> Colours:
-    """`(H, W)` or `(H, W, 3)`, smoothly resized to `size`: width and height."""
+    """`(H, W)` or `(H, W, 3)`, smoothly resized to `size`, width and height; within the values that are there."""
     if picture.ndim == 3:
         return np.stack([shrunk(plane, size) for plane in np.moveaxis(picture, -1, 0)], axis=-1)
-    return np.asarray(Image.fromarray(picture.astype(np.float32)).resize(size, Image.Resampling.BOX), np.float64)
+    is_larger = size[0] > picture.shape[1] or size[1] > picture.shape[0]
+    how = Image.Resampling.BICUBIC if is_larger else Image.Resampling.BOX
+    resized = np.asarray(Image.fromarray(picture.astype(np.float32)).resize(size, how), np.float64)
+    return np.clip(resized, picture.min(), picture.max())
 
 
 def _framed(picture: Colours, cell: tuple[int, int], around: Colours) -> Colours:

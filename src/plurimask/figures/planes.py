@@ -30,20 +30,21 @@ class Plane(NamedTuple):
 
     axis: int
     """0 axial, 1 coronal, 2 sagittal."""
-    index: int
+    position: int
     """Along that axis."""
     repeats: tuple[int, int]
     """Of each row and column, by which pixels become about square."""
 
     @property
     def name(self) -> str:
-        return f"{NAMES[self.axis]} {self.index + 1}"
+        return f"{NAMES[self.axis]} {self.position + 1}"
 
     def of(self, maps: Array) -> Array:
         """Maps `(..., D, H, W)` -> the plane of each, `(..., rows, columns)`, turned as one looks at it."""
-        cut = np.take(np.asarray(maps), self.index, axis=self.axis - 3)[..., ::-1, ::-1]
+        cut = np.take(np.asarray(maps), self.position, axis=self.axis - 3)[..., ::-1, ::-1]
         rows, columns = self.repeats
-        return cut.repeat(rows, axis=-2).repeat(columns, axis=-1)
+        square: Array = cut.repeat(rows, axis=-2).repeat(columns, axis=-1)
+        return square
 
     def pixel_size(self, voxel: PixelSize | None) -> PixelSize | None:
         """Of a pixel of the picture."""

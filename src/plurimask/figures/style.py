@@ -107,7 +107,8 @@ def legend_below(figure: Figure, handles: Sequence[Artist] | None = None, column
         ncols=columns,
         frameon=False,
         fontsize=SMALL,
-        columnspacing=1.2,
+        columnspacing=0.9,
+        handlelength=1.5,
         labelspacing=0.25,
         borderpad=0.1,
     )

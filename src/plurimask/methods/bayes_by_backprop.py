@@ -25,7 +25,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from plurimask.method import Loss, SegmentationMethod, TrainingStep
+from plurimask.method import Loss, SegmentationMethod, Tiling, TrainingStep
 from plurimask.nn.bayesian import (
     DivergenceWeight,
     Estimator,
@@ -66,6 +66,7 @@ class BayesByBackprop(SegmentationMethod):
     Config = BayesByBackpropConfig
     summary = "a U-Net with a Gaussian over every weight: a sample is a draw of all weights"
     paper = "Blundell et al., Weight Uncertainty in Neural Networks, ICML 2015"
+    tiling = Tiling(is_exact=True)
     config: BayesByBackpropConfig
 
     def __init__(self, config: BayesByBackpropConfig) -> None:

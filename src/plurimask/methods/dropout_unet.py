@@ -21,11 +21,19 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from plurimask.distribution import SegmentationDistribution
-from plurimask.method import Loss, SegmentationMethod
+from plurimask.method import Loss, SegmentationMethod, Tiling
 from plurimask.nn.convolution import CONVOLVE
-from plurimask.nn.dropout import MonteCarloPasses, draw_masks, dropped_features, innermost_blocks, mask_shapes
+from plurimask.nn.dropout import (
+    MonteCarloPasses,
+    draw_masks,
+    dropped_features,
+    innermost_blocks,
+    mask_shapes,
+    masks_at,
+)
 from plurimask.nn.initialisation import initialise
 from plurimask.nn.losses import judgements, summed_cross_entropy
+from plurimask.nn.place import here, places_of_tile
 from plurimask.nn.settings import UNetSettings
 from plurimask.nn.unet import UNetFeatures, all_scores, class_scores
 from plurimask.noise import Noise, NoisePart
@@ -46,9 +54,16 @@ class DropoutSegmentation(SegmentationDistribution):
         """What each sample keeps, bool `(N, 1, F, *spatial)`, of each layer that is dropped."""
         if noise[0].dtype == torch.bool:
             return noise
-        shapes, probability, (seeds,) = self.method.mask_shapes(self.size), self.method.config.dropout, noise
-        samples = [draw_masks(1, shapes, probability, torch.Generator().manual_seed(seed)) for seed in seeds.tolist()]
+        samples = [self._masks(seed) for seed in noise[0].tolist()]
         return tuple(torch.stack(of_layer) for of_layer in zip(*samples, strict=True))
+
+    def _masks(self, seed: int) -> tuple[Tensor, ...]:
+        """Those of an image, or of a tile of it, which has its part of the same."""
+        shapes, probability, place = self.method.mask_shapes(self.size), self.method.config.dropout, here()
+        if place is None:
+            return draw_masks(1, shapes, probability, torch.Generator().manual_seed(seed))
+        boxes = [places_of_tile(place, shape[1:]) for shape in shapes]
+        return masks_at(seed, self.method.mask_shapes(torch.Size(place.whole)), boxes, probability)
 
     def scores(self, noise: Noise) -> Tensor:
         features, last = self.passes(self.expand(noise)), self.method.scores
@@ -75,6 +90,7 @@ class DropoutUNet(SegmentationMethod):
     Config = DropoutUNetConfig
     summary = "a U-Net with dropout in training and when it predicts: a sample is a pass with other masks"
     paper = "Gal and Ghahramani, Dropout as a Bayesian Approximation, ICML 2016; Kendall et al., Bayesian SegNet, 2017"
+    tiling = Tiling(is_exact=True)
     dimensions = (2, 3)
     config: DropoutUNetConfig
 

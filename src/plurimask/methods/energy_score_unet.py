@@ -30,49 +30,67 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from plurimask.latent import Gaussian, LatentSegmentation
-from plurimask.method import Loss, SegmentationMethod, TrainingStep
-from plurimask.nn.energy_score import Distance, energy_score
+from plurimask.method import Loss, SegmentationMethod, Tiling, TrainingStep
+from plurimask.nn.energy_score import Distance, log_likelihood, mean_per_pixel, mean_score, rater_maps
 from plurimask.nn.initialisation import initialise
-from plurimask.nn.losses import judgements, one_hot
-from plurimask.nn.modulated import ModulatedDecoder, Shared
+from plurimask.nn.modulated import HeadOfSamples, ModulatedDecoder
 from plurimask.nn.settings import UNetSettings
 from plurimask.nn.unet import Decoder, Encoder
 from plurimask.noise import Noise, NoisePart
 
 
 class SampledSegmentation(LatentSegmentation):
-    """What samples of B images share, and the scales of the decoder that z changes."""
+    """What samples of B images share, and the part of the network that z enters."""
 
     def __init__(self, method: EnergyScoreUNet, images: Tensor) -> None:
         self.method, self.images, self.shared = method, images, method.encode(images)
         config, (batch_size, _, *spatial) = method.config, images.shape
-        mean = torch.zeros(batch_size, config.latent_dim, device=images.device)
-        self.prior: Gaussian = Gaussian(mean, mean)  # N(0, I)
+        self.prior: Gaussian | None = None
+        if config.latent_stride is None:
+            mean = torch.zeros(batch_size, config.latent_dim, device=images.device)
+            self.prior = Gaussian(mean, mean)  # N(0, I)
+            part = NoisePart("image", "normal", (config.latent_dim,))
+        else:
+            grid = (math.ceil(length / config.latent_stride) for length in spatial)
+            strides = (config.latent_stride,) * len(spatial)
+            part = NoisePart("places", "normal", (config.latent_dim, *grid), stride=strides)
+        held = (
+            (3 if config.latent_stride is None else 5) if config.sampled_scales else 0
+        )  # maps of features for a sample
         super().__init__(
             (batch_size, config.num_classes, *spatial),
             images.device,
-            [NoisePart("image", "normal", (config.latent_dim,))],
-            draw_elements=batch_size * 3 * config.channels[0] * math.prod(spatial),
+            [part],
+            draw_elements=batch_size * held * config.channels[0] * math.prod(spatial),
         )
 
     def latents(self, noise: Noise) -> tuple[Tensor]:
-        return (noise[0].to(self.prior.mean),)
+        return (noise[0].to(self.images),)
 
     def scores_of(self, latents: Sequence[Tensor | None], noise: Noise) -> Tensor:
         z = noise[0] if latents[0] is None else latents[0]
-        scores: Tensor = self.method.sampled(self.shared, z.to(self.prior.mean))
+        scores: Tensor = self.method.sampled(self.shared, z.to(self.images))
         return scores
 
 
 class EnergyScoreUNetConfig(UNetSettings):
     latent_dim: int = Field(8, ge=1, le=4096, description="dimensions of z")
-    sampled_scales: int = Field(2, ge=1, le=11, description="scales of the decoder, from the finest, that z changes")
+    latent_stride: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="pixels along each side that a z of its own is for; not given: one for the image",
+    )
+    sampled_scales: int = Field(
+        2, ge=0, le=11, description="scales of the decoder, from the finest, that z changes; 0: a head behind it does"
+    )
     sampled_convs: int = Field(2, ge=1, le=32, description="3x3 convolutions at each of them")
     samples_per_step: int = Field(8, ge=2, le=256, description="samples of each image in a step")
     distance: Distance = Field("min-max", description="between soft samples: min-max is that of a proper score")
@@ -87,6 +105,17 @@ class EnergyScoreUNetConfig(UNetSettings):
             raise ValueError(
                 f"sampled_scales {self.sampled_scales}: the decoder of channels {self.channels} has "
                 f"{len(self.channels) - 1} scales; give at most so many"
+            )
+        if self.latent_stride is not None and self.sampled_scales == 0:
+            raise ValueError(
+                f"latent_stride {self.latent_stride}: a head takes one z for the whole image; give sampled_scales of "
+                "at least 1, or leave latent_stride out"
+            )
+        coarsest = max(self.space.total_strides(max(1, self.sampled_scales))[-1])
+        if self.latent_stride is not None and self.latent_stride % coarsest:
+            raise ValueError(
+                f"latent_stride {self.latent_stride}: the coarsest of the sampled scales has a place for every "
+                f"{coarsest} pixels; give a multiple of {coarsest}"
             )
         return self
 
@@ -106,43 +135,47 @@ class EnergyScoreUNet(SegmentationMethod):
         widths, count, convs, space = config.channels, config.sampled_scales, config.convs_per_scale, config.space
         self.encoder = Encoder(config.image_channels, widths, convs, config.style, space)
         self.decoder = Decoder(widths[count:], convs, config.style, space.coarser(count))
-        self.sampled = ModulatedDecoder(
-            widths[count::-1], config.sampled_convs, config.latent_dim, config.num_classes, space
-        )
+        self.sampled: ModulatedDecoder | HeadOfSamples
+        if count:
+            shape = config.sampled_convs, config.latent_dim, config.num_classes, space, config.latent_stride or 0
+            self.sampled = ModulatedDecoder(widths[count::-1], *shape)
+        else:
+            self.sampled = HeadOfSamples(widths[0], config.latent_dim, config.num_classes)
+        # Scale and shift are read between places: near the border of a tile they are not those of the whole image.
+        self.tiling = Tiling(is_exact=config.latent_stride is None)
         initialise(self, config.initialisation)
         self.register_buffer("num_steps", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return tuple(math.lcm(own, self.config.latent_stride or 1) for own in super().strides)
 
     def forward(self, images: Tensor) -> SampledSegmentation:
         return SampledSegmentation(self, images)
 
-    def encode(self, images: Tensor) -> Shared:
+    def encode(self, images: Tensor) -> Any:
         """What samples share, once for images `(B, K, *spatial)`."""
         features, count = self.encoder(images), self.config.sampled_scales
-        shared: Shared = self.sampled.shared(self.decoder(features[count:]), features[:count][::-1])
-        return shared
+        return self.sampled.shared(self.decoder(features[count:]), features[:count][::-1])
 
     def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
         config, prediction = self.config, self(images)
         noise = prediction.draw_noise(config.samples_per_step, generator)
         logits = prediction.scores(noise).float().view(len(noise[0]), *prediction.logits_shape).flatten(3)
         with torch.autocast(images.device.type, enabled=False):
-            raters = judgements(labels)
-            weight = torch.zeros(labels.shape[:2], device=labels.device)
-            weight[raters.image, raters.rater] = raters.weight
-            maps = one_hot(labels.flatten(0, 1), config.num_classes).view(*labels.shape[:2], *logits.shape[2:])
-            judged = maps.sum(2)  # (B, R, pixels)
-            pixels = -(weight * log_likelihood(logits, maps) / judged.sum(2).clamp(min=1)).sum()
-            # One distance for all pairs of an image: of the pixels that all of its raters judged.
-            by_all = ((judged > 0) | (weight == 0)[..., None]).all(1)[:, None, None]
-            counted = slice(int(config.has_background), None)
-            samples = (self.masks(logits)[:, :, counted] * by_all[:, 0]).transpose(0, 1)
-            score = energy_score(samples, maps[:, :, counted] * by_all, weight, config.distance).sum()
+            raters = rater_maps(labels, config.num_classes)
+            pixels = mean_per_pixel(self.pixel_score(logits, raters.maps), raters)
+            score = mean_score(self.masks(logits), raters, config.has_background, config.distance)
         terms = {"energy_score": score.detach(), "pixels": pixels.detach()}
         return Loss(score + self.weight_now * pixels, terms)
 
     def masks(self, logits: Tensor) -> Tensor:
         """What the score sees of samples, `(N, B, C, pixels)`: probabilities, not their most likely classes."""
         return logits.softmax(2)
+
+    def pixel_score(self, logits: Tensor, maps: Tensor) -> Tensor:
+        """What the samples' mean is charged for the pixels of each rater's map, summed over pixels: `(B, R)`."""
+        return -log_likelihood(logits, maps)
 
     @property
     def weight_now(self) -> Tensor:
@@ -153,12 +186,3 @@ class EnergyScoreUNet(SegmentationMethod):
 
     def after_step(self, step: TrainingStep) -> None:
         self.num_steps.add_(1)
-
-
-def log_likelihood(logits: Tensor, maps: Tensor) -> Tensor:
-    """log of the mean over N samples of a pixel's probability, summed over pixels, nats: `(B, R)`.
-
-    Of logits `(N, B, C, pixels)` and one-hot maps `(B, R, C, pixels)`; pixels that are 0 in all classes are left out.
-    """
-    mean = logits.log_softmax(2).logsumexp(0) - math.log(len(logits))
-    return torch.einsum("brcp,bcp->br", maps, mean)

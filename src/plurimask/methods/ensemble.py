@@ -20,7 +20,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from plurimask.method import Loss, MethodConfig, SegmentationMethod
-from plurimask.nn.ensemble import EnsembleSegmentation
+from plurimask.nn.ensemble import EnsembleSegmentation, tiling_of_members
 
 
 class EnsembleConfig(MethodConfig):
@@ -58,6 +58,7 @@ class Ensemble(SegmentationMethod):
         if len(members) != len(config.members):
             raise ValueError(f"{len(members)} members for the {len(config.members)} of the config: give one for each")
         self.members = nn.ModuleList(members)
+        self.tiling = tiling_of_members("members", members)
 
     def parts(self) -> list[SegmentationMethod]:
         return [member for member in self.members if isinstance(member, SegmentationMethod)]

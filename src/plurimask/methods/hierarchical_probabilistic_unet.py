@@ -8,6 +8,9 @@
     ELBO        E_q[ - sum_i log p(y_i | x, z) ] + beta sum_l KL_l
     GECO        lambda ( average(L) - kappa n ) + sum_l KL_l,   L = - sum of log p(y_i | x, z) over n hard pixels i
 
+With a weight w > 0 maps decoded from n draws of the prior are held against the raters too, by the energy score
+(`nn/energy_score.py`), and w times the score is added to either.
+
 A core is the encoder of a U-Net and the coarse part of its decoder; at each of its latent scales a 1x1 convolution
 gives the Gaussian, and a draw of it is joined to the features that the next scale is decoded from. Prior and posterior
 are two cores with weights of their own. The stitching decoder goes on from the prior's last latent to the class scores.
@@ -28,7 +31,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from plurimask.latent import Gaussian, LatentSegmentation
-from plurimask.method import Loss, MethodConfig, SegmentationMethod
+from plurimask.method import Loss, MethodConfig, SegmentationMethod, Tiling
+from plurimask.nn.energy_score import ChargeOfDraws, charge_of_draws
 from plurimask.nn.geco import ConstrainedReconstruction, hard_pixels
 from plurimask.nn.hierarchy import Choice, HierarchicalCore, Level, StitchingDecoder, its_mean
 from plurimask.nn.initialisation import Initialisation, initialise
@@ -99,6 +103,10 @@ def _by_sample(joined: Tensor, num_samples: int) -> Tensor:
     return joined.view(num_samples, -1, *joined.shape[1:])
 
 
+def _drawn(gaussian: Gaussian, generator: torch.Generator | None) -> Tensor:
+    return gaussian.transform(torch.randn(gaussian.mean.shape, generator=generator))
+
+
 class HierarchicalProbabilisticUNetConfig(MethodConfig):
     channels: Channels = (24, 48, 96, 192, 192, 192, 192, 192)
     strides: Strides = ()
@@ -116,6 +124,11 @@ class HierarchicalProbabilisticUNetConfig(MethodConfig):
     hard_pixel_share: float = Field(0.02, gt=0, le=1, description="geco: share of a batch's pixels that are selected")
     multiplier_rate: float = Field(1e-4, gt=0, le=10, description="geco: learning rate of log lambda")
     beta: float = Field(1.0, ge=0, le=1e6, description="weight of the KL terms; with geco, lambda makes up for it")
+    energy_weight: float = Field(
+        0.0, ge=0, le=1e9, description="weight of the energy score of draws from the prior; the bound sums over pixels"
+    )
+    energy_samples: int = Field(8, ge=2, le=256, description="draws of each image in that score")
+    has_background: bool = Field(True, description="whether class 0 is background, which that score does not count")
     initialisation: Initialisation = Field("orthogonal", description="initial weights")
 
     @model_validator(mode="after")
@@ -140,6 +153,7 @@ class HierarchicalProbabilisticUNet(SegmentationMethod):
     Config = HierarchicalProbabilisticUNetConfig
     summary = "conditional VAE with latent maps at several scales of a residual U-Net, trained by GECO or the ELBO"
     paper = "Kohl et al., A Hierarchical Probabilistic U-Net for Modeling Multi-Scale Ambiguities, 2019"
+    tiling = Tiling(is_exact=True)
     dimensions = (2, 3)
     config: HierarchicalProbabilisticUNetConfig
 
@@ -195,15 +209,28 @@ class HierarchicalProbabilisticUNet(SegmentationMethod):
         return maps_of_raters(logits, raters, labels)
 
     def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
+        encoding, weight = self.encode(images), self.config.energy_weight
+        bound = self._bound(images, labels, encoding, generator)
+        if not weight:
+            return bound
+        charge = self._charge(encoding, labels, generator)
+        return Loss(bound.total + weight * sum(charge), bound.terms | charge.terms)
+
+    def _charge(self, encoding: Encoding, labels: Tensor, generator: torch.Generator | None) -> ChargeOfDraws:
+        """Of draws from the prior of each image."""
+        count = self.config.energy_samples
+        image = torch.arange(len(labels), device=labels.device).repeat(count)
+        logits, _ = self.decode(encoding, image, lambda _, prior: _drawn(prior, generator))
+        return charge_of_draws(_by_sample(logits, count), labels, self.config.has_background)
+
+    def _bound(self, images: Tensor, labels: Tensor, encoding: Encoding, generator: torch.Generator | None) -> Loss:
+        """By GECO or the ELBO."""
         raters = judgements(labels)  # P label maps, each of one of the B images
 
-        def draw(_: int, q: Gaussian) -> Tensor:
-            return q.transform(torch.randn(q.mean.shape, generator=generator))
-
-        posterior = self.posterior(images[raters.image], raters.labels, draw)
+        posterior = self.posterior(images[raters.image], raters.labels, lambda _, q: _drawn(q, generator))
         # Teacher forcing: the prior of each level is that given the posterior's latents of the levels before.
         image = None if labels.shape[1] == 1 and len(raters.image) == len(images) else raters.image
-        logits, prior = self.decode(self.encode(images), image, lambda level, _: posterior[level].latents)
+        logits, prior = self.decode(encoding, image, lambda level, _: posterior[level].latents)
         pairs = zip(posterior, prior, strict=True)
         kls = [(raters.weight * ours.gaussian.kl(theirs.gaussian)).sum() for ours, theirs in pairs]
         kl = torch.stack(kls).sum()

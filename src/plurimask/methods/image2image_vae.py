@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from plurimask.latent import Gaussian, LatentSegmentation
-from plurimask.method import Loss, SegmentationMethod
+from plurimask.method import Loss, SegmentationMethod, Tiling
 from plurimask.nn.initialisation import initialise
 from plurimask.nn.latent import GaussianEncoder
 from plurimask.nn.losses import judgements, maps_of_raters, summed_cross_entropy, with_labels
@@ -68,6 +68,7 @@ class Image2ImageVAE(SegmentationMethod):
     Config = Image2ImageVAEConfig
     summary = "conditional VAE with a fixed prior: the latent vector joins the image at the U-Net's input"
     paper = "Zhu et al., Toward Multimodal Image-to-Image Translation, NeurIPS 2017; baseline of Kohl et al. 2018"
+    tiling = Tiling(is_exact=True)
     dimensions = (2, 3)
     config: Image2ImageVAEConfig
 

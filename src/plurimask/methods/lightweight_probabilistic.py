@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.functional import nll_loss, softplus
 
 from plurimask.distribution import IGNORE, SegmentationDistribution, SegmentationStatistics
-from plurimask.method import Loss, MethodConfig, SegmentationMethod
+from plurimask.method import Loss, MethodConfig, SegmentationMethod, Tiling
 from plurimask.nn.deeplab import DeepLabSettings, DeepLabV3Plus, check_output_stride
 from plurimask.nn.dirichlet import (
     Dirichlet,
@@ -38,10 +38,12 @@ from plurimask.nn.dirichlet import (
     log_gamma_draws,
     smoothed_targets,
 )
+from plurimask.nn.grids import in_blocks
 from plurimask.nn.initialisation import Initialisation, initialise
 from plurimask.nn.losses import judgements
 from plurimask.nn.moments import Moments, Propagation, moment_network
 from plurimask.nn.moments.moments import MaxPool
+from plurimask.nn.place import Place, here, places_of_tile
 from plurimask.nn.settings import Channels
 from plurimask.nn.unet import Pooling, Style, UNetFeatures, Upsampling, class_scores
 from plurimask.noise import Noise, NoisePart
@@ -84,7 +86,9 @@ class DirichletSegmentation(SegmentationDistribution):
         return torch.stack(draws).to(self.dirichlet.log_mean.device)
 
     def _numbers(self, seed: int) -> Iterator[Tensor]:
-        return gamma_numbers(self.logits_shape[1:], torch.Generator().manual_seed(seed))
+        classes, *size = self.logits_shape[1:]
+        place = here() or Place((0,) * len(size), tuple(size), tuple(size))
+        return in_blocks(gamma_numbers, seed, classes, place.whole, places_of_tile(place, size))
 
     def mean(self) -> Tensor:
         return self.dirichlet.log_mean.exp()
@@ -165,6 +169,8 @@ class LightweightProbabilistic(SegmentationMethod):
 
     def __init__(self, config: LightweightProbabilisticConfig) -> None:
         super().__init__(config)
+        # Moments of a linear up-sampling do not ask where a tile lies.
+        self.tiling = Tiling(config.backbone == "unet" and config.upsampling == "nearest")
         network = backbone(config)
         initialise(network, config.initialisation)
         self.network = moment_network(network, Propagation(config.variance_floor, config.max_pool, config.compiled))

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plurimask.distribution import SegmentationDistribution
-from plurimask.method import Loss, SegmentationMethod
+from plurimask.method import Loss, SegmentationMethod, Tiling
 from plurimask.nn.convolution import CONVOLUTION
 from plurimask.nn.initialisation import initialise
 from plurimask.nn.losses import judgements, summed_cross_entropy
@@ -49,6 +49,7 @@ class MHeads(SegmentationMethod):
     Config = MHeadsConfig
     summary = "one U-Net with M heads: a sample is a head, and each rater's map teaches the head nearest to it"
     paper = "Rupprecht et al., Learning in an Uncertain World, ICCV 2017"
+    tiling = Tiling(is_exact=True)
     dimensions = (2, 3)
     config: MHeadsConfig
 

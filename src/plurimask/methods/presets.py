@@ -17,11 +17,15 @@ class Preset:
     summary: str
     method: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    of_volumes: dict[str, Any] = field(default_factory=dict)
+    """What it sets of the method in place of that, where images are volumes."""
     is_planned: bool = False
     """Whether the settings of training that it leaves open are fitted to the data and the machine."""
 
 
 _SMALL_WIDTHS = (16, 32, 64, 96)
+_SMALL_VOLUMES = {"channels": (8, 16, 32, 64), "convs_per_scale": 2}
+"""A convolution of a volume has three times the weights, and a patch of it more voxels than a small image pixels."""
 _SMALL_STEPS, _SMALL_MEMBER_STEPS = 2000, 1000
 _SMALL_TRAINING = {"max_steps": _SMALL_STEPS, "ema_decay": 0.99}
 
@@ -113,7 +117,7 @@ _PAPER_CITYSCAPES = "the settings of the released code of the Probabilistic U-Ne
 
 
 _OF_THE_PAPER = {
-    "small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING, is_planned=True),
+    "small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING, _SMALL_VOLUMES, is_planned=True),
     "lidc": Preset(_PAPER_LIDC, {"channels": _LIDC_WIDTHS, "initialisation": "orthogonal"}, _LIDC_TRAINING),
     "cityscapes": Preset(_PAPER_CITYSCAPES, {"channels": _CITYSCAPES_WIDTHS}, _CITYSCAPES_TRAINING),
 }
@@ -131,6 +135,7 @@ _HIERARCHICAL = {
             "multiplier_rate": 6e-3,
         },
         {**_SMALL_TRAINING, "gradient_clip": 1e4},
+        {"channels": (8, 16, 32, 48, 64, 64, 64)},
         is_planned=True,
     ),
     "lidc": Preset(
@@ -167,7 +172,11 @@ _SINGLE_NETWORKS: dict[str, dict[str, Preset]] = {
     "hierarchical-probabilistic-unet": _HIERARCHICAL,
     "energy-score-unet": {
         "small": Preset(
-            _LAPTOP, {"channels": _SMALL_WIDTHS}, {**_SMALL_TRAINING, "gradient_clip": 1.0}, is_planned=True
+            _LAPTOP,
+            {"channels": _SMALL_WIDTHS},
+            {**_SMALL_TRAINING, "gradient_clip": 1.0},
+            _SMALL_VOLUMES,
+            is_planned=True,
         )
     },
     "lightweight-probabilistic": {
@@ -175,14 +184,20 @@ _SINGLE_NETWORKS: dict[str, dict[str, Preset]] = {
     },
     "bayes-by-backprop": {"small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING, is_planned=True)},
     "probabilistic-backpropagation": {
-        "small": Preset(_LAPTOP, {"channels": _SMALL_WIDTHS}, _SMALL_TRAINING, is_planned=True)
+        "small": Preset(
+            f"{_LAPTOP}; batch norm, and variances that forget",
+            {"channels": _SMALL_WIDTHS, "normalisation": "batch", "memory": 3.0, "image_weight": 1000.0},
+            _SMALL_TRAINING,
+            is_planned=True,
+        )
     },
 }
 
 
-def _settings(preset: str) -> dict[str, dict[str, Any]]:
+def _settings(preset: str, of_volumes: bool = False) -> dict[str, dict[str, Any]]:
     """The settings of each method that has a preset of that name."""
-    return {name: presets[preset].method for name, presets in _SINGLE_NETWORKS.items() if preset in presets}
+    known = {name: presets[preset] for name, presets in _SINGLE_NETWORKS.items() if preset in presets}
+    return {name: {**own.method, **own.of_volumes} if of_volumes else own.method for name, own in known.items()}
 
 
 _SINGLE_NETWORKS["swag"] = {
@@ -201,7 +216,8 @@ def _ensemble(preset: str, num_members: int, summary: str) -> Preset:
     of_one = _SINGLE_NETWORKS["unet"][preset]
     steps = _SMALL_MEMBER_STEPS if of_one.is_planned else of_one.training["max_steps"]
     training = {**of_one.training, "max_steps": num_members * steps}  # members share the budget
-    return Preset(summary, method, training, of_one.is_planned)
+    volumes = {"member_settings": _settings(preset, of_volumes=True)}
+    return Preset(summary, method, training, volumes, of_one.is_planned)
 
 
 PRESETS: dict[str, dict[str, Preset]] = {

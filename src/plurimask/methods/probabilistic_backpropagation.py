@@ -11,6 +11,13 @@ and after each epoch the factors of the prior N(w_j | 0, 1 / (l d_j)), l ~ Gam(6
 d_j is the number of inputs of the weight's unit. There is no optimiser and no learning rate: how far a weight moves is
 how uncertain it is.
 
+A departure from the paper, which is taken only where `memory` is set: after each mini-batch
+
+    1 / v_j <- (1 - f) / v_j + f / v0_j                         v0: at first; f: 1 over the mini-batches of `memory`
+
+so that precisions come to what the data of about so many epochs say, and means go on learning. Without it each epoch
+counts the same data once more, until nothing moves.
+
 t is what a pixel counts. The pixels of an image share the weights and are alike over whole objects: their evidence is
 not the product of the Z_i. Each is raised to the power t (a tempered likelihood), so that an image counts for as many
 independent pixels as the setting says.
@@ -34,7 +41,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from plurimask.distribution import IGNORE
-from plurimask.method import Loss, SegmentationMethod, TrainingStep
+from plurimask.method import Loss, SegmentationMethod, Tiling, TrainingStep
 from plurimask.nn.bayesian import Gaussian, WeightDraws
 from plurimask.nn.bayesian.network import gaussian_parameters, in_a_row, of_parameters, run_with
 from plurimask.nn.initialisation import initialise
@@ -59,6 +66,9 @@ class ProbabilisticBackpropagationConfig(UNetSettings):
     initial_spread: float = Field(
         0.1, gt=0, le=10, description="standard deviation that each weight begins with, times the root of its inputs"
     )
+    memory: float | None = Field(
+        None, gt=0, le=1e6, description="epochs of data that a weight knows of; not given: of all, as in the paper"
+    )
     batch_as: Literal["factors", "datum"] = Field(
         "factors", description="a mini-batch is many data, or, by the paper's formula for one datum, a single one"
     )
@@ -79,6 +89,7 @@ class ProbabilisticBackpropagation(SegmentationMethod):
     Config = ProbabilisticBackpropagationConfig
     summary = "a Gaussian over every weight, learnt by closed-form updates of what is known, without an optimiser"
     paper = "Hernandez-Lobato and Adams, Probabilistic Backpropagation, ICML 2015"
+    tiling = Tiling(is_exact=True)
     has_optimiser = False
     config: ProbabilisticBackpropagationConfig
 
@@ -102,6 +113,7 @@ class ProbabilisticBackpropagation(SegmentationMethod):
         self.prior = PriorFactors(fan_in([mean.shape for mean in means]))
         inputs = torch.from_numpy(self.prior.inputs).float()
         self._set(self.posterior().mean, config.initial_spread**2 / inputs)
+        self._first_variances = [float(one.detach().flatten()[0]) for one in self._pairs()[1]]  # alike within a tensor
         self.num_batches = 0
 
     def moments(self, images: Tensor) -> Moments:
@@ -140,6 +152,7 @@ class ProbabilisticBackpropagation(SegmentationMethod):
             undone = [
                 update_(*of_one) for of_one in zip(means, variances, [share * d for d in steps], new, strict=True)
             ]
+            self._forget(variances)
         surprise = evidence.surprise.detach()
         left = torch.stack(undone).sum() / len(self.prior.inputs)
         return Loss(surprise, {"surprise": surprise, "step_share": share, "undone": left})
@@ -166,6 +179,15 @@ class ProbabilisticBackpropagation(SegmentationMethod):
             scores = run_with(self.network, images, forward_ad.make_dual(*rows))  # type: ignore[no-untyped-call]
             change: Tensor = forward_ad.unpack_dual(scores).tangent.float()  # type: ignore[no-untyped-call]
         return (evidence.curvature * change[evidence.image].square()).sum()
+
+    @torch.no_grad()
+    def _forget(self, variances: Sequence[Tensor]) -> None:
+        """1 / v <- (1 - f) / v + f / v0, in place, where a memory is set."""
+        if self.config.memory is None:
+            return
+        f = 1 / max(1.0, self.config.memory * max(1, self.num_batches))
+        for variance, first in zip(variances, self._first_variances, strict=True):
+            variance.copy_(variance / (1 - f + f * variance / first))
 
     def begin(self, num_images: int, num_batches: int) -> None:
         self.num_batches = num_batches

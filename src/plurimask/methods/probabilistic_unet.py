@@ -13,6 +13,11 @@ The hybrid of Sohn, Lee and Yan (NeurIPS 2015) also decodes z from the prior, wi
 
     loss        = (1 - s) (E_q[ ... ] + beta KL) + s E_{z ~ p(z | x)}[ - sum_i log p(y_i | x, z) ]
 
+With a weight w > 0 maps decoded from n draws of the prior are held against the raters too, by the score by which
+samplers are judged (`nn/energy_score.py`), which asks of them what the bound does not: to be as spread as raters are.
+
+    loss        = ... + w ( 2 mean_(i, r) d(s_i, y_r) - mean_(i != j) d(s_i, s_j) - mean_pixels log mean_i s_i[y] )
+
 Kohl et al., "A Probabilistic U-Net for Segmentation of Ambiguous Images", NeurIPS 2018 (arXiv:1806.05034).
 """
 
@@ -25,7 +30,8 @@ from pydantic import Field
 from torch import Tensor
 
 from plurimask.latent import Gaussian, LatentSegmentation
-from plurimask.method import Loss, SegmentationMethod
+from plurimask.method import Loss, SegmentationMethod, Tiling
+from plurimask.nn.energy_score import ChargeOfDraws, charge_of_draws
 from plurimask.nn.head import LatentHead
 from plurimask.nn.initialisation import initialise
 from plurimask.nn.latent import GaussianEncoder
@@ -67,12 +73,18 @@ class ProbabilisticUNetConfig(UNetSettings):
     prior_share: float = Field(
         0.0, ge=0, lt=1, description="share of the loss that is of maps decoded from the prior, not the posterior"
     )
+    energy_weight: float = Field(
+        0.0, ge=0, le=1e9, description="weight of the energy score of draws from the prior; the bound sums over pixels"
+    )
+    energy_samples: int = Field(8, ge=2, le=256, description="draws of each image in that score")
+    has_background: bool = Field(True, description="whether class 0 is background, which that score does not count")
 
 
 class ProbabilisticUNet(SegmentationMethod):
     Config = ProbabilisticUNetConfig
     summary = "conditional VAE around a U-Net: one global latent vector per sample"
     paper = "Kohl et al., A Probabilistic U-Net for Segmentation of Ambiguous Images, NeurIPS 2018"
+    tiling = Tiling(is_exact=True, averages=("prior_net",))
     dimensions = (2, 3)
     for_single_raters = {"prior_share": 0.5}
     config: ProbabilisticUNetConfig
@@ -97,7 +109,8 @@ class ProbabilisticUNet(SegmentationMethod):
 
     def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
         raters = judgements(labels)  # P label maps, each of one of the B images
-        prior = self.prior_net(images).take(raters.image)
+        of_images: Gaussian = self.prior_net(images)
+        prior = of_images.take(raters.image)
         posterior = self.posterior(images[raters.image], raters.labels)
         z = posterior.transform(torch.randn(posterior.mean.shape, generator=generator))
         projected, share = self.head.project(self.unet(images)), self.config.prior_share
@@ -111,7 +124,19 @@ class ProbabilisticUNet(SegmentationMethod):
         if share:
             terms["prediction"] = cross_entropy(prior.transform(torch.randn(z.shape, generator=generator)))
             bound = (1 - share) * bound + share * terms["prediction"]
+        if self.config.energy_weight:
+            charge = self._charge(projected, of_images, labels, generator)
+            bound, terms = bound + self.config.energy_weight * sum(charge), terms | charge.terms
         return Loss(bound, {name: term.detach() for name, term in terms.items()})
+
+    def _charge(
+        self, projected: Tensor, prior: Gaussian, labels: Tensor, generator: torch.Generator | None
+    ) -> ChargeOfDraws:
+        """Of draws from the prior of each image."""
+        shape = (self.config.energy_samples, *prior.mean.shape)
+        z = prior.transform(torch.randn(shape, generator=generator))
+        logits = self.head(projected, z.flatten(0, 1), torch.arange(len(projected), device=z.device).repeat(len(z)))
+        return charge_of_draws(logits.unflatten(0, shape[:2]), labels, self.config.has_background)
 
     def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
         raters = judgements(labels)

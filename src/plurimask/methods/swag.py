@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from plurimask.errors import InputError
 from plurimask.method import Loss, MethodConfig, SegmentationMethod, TrainingStep
-from plurimask.nn.ensemble import EnsembleSegmentation
+from plurimask.nn.ensemble import EnsembleSegmentation, tiling_of_members
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 SGD_RATE = "sgd_learning_rate"
@@ -141,6 +141,7 @@ class SWAG(SegmentationMethod):
         """It is trained; when training is over it has the mean of the weights."""
         count = 0 if config.covariance == "none" else config.draws
         self.members = nn.ModuleList(_without_parameters(base) for _ in range(count))
+        self.tiling = tiling_of_members("members", [base] * count) if count else tiling_of_members("base", [base])
         self.register_buffer("is_drawn", torch.tensor(False))
         self.trajectory = Trajectory(config.rank)
         rate, decay = config.sgd_learning_rate, config.sgd_weight_decay

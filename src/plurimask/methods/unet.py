@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from plurimask.distribution import SegmentationDistribution
-from plurimask.method import Loss, SegmentationMethod
+from plurimask.method import Loss, SegmentationMethod, Tiling
 from plurimask.nn.initialisation import initialise
 from plurimask.nn.losses import judgements, summed_cross_entropy
 from plurimask.nn.settings import UNetSettings
@@ -46,6 +46,7 @@ class UNet(SegmentationMethod):
     Config = UNetConfig
     summary = "one deterministic U-Net: pixel-wise probabilities, the baseline"
     paper = "Ronneberger et al., U-Net, MICCAI 2015"
+    tiling = Tiling(is_exact=True)
     dimensions = (2, 3)
     config: UNetConfig
 

@@ -56,8 +56,8 @@ VOLUMES: Table = (
     MetricRow(
         "volume_coverage", "coverage of the volume's 90 % interval",
         "the share of the raters whose volume lies in the central 90 % interval of the samples' volumes, best near "
-        "0.9; of n < 19 samples the interval is from the least to the largest, in which (n - 1) / (n + 1) of the draws from "
-        "one law lie; mean over the counted_classes that are in some map, 1 if none is",
+        "0.9; of n < 19 samples the interval is from the least to the largest, in which (n - 1) / (n + 1) of the draws "
+        "from one law lie; mean over the counted_classes that are in some map, 1 if none is",
         digits=3, of_image=lambda image: mean_of_marked(image.volumes, "coverage", 1.0),
     ),
     MetricRow(

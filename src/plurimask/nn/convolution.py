@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,15 @@ from torch.nn import functional
 CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 CONVOLVE = {2: functional.conv2d, 3: functional.conv3d}
 CONVOLVE_TRANSPOSED = {2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
+
+
+def padded_convolution(in_channels: int, out_channels: int, kernel: Sequence[int]) -> nn.Conv2d | nn.Conv3d:
+    """A convolution with this odd kernel, a number for each axis, that keeps the size of its inputs."""
+    kind: Any = CONVOLUTION[len(kernel)]
+    layer: nn.Conv2d | nn.Conv3d = kind(
+        in_channels, out_channels, kernel_size=tuple(kernel), padding=tuple(side // 2 for side in kernel)
+    )
+    return layer
 
 
 def thinned(x: Tensor, strides: Sequence[int]) -> Tensor:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from plurimask.nn.convolution import CONVOLVE, CONVOLVE_TRANSPOSED, doubling_kernel
+from plurimask.nn.grids import count_of, split_rows, words_of_rows
 from plurimask.nn.space import PLANE, Space
-from plurimask.nn.unet import Decoder, UNetFeatures, Upsampling
+from plurimask.nn.unet import Decoder, UNetFeatures, Upsampling, pooled
 
 _LEVELS = 2**16
 
@@ -56,6 +57,21 @@ def draw_masks(
     return tuple(masks)
 
 
+def masks_at(
+    seed: int, shapes: Sequence[tuple[int, ...]], boxes: Sequence[tuple[slice, ...]], probability: float
+) -> tuple[Tensor, ...]:
+    """The parts in `boxes`, one of each site's spatial axes, of what `draw_masks` gives for one draw of this seed."""
+    masks, first = [], 0
+    for (channels, *spatial), (rows, *others) in zip(shapes, boxes, strict=True):
+        row, kept = math.prod(spatial[1:]) * channels, []
+        for some in split_rows(rows, row):
+            grid = words_of_rows(seed, first, row, some).view(-1, *spatial[1:], channels)[(slice(None), *others)]
+            kept.append(grid >= round(probability * _LEVELS) - _LEVELS // 2)
+        masks.append(torch.cat(kept).movedim(-1, 0)[None])
+        first += count_of((channels, *spatial))
+    return tuple(masks)
+
+
 def dropped_features(
     unet: UNetFeatures, images: Tensor, masks: Sequence[Tensor], sites: DropoutSites, probability: float
 ) -> Tensor:
@@ -67,7 +83,7 @@ def dropped_features(
     for scale, block in enumerate(unet.encoder.blocks):
         if scale in sites.encoder:
             x = _drop(x, next(remaining), probability)
-        x = block(unet.encoder.pools[scale - 1](x) if scale else x)
+        x = block(pooled(unet.encoder.pools[scale - 1], x) if scale else x)
         features.append(x)
     for scale, block in zip(reversed(range(len(features) - 1)), unet.decoder.blocks, strict=True):
         if scale in sites.decoder:
@@ -102,7 +118,7 @@ class MonteCarloPasses:
         with torch.autocast(kind, enabled=False):
             x, self.shared = images.to(dtype), []
             for scale in range(sites.encoder.start):
-                x = _convolve(unet.encoder.pools[scale - 1](x) if scale else x, self.encoder[scale])
+                x = _convolve(pooled(unet.encoder.pools[scale - 1], x) if scale else x, self.encoder[scale])
                 self.shared.append(x)
             within = self.shared[: len(self.decoder)]  # the innermost features are no skip
             self.skip_shares = [self.first[scale].of_skip(skip) for scale, skip in enumerate(within)]
@@ -119,8 +135,8 @@ class MonteCarloPasses:
         with torch.autocast(self.shared[0].device.type, enabled=False):
             x, features = self.shared[-1], []
             for scale in self.sites.encoder:
-                pooled = self.unet.encoder.pools[scale - 1](self._dropped(x, remaining))
-                x = _convolve(pooled, self.encoder[scale])
+                coarser = pooled(self.unet.encoder.pools[scale - 1], self._dropped(x, remaining))
+                x = _convolve(coarser, self.encoder[scale])
                 features.append(x)
             for scale in reversed(range(len(self.decoder))):
                 x = self._dropped(x, remaining) if scale in self.sites.decoder else x

@@ -17,10 +17,13 @@ is the mean over the classes that occur in either mask, where "occurs" is itself
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+from plurimask.nn.losses import judgements, one_hot
 
 Distance = Literal["min-max", "product"]
 
@@ -94,3 +97,66 @@ def energy_score(samples: Tensor, raters: Tensor, weight: Tensor, distance: Dist
     """
     crossed = torch.einsum("bnr,br->b", distances_to_raters(samples, raters), weight) / samples.shape[1]
     return 2 * crossed - weight.sum(1) * distances_between(samples, distance).mean(1)
+
+
+class RaterMaps(NamedTuple):
+    """What the raters of B images drew."""
+
+    maps: Tensor  # (B, R, C, pixels) float32: one-hot, all 0 where nobody judged
+    weight: Tensor  # (B, R): of each rater in a mean over raters, then images; 0 of one who is absent
+
+
+def rater_maps(labels: Tensor, num_classes: int) -> RaterMaps:
+    """Labels `(B, R, *spatial)`, uint8 -> the raters' maps."""
+    raters = judgements(labels)
+    weight = torch.zeros(labels.shape[:2], device=labels.device)
+    weight[raters.image, raters.rater] = raters.weight
+    maps = one_hot(labels.flatten(0, 1), num_classes).view(*labels.shape[:2], num_classes, -1)
+    return RaterMaps(maps, weight)
+
+
+def mean_score(masks: Tensor, raters: RaterMaps, has_background: bool, distance: Distance = "min-max") -> Tensor:
+    """The energy score of soft samples `(N, B, C, pixels)`, averaged over images: `()`.
+
+    There is one distance for all pairs of an image: of the pixels that all of its raters judged. Class 0 does not count
+    where it is background.
+    """
+    maps, weight = raters
+    by_all = ((maps.sum(2) > 0) | (weight == 0)[..., None]).all(1)[:, None, None]
+    counted = slice(int(has_background), None)
+    samples = (masks[:, :, counted] * by_all[:, 0]).transpose(0, 1)
+    return energy_score(samples, maps[:, :, counted] * by_all, weight, distance).sum()
+
+
+def mean_per_pixel(scores: Tensor, raters: RaterMaps) -> Tensor:
+    """Sums over the pixels of each rater's map `(B, R)` -> per judged pixel, averaged over raters and images: `()`."""
+    return (raters.weight * scores / raters.maps.sum((2, 3)).clamp(min=1)).sum()
+
+
+def log_likelihood(logits: Tensor, maps: Tensor) -> Tensor:
+    """log of the mean over N samples of a pixel's probability, summed over pixels, nats: `(B, R)`.
+
+    Of logits `(N, B, C, pixels)` and one-hot maps `(B, R, C, pixels)`; pixels that are 0 in all classes are left out.
+    """
+    mean = logits.log_softmax(2).logsumexp(0) - math.log(len(logits))
+    return torch.einsum("brcp,bcp->br", maps, mean)
+
+
+class ChargeOfDraws(NamedTuple):
+    """What draws of a model are charged, averaged over images: `()` each."""
+
+    energy_score: Tensor
+    pixels: Tensor  # nats per pixel
+
+    @property
+    def terms(self) -> dict[str, Tensor]:
+        return {name: value.detach() for name, value in self._asdict().items()}
+
+
+def charge_of_draws(logits: Tensor, labels: Tensor, has_background: bool) -> ChargeOfDraws:
+    """The energy score of N draws against the raters, and the likelihood of their mean, which has a gradient also where
+    no draw overlaps with any rater. Of logits `(N, B, C, *spatial)` and labels `(B, R, *spatial)`."""
+    with torch.autocast(logits.device.type, enabled=False):
+        flat, raters = logits.float().flatten(3), rater_maps(labels, logits.shape[2])
+        pixels = mean_per_pixel(-log_likelihood(flat, raters.maps), raters)
+        return ChargeOfDraws(mean_score(flat.softmax(2), raters, has_background), pixels)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from plurimask.distribution import MixtureSegmentation, SegmentationDistribution
+from plurimask.method import SegmentationMethod, Tiling
 from plurimask.noise import Noise, NoisePart, take
 
 
@@ -55,3 +57,13 @@ class EnsembleSegmentation(SegmentationDistribution):
         own = [torch.zeros_like(who).masked_scatter_(who == m, torch.arange(count)) for m, count in enumerate(counts)]
         weights = torch.cat([member.weights for member in finite]).tolist()
         return MixtureSegmentation(self, (who, *own), None if len(set(weights)) == 1 else weights)
+
+
+def tiling_of_members(path: str, members: Sequence[SegmentationMethod]) -> Tiling:
+    """How tiles fit together of what is predicted by several methods; of one alone `path` is its own, else a list's."""
+    names = [f"{path}.{number}" for number in range(len(members))] if path == "members" else [path]
+    return Tiling(
+        all(member.tiling.is_exact for member in members),
+        tuple(f"{name}.{own}" for name, member in zip(names, members, strict=True) for own in member.tiling.averages),
+        tuple(math.lcm(*axis) for axis in zip(*(member.strides for member in members), strict=True)),
+    )

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plurimask.nn.convolution import CONVOLUTION, CONVOLVE, CONVOLVE_TRANSPOSED, doubling_kernel
+from plurimask.nn.convolution import CONVOLUTION, CONVOLVE, CONVOLVE_TRANSPOSED, doubling_kernel, padded_convolution
 from plurimask.nn.residual import half_width, residual_blocks
 from plurimask.nn.unet import PLAIN, Style, conv_block
 
@@ -27,9 +27,8 @@ class JoiningConvolution(nn.Module):
         self, coarse_channels: int, skip_channels: int, out_channels: int, kernel: Sequence[int] = (3, 3)
     ) -> None:
         super().__init__()
-        kind, channels = CONVOLUTION[len(kernel)], coarse_channels + skip_channels
         self.coarse_channels, self.padding = coarse_channels, tuple(side // 2 for side in kernel)
-        self.joined = kind(channels, out_channels, tuple(kernel), padding=self.padding)
+        self.joined = padded_convolution(coarse_channels + skip_channels, out_channels, kernel)
 
     def of_skip(self, skip: Tensor) -> Tensor:
         """The skip's half, with the bias: `(B, S, *spatial)` -> `(B, out, *spatial)`."""
@@ -70,7 +69,7 @@ class DecoderScale(nn.Module):
         super().__init__()
         if style.normalisation != "none":
             raise ValueError(f"a scale in halves has no normalisation, but {style.normalisation!r} was asked for")
-        conv, sides, padding = CONVOLUTION[len(kernel)], tuple(kernel), tuple(side // 2 for side in kernel)
+        conv = CONVOLUTION[len(kernel)]
         self.is_residual = style.blocks == "residual"
         inner = half_width(channels) if self.is_residual else channels
         self.first = JoiningConvolution(coarse_channels, channels, inner, kernel)
@@ -78,7 +77,7 @@ class DecoderScale(nn.Module):
             self.shortcut = JoiningConvolution(coarse_channels, channels, channels, (1,) * len(kernel))
             self.inner = nn.Sequential()
             for _ in range(style.convs_per_block - 1):
-                self.inner.extend([nn.ReLU(inplace=True), conv(inner, inner, kernel_size=sides, padding=padding)])
+                self.inner.extend([nn.ReLU(inplace=True), padded_convolution(inner, inner, kernel)])
             self.widen = conv(inner, channels, kernel_size=1) if inner != channels else nn.Identity()
             self.rest = residual_blocks(channels, channels, num_blocks - 1, style.convs_per_block, kernel)
         else:

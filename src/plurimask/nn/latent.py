@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from plurimask.latent import Gaussian
 from plurimask.nn.convolution import CONVOLUTION
+from plurimask.nn.place import known_average
 from plurimask.nn.space import PLANE, Space
 from plurimask.nn.strips import coarsest_features
 from plurimask.nn.unet import PLAIN, Encoder, Style
@@ -36,8 +37,13 @@ class GaussianEncoder(nn.Module):
         self.encoder = Encoder(in_channels, channels, num_convs, style, space)
         self.moments = nn.Linear(channels[-1], 2 * latent_dim)
 
+    def averaged(self, images: Tensor) -> Tensor:
+        """The features that are averaged over all places, `(B, F, *coarse)`, float32."""
+        return coarsest_features(self.encoder, images).float()
+
     def forward(self, images: Tensor) -> Gaussian:
-        pooled = coarsest_features(self.encoder, images).float().flatten(2).mean(2)
+        known = known_average(self)
+        pooled = self.averaged(images).flatten(2).mean(2) if known is None else known.to(images.device)
         with torch.autocast(images.device.type, enabled=False):
             return _bounded(functional.linear(pooled, self.moments.weight.float(), self.moments.bias.float()))
 

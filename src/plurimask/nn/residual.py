@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from plurimask.nn.convolution import CONVOLUTION
+from plurimask.nn.convolution import CONVOLUTION, padded_convolution
 
 
 class ResidualBlock(nn.Module):
@@ -30,10 +30,9 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.on_images = on_images
         conv, inner = CONVOLUTION[len(kernel)], half_width(out_channels)
-        sides, padding = tuple(kernel), tuple(side // 2 for side in kernel)
-        self.convs = nn.Sequential(conv(in_channels, inner, kernel_size=sides, padding=padding))
+        self.convs = nn.Sequential(padded_convolution(in_channels, inner, kernel))
         for _ in range(num_convs - 1):
-            self.convs.extend([nn.ReLU(inplace=True), conv(inner, inner, kernel_size=sides, padding=padding)])
+            self.convs.extend([nn.ReLU(inplace=True), padded_convolution(inner, inner, kernel)])
         self.widen = conv(inner, out_channels, kernel_size=1) if inner != out_channels else nn.Identity()
         changes = in_channels != out_channels
         self.shortcut = conv(in_channels, out_channels, kernel_size=1) if changes else nn.Identity()

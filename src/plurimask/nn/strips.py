@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plurimask.nn.blocked import dense
+from plurimask.nn.place import here, linear_rows
 from plurimask.nn.space import PLANE, Space
 from plurimask.nn.unet import Decoder, Encoder, Style, UNetFeatures, class_scores
 
@@ -88,11 +89,12 @@ def coarsest_features(encoder: Encoder, images: Tensor) -> Tensor:
 
 
 @contextmanager
-def narrow_strips() -> Iterator[None]:
-    """Inside, every image counts as large, and a strip has as few rows as there may be."""
+def strips_of(pixels: int) -> Iterator[None]:
+    """Inside, strips have about so many pixels, and images of twice as many are large. Of 0 every image is large, and a
+    strip has as few rows as there may be."""
     global MAX_PIXELS, STRIP_PIXELS
     kept = MAX_PIXELS, STRIP_PIXELS
-    MAX_PIXELS = STRIP_PIXELS = 0
+    MAX_PIXELS, STRIP_PIXELS = 2 * pixels, pixels
     try:
         yield
     finally:
@@ -157,6 +159,8 @@ def _joined(decoder: Decoder, coarse: Tensor, skip_rows: RowsOf, size: tuple[int
 def upsampled_rows(decoder: Decoder, coarse: Tensor, size: tuple[int, int], start: int, stop: int) -> Tensor:
     """The rows from `start` to before `stop` of `decoder.upsample(coarse, size)`."""
     height, width = size
+    if here() is not None and decoder.style.upsampling == "linear":
+        return linear_rows(coarse, size, start, stop)
     targets = torch.arange(start, stop, dtype=torch.float32, device=coarse.device)
     if decoder.style.upsampling == "nearest":
         sources = (targets * (coarse.shape[2] / height)).long().clamp_(max=coarse.shape[2] - 1)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plurimask.nn.blocked import dense, is_chained, joined
-from plurimask.nn.convolution import CONVOLUTION
+from plurimask.nn.convolution import CONVOLUTION, padded_convolution
+from plurimask.nn.place import here, linear_rows
 from plurimask.nn.residual import residual_blocks
 from plurimask.nn.space import PLANE, Space
 
@@ -66,9 +67,9 @@ def conv_block(
             raise ValueError(f"residual blocks have no normalisation, but {style.normalisation!r} was asked for")
         return residual_blocks(in_channels, out_channels, num_convs, style.convs_per_block, kernel, on_images)
     layers: list[nn.Module] = []
-    conv, norm, padding = CONVOLUTION[len(kernel)], BATCH_NORM[len(kernel)], [side // 2 for side in kernel]
+    norm = BATCH_NORM[len(kernel)]
     for channels in [in_channels, *[out_channels] * num_convs][:num_convs]:
-        layers.append(conv(channels, out_channels, kernel_size=tuple(kernel), padding=tuple(padding)))
+        layers.append(padded_convolution(channels, out_channels, kernel))
         if style.normalisation == "batch":
             layers.append(norm(out_channels, eps=BATCH_NORM_EPSILON, momentum=BATCH_NORM_MOMENTUM))
         layers.append(nn.ReLU(inplace=True))
@@ -111,7 +112,7 @@ class Encoder(nn.Module):
                 features.append(x)
             return features
         for scale, block in enumerate(self.blocks):
-            images = block(self.pools[scale - 1](images) if scale else images)
+            images = block(pooled(self.pools[scale - 1], images) if scale else images)
             features.append(images)
         return features
 
@@ -121,6 +122,16 @@ class Encoder(nn.Module):
         pool = self.pools[scale]
         pooled: Tensor = pool(chained.to_dense()).to_mkldnn() if is_odd else pool(chained)
         return pooled
+
+
+def pooled(pool: nn.Module, x: Tensor) -> Tensor:
+    """`pool(x)`. Of volumes torch takes no means in bf16, nor along an axis of one place, whose mean that place is."""
+    if isinstance(pool, nn.AvgPool3d) and isinstance(x, Tensor):  # not what stands for one while it is traced
+        window = pool.kernel_size if isinstance(pool.kernel_size, tuple) else (pool.kernel_size,) * 3
+        kernel = [min(side, length) for side, length in zip(window, x.shape[2:], strict=True)]
+        return functional.avg_pool3d(x.float(), kernel, ceil_mode=True).to(x.dtype)
+    out: Tensor = pool(x)
+    return out
 
 
 class Decoder(nn.Module):
@@ -138,6 +149,8 @@ class Decoder(nn.Module):
         """Features `(B, F, *coarse)` at the `size` of the next finer scale."""
         if self.style.upsampling == "nearest":
             return functional.interpolate(coarse, size=size, mode="nearest")
+        if here() is not None:
+            return linear_rows(coarse, size, 0, size[0])
         mode = LINEAR_INTERPOLATION[self.spatial_dims]
         return functional.interpolate(coarse, size=size, mode=mode, align_corners=True)
 

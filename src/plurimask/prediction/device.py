@@ -54,7 +54,9 @@ def training_layouts(device: torch.device) -> tuple[Layout, ...]:
 def in_layout(method: SegmentationMethod, layout: Layout) -> SegmentationMethod:
     """The same method with its convolutions' weights in a memory layout."""
     formats = _FORMATS[layout]
-    method._apply(lambda t: t.contiguous(memory_format=formats[t.ndim]) if t.ndim in formats else t)
+    for parameter in (*method.parameters(), *method.buffers()):
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
     return method
 
 

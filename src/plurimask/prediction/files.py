@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from plurimask.data import DataDescription
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.errors import InputError
-from plurimask.files.writing import replace_file, replacing
+from plurimask.files.writing import remove, replace_file, replacing
 from plurimask.metrics import image_uncertainty, object_scores
 from plurimask.metrics.maps import label_map_of
 from plurimask.metrics.uncertainty import count_specks
+from plurimask.prediction.dicom_seg import write_dicom_seg
 from plurimask.prediction.finished import begin
 from plurimask.prediction.predict import Sampling
 from plurimask.prediction.predicted import Predicted
@@ -30,7 +31,15 @@ from plurimask.prediction.whole import mask_values, outside_label, outside_maps,
 LEAST_OBJECT = 9
 """Pixels: smaller connected parts of the most likely map are specks, and get no score of their own."""
 
-_STALE = ("sample-*.png", "reading-*.png", "samples.tif")
+STALE = ("sample-*.png", "reading-*.png", "samples.tif", "*.ome.zarr", "*.geojson")
+"""What an earlier prediction may have left of which there may be fewer now."""
+
+
+def clear(folder: Path, patterns: Sequence[str]) -> None:
+    """Remove what an earlier prediction has left of an image."""
+    for path in [path for pattern in patterns for path in folder.glob(pattern)]:
+        remove(path)
+    remove_stale(folder)
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,8 @@ class Outputs:
     least_object: int = LEAST_OBJECT
     readings: int | None = None
     """How many at most; None: one to five, by the samples' energy distance."""
+    dicom_seg: bool = False
+    """Whether the mean of a DICOM series is written as a DICOM segmentation too."""
 
     def __post_init__(self) -> None:
         if self.least_object < 1:
@@ -84,11 +95,11 @@ def write_prediction(
         InputError: an image's name leads out of the folder, or a file cannot be written.
     """
     folder = begin(out, predicted.name)
-    for stale in [path for pattern in _STALE for path in folder.glob(pattern)]:
-        stale.unlink()
-    remove_stale(folder)
+    clear(folder, STALE)
     counted = description.counted_classes
     readings = find_readings(predicted.samples, counted, description.num_classes, outputs.readings)
+    if outputs.dicom_seg:
+        write_dicom_seg(predicted, description, folder / f"{folder.name}_mean.dcm")
     files, shown = _write_images(predicted, readings, description, folder, outputs.stack)
     uncertainty = uncertainty_of(predicted, description, outputs.least_object)
     for name, content in (
@@ -96,8 +107,8 @@ def write_prediction(
             "readings",
             {**readings_content(readings, files, predicted, description, shown), "rule": rule(outputs.readings)},
         ),
-        ("samples", _drawn(predicted.sampling) | _distinct(predicted, files, description)),
-        ("uncertainty", _with_null(uncertainty)),
+        ("samples", drawn(predicted.sampling) | _distinct(predicted, files, description)),
+        ("uncertainty", with_null(uncertainty)),
     ):
         replace_file(folder / f"{name}.json", json.dumps(content, indent=2, ensure_ascii=False).encode())
     return Written(predicted, readings, uncertainty)
@@ -205,7 +216,7 @@ def voxel_ml(size: PixelSize | None) -> float:
     return 0.0 if size is None or size.depth is None else size.millilitres
 
 
-def _drawn(sampling: Sampling | None) -> dict[str, Any]:
+def drawn(sampling: Sampling | None) -> dict[str, Any]:
     """How samples were drawn, where that is known."""
     if sampling is None:
         return {}
@@ -222,23 +233,29 @@ def _distinct(predicted: Predicted, files: Sequence[str], description: DataDescr
 
 def samples_content(samples: NDArray[np.uint8], files: Sequence[str], description: DataDescription) -> dict[str, Any]:
     """The content of `samples.json`: the distinct maps among samples `(N, H, W)`, the most frequent first."""
+    groups = same_maps(samples)
+    areas = {members[0]: class_areas(samples[members[0]], description.num_classes) for members in groups}
+    return groups_content(groups, areas, files, description)
+
+
+def groups_content(
+    groups: Sequence[Sequence[int]],
+    areas: Mapping[int, NDArray[np.int64]],
+    files: Sequence[str],
+    description: DataDescription,
+) -> dict[str, Any]:
+    """The same from the numbers of equal samples, and the areas `(C,)` of the first of each group."""
     distinct = [
         {
             "file": files[members[0]],
             "count": len(members),
-            "frequency": len(members) / len(samples),
+            "frequency": len(members) / len(files),
             "samples": [files[number] for number in members],
-            "pixels": dict(
-                zip(
-                    description.class_names,
-                    class_areas(samples[members[0]], description.num_classes).tolist(),
-                    strict=True,
-                )
-            ),
+            "pixels": dict(zip(description.class_names, areas[members[0]].tolist(), strict=True)),
         }
-        for members in same_maps(samples)
+        for members in groups
     ]
-    return {"num_samples": len(samples), "num_distinct": len(distinct), "distinct": distinct}
+    return {"num_samples": len(files), "num_distinct": len(distinct), "distinct": distinct}
 
 
 def uncertainty_of(
@@ -262,9 +279,9 @@ def uncertainty_of(
     return {**image, "num_objects": len(objects), **specks, "objects": rows}
 
 
-def _with_null(content: dict[str, Any]) -> dict[str, Any]:
+def with_null(content: dict[str, Any]) -> dict[str, Any]:
     """None in place of NaN, which JSON does not know and which alone differs from itself."""
     return {
-        name: [_with_null(part) for part in one] if name == "objects" else None if one != one else one
+        name: [with_null(part) for part in one] if name == "objects" else None if one != one else one
         for name, one in content.items()
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,13 +14,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from plurimask.method import SegmentationMethod
-from plurimask.nn.strips import MIN_STRIP, narrow_strips
-from plurimask.prediction.predict import Sampling, predict_images
+from plurimask.nn.strips import MIN_STRIP, strips_of
+from plurimask.prediction.device import fast_precision, images_in_layout
 
-_STRIPS = 16
-_MARGIN = 1.5
+_STRIPS, _VOLUME = 16, 40
+MARGIN = 1.5
 """Kernels hold copies of their own, and allocators keep what was freed."""
-_PROGRAM = 5e8
+PROGRAM = 5e8
 """Bytes of Python, torch, and all that does not grow with an image."""
 
 
@@ -57,21 +58,27 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.now -= size
 
 
-def bytes_per_pixel(method: SegmentationMethod, num_channels: int) -> float:
-    """What one sample of a large image and its statistics hold at once, for each pixel, in bytes.
+def bytes_per_pixel(method: SegmentationMethod, num_channels: int, are_large: bool = True) -> float:
+    """What one sample of an image and its statistics hold at once, for each pixel, in bytes.
 
-    Predicted is an image of a few strips, so that a method which computes large images in strips does so here.
+    Predicted is an image of a few strips; where images `are_large`, a method which computes such images in strips does
+    so here. Of volumes it is one of some voxels.
     """
-    size = (_STRIPS * MIN_STRIP, MIN_STRIP)
-    image = torch.zeros(num_channels, *size, device=next(method.parameters()).device)
-    with narrow_strips(), LiveTensors() as live:
-        for batch in predict_images(method, [("", image)], Sampling(1)):
-            batch.statistics.mean(), batch.statistics.mutual_information(), batch.statistics.variance()
-            del batch
+    size = (_STRIPS * MIN_STRIP, MIN_STRIP) if len(method.strides) == 2 else (_VOLUME,) * 3
+    device = next(method.parameters()).device
+    with strips_of(0 if are_large else 2**40), LiveTensors() as live, torch.inference_mode():
+        image = images_in_layout(torch.zeros(1, num_channels, *size, device=device), "channels_last")
+        with fast_precision(device):
+            prediction = method(image)
+        mixture = prediction.freeze(1, torch.Generator().manual_seed(0))
+        maps = mixture.maps
+        statistics = prediction.closed_form or mixture
+        statistics.mean(), statistics.mutual_information(), statistics.variance()
+        del image, prediction, mixture, maps, statistics
     gc.collect()
-    return float(live.most / (size[0] * size[1]))
+    return float(live.most / math.prod(size))
 
 
 def memory_bound(per_pixel: float, num_pixels: int, num_channels: int, num_samples: int) -> float:
     """Bytes that predicting one image takes at most: the program, the image as read and as seen, maps and features."""
-    return _PROGRAM + num_pixels * (_MARGIN * per_pixel + 8 * num_channels + 2 * num_samples)
+    return PROGRAM + num_pixels * (MARGIN * per_pixel + 8 * num_channels + 2 * num_samples)

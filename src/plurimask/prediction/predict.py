@@ -16,6 +16,7 @@ from plurimask.errors import InputError
 from plurimask.files.reading import memory_bytes
 from plurimask.method import SegmentationMethod
 from plurimask.noise import can_spread
+from plurimask.prediction.budget import Budget, in_tiles
 from plurimask.prediction.device import fast_precision, images_in_layout
 from plurimask.prediction.seeds import generators_of
 
@@ -35,6 +36,8 @@ class Sampling:
     seed: int = 0
     batch_size: int = 16
     spread: bool = False
+    memory: int | None = None
+    """Bytes that predicting may take; images that would need more are computed in tiles. None: no bound."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_samples <= MAX_SAMPLES:
@@ -57,6 +60,8 @@ class PredictedBatch(NamedTuple):
     the same draws as a mixture, or the components of a finite one."""
     prediction: SegmentationDistribution
     """For further draws: it holds the features of the images."""
+    notes: tuple[str, ...] = ()
+    """What is only approximated, in sentences for people."""
 
 
 def spread_samples(batch: PredictedBatch, sampling: Sampling) -> Tensor | None:
@@ -81,10 +86,19 @@ def predict_images(
     is told what is being done, in words for a progress bar. InputError for spread draws of a method that has none.
     """
     batch: list[tuple[str, Tensor]] = []
+    budget: Budget | None = None
     for place, (name, image) in enumerate(images):
         if batch and not (place % sampling.batch_size and _fits(batch, image, sampling)):
             yield _predict(method, batch, sampling, on_phase)
             batch = []
+        if sampling.memory is not None:
+            budget = budget or Budget(method, sampling.memory, sampling.num_samples, len(image))
+            if not budget.is_whole(image.shape[1:]):
+                if batch:
+                    yield _predict(method, batch, sampling, on_phase)
+                    batch = []
+                yield _predict_in_tiles(budget, name, image, sampling, on_phase)
+                continue
         batch.append((name, image))
     if batch:
         yield _predict(method, batch, sampling, on_phase)
@@ -129,10 +143,38 @@ def _predict(
     images = _stacked([image for _, image in batch], device)
     with torch.inference_mode(), fast_precision(device):
         prediction = method(images)
+    return _drawn(prediction, names, sampling, lambda words: on_phase(f"{who}: {words}"))
+
+
+def _predict_in_tiles(
+    budget: Budget, name: str, image: Tensor, sampling: Sampling, on_phase: Callable[[str], object]
+) -> PredictedBatch:
+    """One large image, whose results are held in memory.
+
+    Raises:
+        InputError: not even these fit into it.
+    """
+    size = tuple(image.shape[1:])
+    if not budget.holds(size):
+        raise InputError(
+            f"{name}: what is predicted of {' x '.join(map(str, size))} pixels takes "
+            f"{budget.results(math.prod(size)) / 1e9:.1f} GB, too much beside the program in {budget.total / 1e9:.1f} "
+            "GB: give more --memory, ask for fewer samples, or give parts of the image"
+        )
+    prediction = in_tiles(
+        budget, lambda box: image[(slice(None), *box)], size, lambda words: on_phase(f"{name}: {words}")
+    )
+    return _drawn(prediction, [name], sampling, str)._replace(notes=budget.notes)
+
+
+def _drawn(
+    prediction: SegmentationDistribution, names: list[str], sampling: Sampling, on_phase: Callable[[str], object]
+) -> PredictedBatch:
+    """The samples and statistics of a prediction."""
     with torch.inference_mode():
         mixture = prediction.freeze(sampling.num_samples, generators_of(sampling.seed, names), sampling.spread)
         count = mixture.num_components  # the function must not hold the mixture: neither would be freed at once
-        mixture.on_draws = lambda done: on_phase(f"{who}: mask {done} of {count}")
+        mixture.on_draws = lambda done: on_phase(f"mask {done} of {count}")
         samples = mixture.maps
         if mixture.num_components != sampling.num_samples:  # heads or members: as many of them as were asked for
             samples = mixture.sample(sampling.num_samples, generators_of(sampling.seed, names))

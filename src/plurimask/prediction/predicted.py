@@ -15,7 +15,8 @@ from torch import Tensor
 from plurimask.data import ImageSet
 from plurimask.data.images.geometry import Grid
 from plurimask.data.images.pixel_size import PixelSize
-from plurimask.data.preprocessing import Preprocessing, resized
+from plurimask.data.preprocessing import Preprocessing
+from plurimask.data.resampling import resized
 from plurimask.distribution import entropy
 from plurimask.method import SegmentationMethod
 from plurimask.prediction.predict import Sampling, predict_images, require_probabilities
@@ -55,6 +56,8 @@ class Predicted:
     """That the image was read from, where it lies in files."""
     grid: Grid | None = None
     """Of a volume, where its voxels lie, if that is known."""
+    notes: tuple[str, ...] = ()
+    """What is only approximated, in sentences for people."""
 
 
 def predict(
@@ -76,11 +79,11 @@ def predict(
     def prepared() -> Iterator[tuple[str, Tensor]]:
         for number, name in enumerate(images.names):
             shown[name] = images[number], number
-            seen = preprocessing.image(shown[name][0], name)
+            seen = preprocessing.image(shown[name][0], name, images.pixel_size(number))
             on_read(name, seen)
             yield name, seen
 
-    for names, samples, statistics, prediction in predict_images(method, prepared(), sampling, on_phase):
+    for names, samples, statistics, prediction, notes in predict_images(method, prepared(), sampling, on_phase):
         maps = [statistics.mean(), statistics.mutual_information()[:, None], statistics.variance()]
         require_probabilities(maps[0], names)
         del statistics, prediction  # and with them the image's features, which are larger than all that is written
@@ -104,6 +107,7 @@ def predict(
                 sampling,
                 images.files(place),
                 images.grid(place),
+                notes,
             )
 
 

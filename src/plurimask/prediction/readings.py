@@ -83,8 +83,20 @@ def find_readings(
     # As a tensor: arrays of unknown types are widened to 64 bits on their way, which takes 8 bytes a pixel and sample.
     maps = torch.as_tensor(np.ascontiguousarray(samples))
     distances = joint_distances([maps], counted_classes).numpy()
+    return readings_of(distances, areas, counted_classes, in_order_of_content(maps), most)
+
+
+def readings_of(
+    distances: Distances,
+    areas: NDArray[np.int64],
+    counted_classes: Sequence[int],
+    order: Sequence[int],
+    most: int | None,
+) -> list[Reading]:
+    """The same from the distances between samples `(N, N)`, their areas `(N, C)`, and the order in which equally good
+    ones are taken."""
     is_empty = areas[:, list(counted_classes)].sum(1) == 0
-    groups = group_samples(distances, is_empty, in_order_of_content(maps), most)
+    groups = group_samples(distances, is_empty, order, most)
     readings = [_reading(members, distances, areas) for members in groups]
     return sorted(readings, key=lambda reading: (-len(reading.members), reading.members))
 

@@ -51,5 +51,6 @@ def whole_map(
     full = np.full(
         (*values.shape[: -len(size)], *size), around.reshape(*around.shape, *[1] * len(size)), dtype=values.dtype
     )
-    full[(..., *window)] = values
+    index: tuple[Any, ...] = (..., *window)
+    full[index] = values
     return full

@@ -41,7 +41,7 @@ def drawn_row(
     """An evaluated image, the one of this number in the view, with its values and raters as they are stored."""
     index = view.indices[number]
     stored, pixel_size = view.examples[index], view.examples.pixel_size(index)
-    seen = view.preprocessing.view(stored)
+    seen = view.preprocessing.view(stored, pixel_size)
     raters = shown_raters(seen, seed).numpy()
     return ErrorRow(
         seen.name,
@@ -71,10 +71,10 @@ def draw_latents(run: Run, view: ExampleView, number: int, seed: int) -> tuple[L
     None where the method has no such latents, or a vector of less than two.
     """
     index, about = view.indices[number], run.record.data
-    example = view.examples[index]
-    seen = view.preprocessing.view(example)
-    raters, image = shown_raters(seen, seed), view.preprocessing.image(example.image)
-    flat = flattening(raters, about.counted_classes, view.examples.pixel_size(index), view.preprocessing.slices)
+    example, size = view.examples[index], view.examples.pixel_size(index)
+    seen = view.preprocessing.view(example, size)
+    raters, image = shown_raters(seen, seed), view.preprocessing.image(example.image, example.name, size)
+    flat = flattening(raters, about.counted_classes, size, view.preprocessing.slices)
     device = next(run.method.parameters()).device
     with torch.inference_mode(), fast_precision(device):
         prediction = run.method(flat.seen(image)[None].to(device))
@@ -121,14 +121,14 @@ def strip_of_modes(run: Run, view: ExampleView, seed: int) -> ModeStrip | None:
     if not about.flips:
         return None
     for index in view.indices:
-        example = view.examples[index]
-        seen = view.preprocessing.view(example)
+        example, size = view.examples[index], view.examples.pixel_size(index)
+        seen = view.preprocessing.view(example, size)
         if not all(bool((seen.labels == flip.source).any()) for flip in about.flips):
             continue
-        prepared = [(example.name, view.preprocessing.image(example.image))]
+        prepared = [(example.name, view.preprocessing.image(example.image, example.name, size))]
         predicted = next(predict_images(run.method, prepared, Sampling(STRIP_SAMPLES, seed)))
         samples = predicted.samples[:, 0].cpu()
-        flat = flattening(seen.labels, about.counted_classes, view.examples.pixel_size(index))
+        flat = flattening(seen.labels, about.counted_classes, size)
         modes, _ = sample_modes(samples, seen.labels[0], about.flips)
         happens, probability = mode_table(about.flips)
         names = [about.class_names[flip.source] for flip in about.flips]

@@ -43,12 +43,12 @@ def report_figures(content: ReportContent) -> dict[str, ReportFigure]:
     `class-uncertainty`, `planes`, `reliability`, `sparsification`, `ged`, `referral`, `agreement`, `latents`, `scales`,
     `coarse-to-fine`, `reconstruction`, `levels`, `modes`, `flips`.
     """
-    return _by_name(_grids(content)) | page_figures(content)
+    return _by_name((*_grids(content), *_errors(content))) | page_figures(content)
 
 
 def page_figures(content: ReportContent) -> dict[str, ReportFigure]:
-    """The same without `readings`, `spread`, `best` and `worst`, whose images a page lays out itself."""
-    return _by_name((*_planes(content), *_errors(content), *_charts(content), *_of_the_method(content)))
+    """The same without `readings`, `spread`, `best`, `worst` and `errors`, whose images a page lays out itself."""
+    return _by_name((*_planes(content), *_class_uncertainty(content), *_charts(content), *_of_the_method(content)))
 
 
 def _by_name(named: Iterable[Named]) -> dict[str, ReportFigure]:
@@ -92,6 +92,11 @@ def _errors(content: ReportContent) -> Iterator[Named]:
     if spread:
         title = f"{len(spread)} images with raters, prediction, errors, and maps of uncertainty"
         yield "errors", title, "Uncertainty should lie where the errors are.", error_maps(spread, *classes)
+
+
+def _class_uncertainty(content: ReportContent) -> Iterator[Named]:
+    about, spread = content.record.data, content.spread
+    classes = about.class_names, about.has_background
     if any(row.variance.any() for row in spread):
         title = f"{len(spread)} images with prediction, errors, and how far the samples' probabilities spread"
         yield "class-uncertainty", title, "", class_uncertainty(spread, *classes)

@@ -29,7 +29,7 @@ class Flattening:
         """What the method is given of maps `(F, *spatial)`: all, or its slice `(F, h, w)`."""
         if self.plane is None or not self.is_slice:
             return maps
-        return maps.select(self.plane.axis - 3, self.plane.index)
+        return maps.select(self.plane.axis - 3, self.plane.position)
 
     def shown(self, maps: Tensor) -> NDArray[Any]:
         """The picture `(..., rows, columns)` of maps of what the method is given."""
@@ -38,11 +38,11 @@ class Flattening:
             return values
         if not self.is_slice:
             return self.plane.of(values)
-        return self.plane._replace(index=0).of(np.expand_dims(values, self.plane.axis - 3))
+        return self.plane._replace(position=0).of(np.expand_dims(values, self.plane.axis - 3))
 
 
 def flattening(
-    raters: Tensor, counted_classes: Sequence[int], voxel: PixelSize | None, slices: SliceAxis | None = None
+    raters: Tensor, counted_classes: Sequence[int], voxel: PixelSize | None = None, slices: SliceAxis | None = None
 ) -> Flattening:
     """How an image with these raters' maps `(R, *spatial)` is drawn: of a volume the axial plane, or that across the
     axis of the run's `slices`, which holds most of what is marked."""

@@ -16,11 +16,13 @@ from plurimask.report import tables
 from plurimask.report.content import DEFAULT_SAMPLING, Extra, ReportContent, collect_report
 from plurimask.report.figures import page_figures
 from plurimask.report.html import picture, template
-from plurimask.report.images import class_legend, image_blocks, scale_legend
+from plurimask.report.images import class_legend, image_blocks, scale_legend, unsure_blocks
 from plurimask.report.verdict import Training, bars, judge, scores_of
 from plurimask.runs.load import Run
 
 DPI = 110
+LONG_TABLE = 12
+"""Rows; a longer table is folded."""
 SECTIONS = ("planes", "latents", "scales", "coarse-to-fine", "reconstruction", "levels", "modes", "flips")
 """Figures that have a section of their own."""
 
@@ -64,6 +66,7 @@ def build_report(content: ReportContent) -> str:
         nothing=scores.nothing if scores else "",
         remarks=[*content.data.notes, *content.data.warnings, *content.data.comments],
         images=list(image_blocks(content)),
+        unsure=list(unsure_blocks(content)),
         scales=scale_legend(content),
         legend=class_legend(content),
         facts=tables.run_facts(content.record, content.history),
@@ -75,12 +78,12 @@ def build_report(content: ReportContent) -> str:
         class_scores=tables.class_scores(totals, about.class_names),
         totals=totals,
         curve=figures.pop("training", None),
-        errors=figures.pop("errors", None),
         class_errors=figures.pop("class-uncertainty", None),
         sections=[figures.pop(name) for name in SECTIONS if name in figures],
         charts=figures,
         extra=[(title, text, figure and picture(title, text, figure, DPI)) for title, text, figure in content.extra],
-        conventions=conventions(content.table),
+        conventions=tables.conventions(conventions(content.table)),
+        long_table=LONG_TABLE,
     )
 
 

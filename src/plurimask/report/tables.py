@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from plurimask.data import DataDescription
+from plurimask.data.crops import sides_of, sides_words
 from plurimask.evaluation.check import SplitReport
 from plurimask.metrics.pooled import Totals
 from plurimask.metrics.table import TABLE, compared_rows
@@ -13,6 +15,8 @@ from plurimask.metrics.table import Table as MetricRows
 from plurimask.runs.record import RunRecord
 
 _FEW_SIZES = 4
+_NEXT_FIGURE = re.compile(r"(?<=[.;]) (?=[a-z_]+: )")
+_OF_A_FIGURE = re.compile(r"(?:(?P<name>[a-z_]+): )?(?P<words>.*)", re.DOTALL)
 
 
 class Table(NamedTuple):
@@ -35,6 +39,20 @@ class Metric(NamedTuple):
     """What masks score that mark nothing."""
     value_b: str
     reference_b: str
+
+
+class Convention(NamedTuple):
+    """One sentence of the conventions."""
+
+    name: str
+    """The key of the figure that it is about; "" where it is about all."""
+    words: str
+
+
+def conventions(text: str) -> list[Convention]:
+    """The conventions of the metrics, "KEY: WORDS. KEY: WORDS. ...", figure by figure."""
+    parts = (_OF_A_FIGURE.fullmatch(part) for part in _NEXT_FIGURE.split(text))
+    return [Convention(part["name"] or "", part["words"]) for part in parts if part]
 
 
 def metric_table(totals: Totals, table: MetricRows = TABLE) -> list[Metric]:
@@ -90,11 +108,22 @@ def run_facts(record: RunRecord, history: Sequence[dict[str, float]]) -> list[tu
     facts += [
         ("Budget", " or ".join(budget)),
         ("Batch", f"{training.batch_size} images, {training.raters_per_step} raters drawn for each"),
-        ("Images seen as", _part(record) + (f", brought to {size[0]} x {size[1]} pixels" if size else "")),
+        (
+            "Images seen as",
+            _part(record) + (f", brought to {size[0]} x {size[1]} pixels" if size else "") + _spacing(record),
+        ),
         ("Channels", f"{len(about.channel_names)}: {', '.join(about.channel_names)}"),
         ("Normalised by", f"mean and deviation of the training images: {', '.join(scales)}"),
     ]
     return [fact for fact in facts if fact[1]]
+
+
+def _spacing(record: RunRecord) -> str:
+    spacing = record.preprocessing.spacing
+    if spacing is None:
+        return ""
+    sides = " x ".join(f"{side:g}" for side in spacing)
+    return f", brought to voxels of {sides} mm (depth x height x width)"
 
 
 def _part(record: RunRecord) -> str:
@@ -106,7 +135,7 @@ def _part(record: RunRecord) -> str:
 
 def _part_of_image(record: RunRecord) -> str:
     if record.preprocessing.center_crop:
-        return f"their centre, {record.preprocessing.center_crop} x {record.preprocessing.center_crop} pixels"
+        return f"their centre, {_sides(record.preprocessing.center_crop, record)}"
     if record.training.crop:
         return f"whole; training on {_crops(record)}"
     return "whole"
@@ -115,7 +144,12 @@ def _part_of_image(record: RunRecord) -> str:
 def _crops(record: RunRecord) -> str:
     side, share = record.training.crop, record.training.crop_on_objects
     around = f", {share:.0%} of them around something marked" if share else ""
-    return f"random crops of {side} x {side} pixels{around}"
+    return f"random crops of {_sides(side or 0, record)}{around}"
+
+
+def _sides(crop: int | tuple[int, ...], record: RunRecord) -> str:
+    dims = int(record.config.get("spatial_dims", 2))
+    return f"{sides_words(sides_of(crop, dims))} {'pixels' if dims == 2 else 'voxels'}"
 
 
 def settings_tables(record: RunRecord) -> list[tuple[str, Table]]:

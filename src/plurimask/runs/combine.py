@@ -35,7 +35,7 @@ def combine_runs(folders: Sequence[Path | str], out: Path | str, overwrite: bool
         _refuse_different(runs[0], run)
     parts = [part for run in runs for part in run.method.parts()]
     names = [name for run in runs for name in _methods(run.record)]
-    from_data = {name: runs[0].record.config[name] for name in MethodConfig.model_fields}
+    from_data = {name: getattr(runs[0].method.config, name) for name in MethodConfig.model_fields}
     dumped = (part.config.model_dump(mode="json", exclude=set(from_data)) for part in parts)
     settings = {str(number): own for number, own in enumerate(dumped)}
     ensemble = build_method("ensemble", members=names, member_settings=settings, **from_data)

@@ -56,7 +56,8 @@ class Run:
         images = open_images(path, self.record.data.channel_names)
         if len(images) != 1:
             raise InputError(f"{path}: {len(images)} images, expected one: give one file, or loop over them")
-        return self.record.preprocessing.image(images[0])[None].to(next(self.method.parameters()).device)
+        seen = self.record.preprocessing.image(images[0], images.names[0], images.pixel_size(0))
+        return seen[None].to(next(self.method.parameters()).device)
 
 
 def load_run(folder: Path | str, slice_draws: SliceDraws | None = None) -> Run:

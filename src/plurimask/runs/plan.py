@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
 
+from plurimask.data import DataSource
 from plurimask.errors import InputError, first_mistake, unknown_name
 from plurimask.method import MethodConfig
-from plurimask.methods import METHODS, find_method
+from plurimask.methods import METHODS, find_method, method_names
 from plurimask.methods.presets import DEFAULT_PRESET, find_preset
 from plurimask.runs.start import refuse_other_settings, settings_of_start
 from plurimask.training.config import OF_OPTIMISER, TrainingConfig
@@ -30,6 +31,8 @@ class Plan:
     group: str | None = None
     made: TrainingPlan | None = None
     """Why some of the settings are as they are (`plurimask.runs.prepare`)."""
+    spatial_dims: int = 2
+    """Of the images that the method is given, 3 of volumes: a preset may have settings of its own for those."""
     start: str | None = None
     """The folder of the trained run that a method which is built on another (`swag`) goes on from."""
 
@@ -45,6 +48,7 @@ def resolve(plan: Plan) -> tuple[dict[str, Any], TrainingConfig]:
     """
     config, preset = find_method(plan.method).Config, find_preset(plan.method, plan.preset)
     own, training = dict(preset.method), dict(preset.training)
+    own |= preset.of_volumes if plan.spatial_dims == 3 else {}
     if any(plan.settings.get(name) is not None for name in BUDGET):
         training |= dict.fromkeys(BUDGET)
     start: dict[str, Any] = {}
@@ -57,6 +61,7 @@ def resolve(plan: Plan) -> tuple[dict[str, Any], TrainingConfig]:
             raise unknown_name(f"setting of {plan.method} or its training", name, known)
         target = own if name in config.model_fields else training
         target[name] = merged(target.get(name), value)
+    own = used(plan.method, own)
     if plan.start is not None:
         refuse_other_settings(plan.start, start, own | training)
     try:
@@ -64,6 +69,13 @@ def resolve(plan: Plan) -> tuple[dict[str, Any], TrainingConfig]:
         return {name: getattr(checked, name) for name in own}, TrainingConfig(**training)
     except ValidationError as error:
         raise InputError(first_mistake(error)) from error
+
+
+def for_data(plan: Plan, source: DataSource) -> Plan:
+    """The plan for images of as many dimensions as its method sees of the data: two of the slices of volumes."""
+    _, training = resolve(plan)
+    dimensions = 2 if training.slices is not None else source.description.spatial_dims
+    return plan if plan.spatial_dims == dimensions else replace(plan, spatial_dims=dimensions)
 
 
 def refuse_unused(plan: Plan) -> None:
@@ -85,6 +97,42 @@ def settings_for(method: str, common: Mapping[str, Any]) -> dict[str, Any]:
         if theirs:
             chosen[within] = merged(theirs, chosen.get(within, {}))
     return chosen
+
+
+def used_settings(plan: Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings`, noted for a plan, without those of methods that its method is not made of (`used`)."""
+    return used(plan.method, settings, find_preset(plan.method, plan.preset).method)
+
+
+def used(method: str, settings: Mapping[str, Any], preset: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Settings of a method without those of methods that it is not made of.
+
+    Presets, and settings that methods share, give those of every method that could be a member or lie underneath.
+    What is noted of a run names those alone that are, so that a method that is new to the package changes no older run.
+    A name that is no method's stays, and is refused where the method is built.
+
+    Args:
+        method: its name.
+        settings: of the method; others of the training may be among them.
+        preset: its settings, which hold where `settings` leave the members or the base open.
+    """
+    fields, kept, known = find_method(method).Config.model_fields, dict(settings), method_names()
+    for names, within in (("members", "member_settings"), ("base", "base_settings")):
+        table = kept.get(within)
+        if names not in fields or not isinstance(table, Mapping):
+            continue
+        chosen = {**(preset or {}), **kept}.get(names, fields[names].default)
+        if not isinstance(chosen, str | Sequence):  # refused later
+            continue
+        inner = {chosen} if isinstance(chosen, str) else set(map(str, chosen))
+        of_methods = {name: own for name, own in table.items() if name in inner or name not in known}
+        # A numbered member may lie on another base than its method's other members: then all stays that these name.
+        is_numbered = any(str(name).isdigit() for name in of_methods)
+        kept[within] = {
+            name: used(name, own) if name in METHODS and isinstance(own, Mapping) and not is_numbered else own
+            for name, own in of_methods.items()
+        }
+    return kept
 
 
 def _settings_of(method: str) -> set[str]:

@@ -8,14 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from plurimask.data import DataSource
+from plurimask.data.preprocessing import Preprocessing
 from plurimask.data.slices import in_slices
 from plurimask.errors import InputError
-from plurimask.methods import build_method, find_method
+from plurimask.methods import build_method, find_method, require_dimensions
 from plurimask.methods.presets import find_preset
 from plurimask.methods.swag import SGD_RATE
 from plurimask.runs.folder import METRICS_FILE
-from plurimask.runs.plan import BUDGET, Plan, refuse_unused, resolve
+from plurimask.runs.plan import BUDGET, Plan, for_data, refuse_unused, resolve
 from plurimask.runs.record import RunRecord
+from plurimask.runs.volumes import VolumeGeometry, fitted, require_fitting
+from plurimask.training.batches import TrainingData
 from plurimask.training.candidates import Machine, Task
 from plurimask.training.config import ONE_DEVICE, Hardware
 from plurimask.training.log import read_metrics
@@ -46,17 +49,17 @@ def prepare(
             enough.
     """
     start = clock()
-    if "train" not in source.splits:
-        raise InputError(f"the data have no split 'train', only {', '.join(source.splits)}: add one to train on")
-    refuse_unused(plan)
+    plan = _checked(plan, source)
     own, given = resolve(plan)
     is_planned = find_preset(plan.method, plan.preset).is_planned and plan.start is None
     if not is_planned or hardware.devices * hardware.nodes != 1:
         return plan
     tell("reading")
     source = in_slices(source, given.slices)
-    train, val, about = source.splits["train"], source.splits.get("val"), source.description
-    look = look_at(train, about)
+    about = source.description
+    geometry = VolumeGeometry.of(source.splits["train"]) if plan.spatial_dims == 3 else None
+    data = _data(source, geometry.target(given) if geometry else None)
+    look = look_at(data.train, about)
     if find_method(plan.method).uses_all_raters and "raters_per_step" not in plan.settings:
         drawn = max(given.raters_per_step, look.num_raters)
         plan = replace(plan, settings={**plan.settings, "raters_per_step": drawn})
@@ -65,22 +68,38 @@ def prepare(
     of_method = {name: value for name, value in asked.items() if name not in fixed}
     tell("timing")
     sizes = {"image_channels": len(about.channel_names), "num_classes": about.num_classes}
-    parts = build_method(plan.method, **{**own, **of_method, **sizes}).parts()
+    own = fitted(plan.method, own, given, geometry) if geometry else own
+    parts = build_method(plan.method, **{**own, **of_method, **sizes, "spatial_dims": plan.spatial_dims}).parts()
     timed = None
     if machine is None:
-        from plurimask.data.preprocessing import Preprocessing
-        from plurimask.training.batches import TrainingData
         from plurimask.training.timing import TimedMachine
 
-        data = TrainingData(train, val, Preprocessing(mean=(0.0,), std=(1.0,)), about.counted_classes)
         machine = timed = TimedMachine(parts[0], data, hardware)
-    num_val = 0 if val is None else len(val)
+    num_val = 0 if data.val is None else len(data.val)
     task = Task(look, given, fixed, num_val, len(parts), machine, of_method, lambda: clock() - start)
     config, made = make_plan(task)
     planned = {name: getattr(config, name) for name in made.planned.keys() - of_method.keys()} | of_method
     if timed is not None:
         planned["memory_layout"] = timed.layout(config)
     return replace(plan, settings={**plan.settings, **planned}, made=made)
+
+
+def _checked(plan: Plan, source: DataSource) -> Plan:
+    """The plan for the dimensions of the data, if it can be trained on them."""
+    if "train" not in source.splits:
+        raise InputError(f"the data have no split 'train', only {', '.join(source.splits)}: add one to train on")
+    refuse_unused(plan)
+    plan = for_data(plan, source)
+    require_dimensions(plan.method, plan.spatial_dims)
+    require_fitting(resolve(plan)[1], plan.spatial_dims)
+    return plan
+
+
+def _data(source: DataSource, spacing: tuple[float, float, float] | None) -> TrainingData:
+    """The data as they are seen before anything is decided, but for the spacing of volumes."""
+    preprocessing = Preprocessing(mean=(0.0,), std=(1.0,), spacing=spacing)
+    train, val = source.splits["train"], source.splits.get("val")
+    return TrainingData(train, val, preprocessing, source.description.counted_classes).resampled()
 
 
 def rises_again(folder: Path, record: RunRecord, plan: Plan) -> str | None:

@@ -69,6 +69,7 @@ class RunRecord(BaseModel):
     @model_validator(mode="after")
     def _is_consistent(self) -> RunRecord:
         counts = {"num_classes": self.data.num_classes, "image_channels": len(self.data.channel_names)}
+        counts["spatial_dims"] = self.data.spatial_dims if self.preprocessing.slices is None else 2
         for name, count in counts.items():
             stored = self.config.get(name, MethodConfig.model_fields[name].default)
             if stored != count:

@@ -19,7 +19,7 @@ from plurimask.runs.record import RunRecord, Start, read_record
 
 _OWN = {"max_steps", "max_minutes", "early_stopping", "ema_decay"}
 """Settings of the training that are not taken over: when it ends, and averages, which the method makes itself."""
-_SEEN = ("base", "base_settings", "center_crop", "resize", "image_scaling", "slices")
+_SEEN = ("base", "base_settings", "center_crop", "resize", "spacing", "image_scaling", "slices")
 """Settings that the weights were trained with."""
 _AS_STORED = {"layout", "class_values", "encoding"}
 """How images and masks are kept in files, which makes no other data of them."""

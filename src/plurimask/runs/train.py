@@ -18,11 +18,12 @@ from plurimask.data.remembered import remembered
 from plurimask.data.slices import in_slices
 from plurimask.errors import InputError, first_mistake
 from plurimask.method import SegmentationMethod
-from plurimask.methods import build_method, find_method, package_of
+from plurimask.methods import build_method, find_method, package_of, require_dimensions
 from plurimask.runs.folder import RunWriter
-from plurimask.runs.plan import BUDGET, Plan, merged, resolve
+from plurimask.runs.plan import BUDGET, Plan, for_data, merged, resolve, used
 from plurimask.runs.record import RunRecord, Start, identity_of, read_record
 from plurimask.runs.start import give_start, lasting_name, start_of
+from plurimask.runs.volumes import VolumeGeometry, fitted, require_fitting, with_tilt
 from plurimask.training.config import ONE_DEVICE, Hardware, TrainingConfig
 from plurimask.training.plan import NEEDED_STEPS
 from plurimask.version import __version__
@@ -64,7 +65,7 @@ def train_run(
     folder = Path(out)
     if "train" not in source.splits:
         raise InputError(f"the data have no split 'train', only {', '.join(source.splits)}: add one to train on")
-    source = remembered(source)
+    source = remembered(source, plan.settings.get("cache_gb"))
     # A machine without such devices is refused here, before anything is written.
     with RunWriter(folder, resume, overwrite) if is_first_process(hardware) else nullcontext() as writer:
         record = _continued(folder, plan, source) if resume else _new_record(plan, source)
@@ -74,7 +75,7 @@ def train_run(
         if not (resume and TrainingJob(folder).last.exists()):
             give_start(method, record.start)
         counted, seen = record.data.counted_classes, in_slices(source, record.preprocessing.slices).splits
-        data = TrainingData(seen["train"], seen.get("val"), record.preprocessing, counted)
+        data = TrainingData(seen["train"], seen.get("val"), record.preprocessing, counted).resampled()
         if not resume and hardware.devices * hardware.nodes == 1:  # a run that is resumed keeps what it was begun with
             layout = TimedMachine(method.parts()[0], data, hardware).layout(record.training)
             training = record.training.model_copy(update={"memory_layout": layout})
@@ -112,6 +113,7 @@ def _continued(folder: Path, plan: Plan, source: DataSource) -> RunRecord:
     if plan.start is not None and (record.start is None or lasting_name(plan.start) != record.start.folder):
         differing.append("from")
     after = {**training.model_dump(), **own.model_dump(mode="json")}
+    before, after = used(record.method, before), used(record.method, after)
     differing += [name for name, value in after.items() if value != before.get(name) and name not in BUDGET]
     if differing:
         raise InputError(
@@ -133,13 +135,20 @@ def _content(source: DataSource) -> dict[str, str]:
 
 
 def _new_record(plan: Plan, source: DataSource) -> RunRecord:
+    plan = for_data(plan, source)
     own, training = resolve(plan)
+    require_dimensions(plan.method, plan.spatial_dims)
+    require_fitting(training, plan.spatial_dims)
     about, examples = source.description, source.splits["train"]
     split = {name: list(part.names) for name, part in source.splits.items()} if source.drawn else None
     start: Start | None = None
     if plan.start is None:
         mean, std = channel_statistics(examples, training.image_scaling)
         seen = training.model_dump(include={"center_crop", "resize", "image_scaling", "slices"})
+        if plan.spatial_dims == 3:
+            geometry = VolumeGeometry.of(examples)
+            seen["spacing"] = geometry.target(training)
+            own, training = fitted(plan.method, own, training, geometry), with_tilt(training, geometry)
         preprocessing = Preprocessing(mean=tuple(mean), std=tuple(std), **seen)
     else:
         of_start, start = start_of(plan.start, about, split)
@@ -147,6 +156,7 @@ def _new_record(plan: Plan, source: DataSource) -> RunRecord:
     if "has_background" in find_method(plan.method).Config.model_fields:
         own = {"has_background": about.has_background, **own}
     settings = {**own, "image_channels": len(about.channel_names), "num_classes": about.num_classes}
+    settings["spatial_dims"] = plan.spatial_dims
     packages = {"python": platform.python_version(), "plurimask": __version__}
     packages |= {name: version(name) for name in ("torch", "lightning")}
     for method in (plan.method, *own.get("members", ()), *filter(None, [own.get("base")])):

@@ -8,7 +8,7 @@ products are added as integers.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -109,8 +109,13 @@ def mean_overlaps(
     if num_maps == 0 or (valid is not None and not bool(valid.any())):
         nothing = torch.full((num_maps, num_maps), torch.nan, dtype=torch.float64)
         return nothing, nothing
+    return overlaps_of(shared_pixels(groups, counted_classes, valid), num_maps)
+
+
+def overlaps_of(shared_by_class: Iterable[Tensor], num_maps: int) -> tuple[Tensor, Tensor]:
+    """The same from the pixels that all pairs share, `(N, N)` for each class (`shared_pixels`)."""
     dice, iou, num_classes = torch.zeros(3, num_maps, num_maps, dtype=torch.float64)
-    for shared in shared_pixels(groups, counted_classes, valid):
+    for shared in shared_by_class:
         both, area = shared.double(), shared.diagonal().double()
         areas = area[:, None] + area
         num_classes += areas > 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+from plurimask.data.crops import TrainingCrop
 from plurimask.training.candidates import VALIDATION_SHARE, Task, pixels_of
 from plurimask.training.config import TrainingConfig
 
@@ -22,6 +24,10 @@ def validations(task: Task, config: TrainingConfig, seconds_of_steps: float) -> 
         total = min(total, task.seconds) if task.given.max_steps else task.seconds
     all_together = VALIDATION_SHARE * total
     options = [*_options(task, config)]
+    if task.look.depth is not None:  # whole volumes may be more than memory holds
+        held = task.machine.image_bytes()
+        fitting = [one for one in options if held * pixels_of(task, *_window(one)) <= task.machine.memory]
+        options = fitting or options[-1:]
     cheapest, _ = options[-1]
     chosen, seconds = cheapest, task.machine.image_seconds(cheapest)
     unit = seconds / _cost(task, cheapest)
@@ -50,9 +56,13 @@ def _options(task: Task, config: TrainingConfig) -> Iterator[tuple[TrainingConfi
     for number, on_windows, samples, worth in VALIDATIONS:
         if on_windows and side is None:
             continue
-        settings: dict[str, int | None] = {"num_validations": number, "validation_samples": samples}
+        settings: dict[str, Any] = {"num_validations": number, "validation_samples": samples}
         settings |= {"validation_crop": side} if on_windows else {}
         yield TrainingConfig(**{**config.model_dump(), **task.free(settings)}), worth
+
+
+def _window(option: tuple[TrainingConfig, int]) -> tuple[TrainingConfig, TrainingCrop | None]:
+    return option[0], option[0].validation_crop
 
 
 def _cost(task: Task, config: TrainingConfig) -> float:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
+from plurimask.data.crops import random_crop, stack_padded
 from plurimask.data.example import Example, ExampleSet
-from plurimask.data.preprocessing import Preprocessing, draw_labels, random_crop, stack_padded
+from plurimask.data.preprocessing import Preprocessing, Views, draw_labels
+from plurimask.data.remembered import CachedVolumes
 from plurimask.data.windows import crop_on_object
 from plurimask.prediction.seeds import generator_of
 from plurimask.training.config import TrainingConfig
@@ -26,9 +28,19 @@ class TrainingData:
     preprocessing: Preprocessing
     counted_classes: tuple[int, ...]
 
+    def resampled(self) -> TrainingData:
+        """The same with training volumes resampled once, where the run brings them to a spacing, and kept so."""
+        train = self.train
+        if self.preprocessing.spacing is None:
+            return self
+        views = Views(train, self.preprocessing)
+        kept = CachedVolumes(views, train.cache) if isinstance(train, CachedVolumes) else views
+        return replace(self, train=kept)
+
 
 class TrainingBatches(IterableDataset[tuple[Tensor, Tensor]]):
-    """An endless stream of batches `(images (B, K, H, W), labels (B, R, H, W))`, each made from its step's number.
+    """An endless stream of batches `(images (B, K, *spatial), labels (B, R, *spatial))`, each made from its step's
+    number.
 
     Args:
         data, config, seed: what the batches are made of.
@@ -54,17 +66,25 @@ class TrainingBatches(IterableDataset[tuple[Tensor, Tensor]]):
         generator = generator_of("batch", self.seed, step, self.rank)
         config, examples = self.config, []
         for index in self._indices(step):
-            example = self.data.preprocessing.example(self.data.train[index])
-            if config.crop is not None:
-                example = self._cropped(example, config.crop, generator)
-            examples.append(draw_labels(example, config.raters_per_step, generator))
+            examples.append(draw_labels(self._seen(index, generator), config.raters_per_step, generator))
         return stack_padded(examples)
 
-    def _cropped(self, example: Example, side: int, generator: torch.Generator) -> Example:
-        share = self.config.crop_on_objects
+    def _seen(self, index: int, generator: torch.Generator) -> Example:
+        """An example as the network sees it: normalised, and cropped where the settings say so."""
+        train, preprocessing = self.data.train, self.data.preprocessing
+        example, size = train[index], None if preprocessing.spacing is None else train.pixel_size(index)
+        if example.image.ndim < 4 or preprocessing.image_scaling != "none":
+            return self._cropped(preprocessing.example(example, size), generator)
+        cut = self._cropped(preprocessing.view(example, size), generator)  # of a volume a part alone is normalised
+        return replace(cut, image=preprocessing.ready(cut.image, cut.name))
+
+    def _cropped(self, example: Example, generator: torch.Generator) -> Example:
+        crop, share = self.config.crop, self.config.crop_on_objects
+        if crop is None:
+            return example
         if share and float(torch.rand((), generator=generator)) < share:
-            return crop_on_object(example, side, self.data.counted_classes, generator)
-        return random_crop(example, side, generator)
+            return crop_on_object(example, crop, self.data.counted_classes, generator)
+        return random_crop(example, crop, generator)
 
     def _indices(self, step: int) -> list[int]:
         """Each epoch is a permutation of the examples; the processes take turns within it."""

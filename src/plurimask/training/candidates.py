@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from plurimask.data.crops import TrainingCrop, sides_of
+from plurimask.training import patches
 from plurimask.training.config import TrainingConfig
 from plurimask.training.look import DataLook
 
@@ -48,6 +51,16 @@ class Machine(Protocol):
 
     def image_seconds(self, config: TrainingConfig) -> float:
         """Seconds for one image in a validation with these settings."""
+
+    def step_bytes(self, config: TrainingConfig) -> float:
+        """Memory that one training step with these settings takes. Asked of volumes alone."""
+
+    def image_bytes(self) -> float:
+        """Memory that predicting takes for each voxel of an image. Asked of volumes alone."""
+
+    @property
+    def memory(self) -> float:
+        """Bytes that a step, or a prediction, may take."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +120,8 @@ def view_and_batch(task: Task) -> tuple[TrainingConfig, float]:
     made from that: what is dear takes less than its share of the pixels where devices are wide.
     """
     candidates = [*_candidates(task)]
+    if task.look.depth is not None:
+        candidates = _that_fit(task, candidates)
     chosen = candidates[-1]
     seconds = task.machine.step_seconds(chosen)
     unit, timed = seconds / _cost(task, chosen), {len(candidates) - 1}
@@ -125,11 +140,20 @@ def view_and_batch(task: Task) -> tuple[TrainingConfig, float]:
     return chosen, seconds
 
 
+def _that_fit(task: Task, candidates: list[TrainingConfig]) -> list[TrainingConfig]:
+    """Those whose steps fit into memory, by what the cheapest takes; the cheapest in any case."""
+    *dearer, cheapest = candidates
+    unit = task.machine.step_bytes(cheapest) / _cost(task, cheapest)
+    return [*(one for one in dearer if unit * _cost(task, one) <= task.machine.memory), cheapest]
+
+
 def _wanted(task: Task, config: TrainingConfig, cheaper: TrainingConfig | None) -> int:
     """Steps below which the next cheaper candidate is taken: small views last, as they show little around objects, and
     of scenes, which are all around, any smaller view."""
     is_last_of_its_view = cheaper is not None and cheaper.crop != config.crop
-    is_worth_steps = config.crop == _SMALLEST or task.look.object_side is None
+    smallest = _SMALLEST if task.look.depth is None else patches.SMALLEST_PATCH
+    is_smallest = config.crop is not None and max(sides_of(config.crop, 1)) == smallest
+    is_worth_steps = is_smallest or task.look.object_side is None
     return SMALL_VIEW_STEPS if is_worth_steps and is_last_of_its_view else WANTED_STEPS
 
 
@@ -145,7 +169,7 @@ def _candidates(task: Task) -> Iterator[TrainingConfig]:
     raters = max(1, task.look.num_raters)
     seen = set()
     for view in _views(task):
-        for batch_size, drawn in BATCHES:
+        for batch_size, drawn in BATCHES if task.look.depth is None else patches.BATCHES:
             config = task.with_settings(**view, batch_size=batch_size, raters_per_step=min(drawn, raters))
             key = config.model_dump_json()
             if key not in seen:
@@ -156,13 +180,17 @@ def _candidates(task: Task) -> Iterator[TrainingConfig]:
 def _views(task: Task) -> Iterator[dict[str, Any]]:
     """How images may be seen, from dear to cheap: whole or made smaller, then in ever smaller crops."""
     look, given = task.look, task.given
-    height, width = given.resize or (look.height, look.width)
     on_objects = ON_OBJECTS if look.foreground is not None and look.foreground < RARE and look.object_side else 0.0
     if "crop" in task.fixed:
         yield {"crop_on_objects": on_objects} if given.crop else {}
         return
-    if given.center_crop:
-        height, width = min(height, given.center_crop), min(width, given.center_crop)
+    if look.depth is not None:
+        if given.center_crop or patches.is_small(look):
+            yield {}
+        if not given.center_crop:
+            yield from ({"crop": patch, "crop_on_objects": on_objects} for patch in patches.patches(look))
+        return
+    height, width = seen_size(task, given)
     if "resize" not in task.fixed and _may_be_smaller(look) and not given.center_crop:
         factor = _RESIZED / max(height, width)
         yield {"resize": (16 * round(height * factor / 16), 16 * round(width * factor / 16))}
@@ -194,8 +222,13 @@ def _cost(task: Task, config: TrainingConfig) -> float:
     return config.batch_size * pixels_of(task, config, config.crop) * (1 + 0.3 * config.raters_per_step)
 
 
-def pixels_of(task: Task, config: TrainingConfig, window: int | None) -> int:
+def pixels_of(task: Task, config: TrainingConfig, window: TrainingCrop | None) -> int:
     """Pixels of an image as it is seen, or of a window of it."""
-    height, width = config.resize or (task.look.height, task.look.width)
-    side = min(window or height * width, config.center_crop or height * width)
-    return min(height, side) * min(width, side)
+    size = seen_size(task, config)
+    return math.prod(size if window is None else map(min, size, sides_of(window, len(size))))
+
+
+def seen_size(task: Task, config: TrainingConfig) -> tuple[int, ...]:
+    """Of an image of median size as the settings have it."""
+    size = config.resize or task.look.size
+    return size if config.center_crop is None else tuple(map(min, size, sides_of(config.center_crop, len(size))))

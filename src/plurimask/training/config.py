@@ -9,7 +9,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from plurimask.data.augmentation import AugmentationConfig
-from plurimask.data.preprocessing import MAX_SIDE, ImageScaling, SliceAxis
+from plurimask.data.crops import MAX_SIDE, TrainingCrop
+from plurimask.data.preprocessing import ImageScaling, SliceAxis, Spacing
 from plurimask.prediction.device import Layout
 from plurimask.prediction.predict import MAX_BATCH_SIZE, MAX_SAMPLES
 
@@ -46,16 +47,23 @@ class TrainingConfig(BaseModel):
     max_minutes: float | None = Field(None, gt=0, le=1e8, description="stop after this many minutes of training")
     batch_size: int = Field(16, ge=1, le=MAX_BATCH_SIZE, description="images per step and device")
     raters_per_step: int = Field(4, ge=1, le=1024, description="raters drawn for each image of a step, without repeats")
-    crop: int | None = Field(
-        None, ge=8, le=MAX_SIDE, description="train on random crops of this side, evaluate whole images"
+    crop: TrainingCrop | None = Field(
+        None,
+        description="train on random crops of this side, or of volumes of this depth, height and width; evaluate whole "
+        "images",
     )
     crop_on_objects: float = Field(
         0.0, ge=0, le=1, description="share of the random crops that lie around a pixel that some rater marked"
     )
-    center_crop: int | None = Field(
-        None, ge=8, le=MAX_SIDE, description="cut this centre out of every image, also for evaluation"
+    center_crop: TrainingCrop | None = Field(
+        None, description="cut this centre out of every image, also for evaluation; one side, or depth, height, width"
     )
     resize: tuple[int, int] | None = Field(None, description="height and width that every image is brought to")
+    spacing: Literal["median"] | tuple[Spacing, Spacing, Spacing] | None = Field(
+        None,
+        description="mm, depth, height, width: bring volumes to voxels of this size, or of the median size of those "
+        "trained on; predictions are brought back",
+    )
     image_scaling: ImageScaling = Field("none", description="maximum: divide each channel of an image by its maximum")
     slices: SliceAxis | None = Field(
         None,
@@ -84,16 +92,16 @@ class TrainingConfig(BaseModel):
     num_validations: int = Field(10, ge=1, le=10_000, description="validations in the whole training, evenly spread")
     validation_images: int = Field(256, ge=1, le=10**9, description="validation images looked at each time, at most")
     validation_samples: int = Field(16, ge=2, le=MAX_SAMPLES, description="samples per validation image")
-    validation_crop: int | None = Field(
-        None,
-        ge=8,
-        le=MAX_SIDE,
-        description="validate on the window of this side around what raters marked, not on whole images",
+    validation_crop: TrainingCrop | None = Field(
+        None, description="validate on the window of this side around what raters marked, not on whole images"
     )
     early_stopping: int | None = Field(
         None, ge=1, le=10_000, description="stop after so many validations without a better GED"
     )
     num_workers: int = Field(0, ge=0, le=256, description="processes that read data; 0 reads in the main process")
+    cache_gb: float | None = Field(
+        None, ge=0, le=1e6, description="decoded volumes kept in memory; by default a quarter of the machine's"
+    )
     memory_layout: Layout | None = Field(
         None, description="of images and weights while training; by default the one in which a timed step is faster"
     )
@@ -102,6 +110,9 @@ class TrainingConfig(BaseModel):
     def _is_consistent(self) -> TrainingConfig:
         if self.crop is not None and self.center_crop is not None:
             raise ValueError("crop and center_crop exclude each other: give one of them")
+        if self.spacing is not None and (self.resize is not None or self.slices is not None):
+            other = "resize" if self.resize is not None else "slices"
+            raise ValueError(f"spacing and {other} exclude each other: give one of them")
         if self.schedule == "exponential-steps" and self.final_learning_rate == 0:
             raise ValueError("the schedule exponential-steps needs a final_learning_rate above 0")
         if self.resize is not None and not 8 <= min(self.resize) <= max(self.resize) <= MAX_SIDE:

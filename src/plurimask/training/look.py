@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 from statistics import fmean, median
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from scipy import ndimage
 
 from plurimask.data.example import DataDescription, Example, ExampleSet
+from plurimask.data.resampling import spacing_of
 from plurimask.distribution import IGNORE
 
 MAX_IMAGES, MAX_PIXELS = 200, 2 * 10**8
@@ -32,6 +35,10 @@ class DataLook(BaseModel):
     height: int
     width: int
     """Pixels, medians."""
+    depth: int | None = None
+    """Slices of volumes, the median; None of images."""
+    voxel: tuple[float, float, float] | None = None
+    """mm, depth, height and width of a voxel, medians; None of images, and where no file says it."""
     is_one_size: bool
     num_classes: int
     num_raters: int
@@ -39,20 +46,34 @@ class DataLook(BaseModel):
     foreground: float | None
     """Share of the pixels that a rater marks, the mean; None where no class is background."""
     object_side: int | None
-    """Pixels: nine of ten connected objects have no longer side than this; None where there are none."""
+    """Pixels: nine of ten connected objects have no longer side, of a slice, than this; None where there are none."""
+    object_depth: int | None = None
+    """Slices: nine of ten objects of volumes are in no more."""
     object_width: int | None
     """Pixels: how thick objects are at their thickest, the median."""
     agreement: float | None
     """Mean Dice of the foreground of two raters; None where no image has two who mark something."""
 
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Along each axis of an image, medians."""
+        return (self.height, self.width) if self.depth is None else (self.depth, self.height, self.width)
+
     def lines(self) -> list[str]:
         """In words, for people."""
-        size = f"{self.height}x{self.width}" + ("" if self.is_one_size else " (median; they differ)")
-        words = f"{self.num_images:,} images of {size} pixels, {self.num_classes} classes"
+        size, differ = "x".join(map(str, self.size)), "" if self.is_one_size else "median; they differ"
+        if self.depth is None:
+            words = f"{self.num_images:,} images of {size}{f' ({differ})' if differ else ''} pixels"
+        else:
+            order = "depth x height x width" + (f", {differ}" if differ else "")
+            voxel = "unknown" if self.voxel is None else " x ".join(f"{side:g}" for side in self.voxel) + " mm"
+            words = f"{self.num_images:,} volumes of {size} voxels ({order}), the size of a voxel {voxel}"
+        words += f", {self.num_classes} classes"
         if self.foreground is not None:
             words += f", {self.foreground:.1%} foreground"
         if self.object_side is not None:
-            words += f", objects up to {self.object_side} pixels long and about {self.object_width} thick"
+            deep = "" if self.object_depth is None else f", {self.object_depth} slices deep"
+            words += f", objects up to {self.object_side} pixels long{deep} and about {self.object_width} thick"
         agreement = "" if self.agreement is None else f", who agree at Dice {self.agreement:.2f}"
         return [f"{words}; {self.num_raters} rater{'s' * (self.num_raters != 1)} each{agreement}"]
 
@@ -65,67 +86,102 @@ def look_at(examples: ExampleSet, about: DataDescription) -> DataLook:
     """
     count = min(len(examples), MAX_IMAGES)
     has_objects = about.has_background and not about.flips
-    sizes: list[tuple[int, int]] = []
-    raters, shares, sides, widths, agreements = [], [], [], [], []
+    sizes: list[tuple[int, ...]] = []
+    raters, shares, agreements = [], [], []
+    objects: list[_Object] = []
+    voxels: list[tuple[float, float, float]] = []
     pixels = 0
     for number in range(count):
-        example = examples[number * len(examples) // count]
-        height, width = example.image.shape[-2:]
-        sizes.append((height, width))
+        index = number * len(examples) // count
+        example = examples[index]
+        sizes.append(tuple(example.image.shape[1:]))
+        if len(sizes[-1]) == 3 and (own := spacing_of(examples.pixel_size(index))) is not None:
+            voxels.append(own)
         maps = _present(example)
         raters.append(len(maps))
         if has_objects and len(maps):
             masks, step = _thinned(np.isin(maps, about.counted_classes), maps == IGNORE)
             shares.append(float(masks.mean()))
-            found = _objects(masks[number % len(masks)], step)
-            sides += [side for side, _ in found]
-            widths += [thick for _, thick in found]
+            objects += _objects(masks[number % len(masks)], step)
             agreements += _agreements(masks)
-        pixels += (len(example.labels) + len(example.image)) * height * width
+        pixels += (len(example.labels) + len(example.image)) * math.prod(sizes[-1])
         if pixels > MAX_PIXELS:
             break
+    *depth, height, width = (int(median(lengths)) for lengths in zip(*sizes, strict=True))
     return DataLook(
         num_images=len(examples),
         num_seen=len(sizes),
-        height=int(median(height for height, _ in sizes)),
-        width=int(median(width for _, width in sizes)),
+        height=height,
+        width=width,
+        depth=depth[0] if depth else None,
+        voxel=_median_of(voxels) if voxels else None,
         is_one_size=len(set(sizes)) == 1,
         num_classes=about.num_classes,
         num_raters=MOST_RATERS if about.flips else int(median(raters)),
         foreground=fmean(shares) if shares else None,
-        object_side=round(float(np.quantile(sides, 0.9))) if sides else None,
-        object_width=round(median(widths)) if widths else None,
+        object_side=_most([one.side for one in objects]),
+        object_depth=_most([one.depth for one in objects]) if depth else None,
+        object_width=round(median(one.thickness for one in objects)) if objects else None,
         agreement=fmean(agreements) if agreements else None,
     )
 
 
+class _Object(NamedTuple):
+    """A connected object, in pixels of its image."""
+
+    side: int
+    """The longer side of its box, in the plane of a slice."""
+    depth: int
+    """Slices that it is in; 1 in an image."""
+    thickness: float
+    """Twice its greatest depth below its surface, in the plane of a slice."""
+
+
+def _most(lengths: list[int]) -> int | None:
+    """Nine of ten are no longer than this."""
+    return round(float(np.quantile(lengths, 0.9))) if lengths else None
+
+
+def _median_of(voxels: list[tuple[float, float, float]]) -> tuple[float, float, float]:
+    depth, height, width = (float(f"{median(sides):.6g}") for sides in zip(*voxels, strict=True))
+    return depth, height, width
+
+
 def _present(example: Example) -> NDArray[np.uint8]:
     maps: NDArray[np.uint8] = example.labels.numpy()
-    present: NDArray[np.uint8] = maps[(maps != IGNORE).any((-2, -1))]
+    present: NDArray[np.uint8] = maps[(maps != IGNORE).any(tuple(range(1, maps.ndim)))]
     return present
 
 
 def _thinned(masks: NDArray[np.bool_], ignored: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int]:
-    """Masks `(R, H, W)` with every so many pixels only, and how many."""
+    """Masks `(R, *spatial)` with every so many pixels of each slice only, and how many."""
     step = max(1, -(-max(masks.shape[-2:]) // _SIDE))
-    return (masks & ~ignored)[:, ::step, ::step], step
+    return (masks & ~ignored)[..., ::step, ::step], step
 
 
-def _objects(mask: NDArray[np.bool_], step: int) -> list[tuple[int, float]]:
-    """Of each connected object, in pixels of the image: its longer side, and twice its greatest depth."""
-    numbered, count = ndimage.label(mask, np.ones((3, 3)))
+def _objects(mask: NDArray[np.bool_], step: int) -> list[_Object]:
+    """The connected objects of a map `(*spatial)`."""
+    numbered, count = ndimage.label(mask, np.ones((3,) * mask.ndim))
     if not count:
         return []
     numbers = np.arange(1, count + 1)
     areas = ndimage.sum_labels(mask, numbered, numbers) * step**2
-    # What touches the edge of the image goes on there.
-    depths = ndimage.maximum(ndimage.distance_transform_edt(np.pad(mask, 1, "edge"))[1:-1, 1:-1], numbered, numbers)
-    boxes = ndimage.find_objects(numbered)
+    depths = ndimage.maximum(_inside(mask), numbered, numbers)
+    boxes = [[side.stop - side.start for side in box] for box in ndimage.find_objects(numbered)]
     return [
-        (step * max(side.stop - side.start for side in box), 2 * step * float(depth))
+        _Object(step * max(box[-2:]), box[0] if mask.ndim == 3 else 1, 2 * step * float(depth))
         for box, area, depth in zip(boxes, areas, np.atleast_1d(depths), strict=True)
         if area >= _SPECK
     ]
+
+
+def _inside(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How far each pixel of a map lies from what is not marked, in its slice; what touches the edge of the image goes
+    on there."""
+    if mask.ndim == 3:
+        return np.stack([_inside(one) for one in mask])
+    distances: NDArray[np.float64] = ndimage.distance_transform_edt(np.pad(mask, 1, "edge"))[1:-1, 1:-1]
+    return distances
 
 
 def _agreements(masks: NDArray[np.bool_]) -> list[float]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from plurimask.training.candidates import PLANNED, Task
+from plurimask.data.crops import sides_words
+from plurimask.data.remembered import cache_bytes
+from plurimask.training.candidates import PLANNED, Task, pixels_of
 from plurimask.training.config import TrainingConfig
 
 
@@ -21,9 +23,9 @@ def summary(
 
 def view_of(config: TrainingConfig) -> str:
     if config.crop:
-        return f"crops of {config.crop}{' around objects' if config.crop_on_objects else ''}"
+        return f"crops of {sides_words(config.crop)}{' around objects' if config.crop_on_objects else ''}"
     if config.center_crop:
-        return f"centres of {config.center_crop}"
+        return f"centres of {sides_words(config.center_crop)}"
     return f"images at {config.resize[0]}x{config.resize[1]}" if config.resize else "whole images"
 
 
@@ -45,15 +47,34 @@ def reasons(task: Task, config: TrainingConfig, steps: int, needed: int, validat
     yield f"steps: {steps:,} in {budget}, warm-up {config.warmup_steps}; at least {needed} are needed"
     if task.num_val:
         images = min(task.num_val, config.validation_images)
-        where = f"windows of {config.validation_crop} around objects" if config.validation_crop else "whole images"
+        where = "whole images" if task.look.depth is None else "whole volumes"
+        if config.validation_crop:
+            where = f"windows of {sides_words(config.validation_crop)} around objects"
         yield (
             f"validation: {images} of {task.num_val} images ({where}), {config.validation_samples} samples each; "
             f"a validation takes {_seconds(validation_seconds)}"
         )
     else:
         yield "validation: none, the data have no images for it; the last weights are kept"
+    if task.look.depth is not None:
+        yield _memory(task, config)
     given = sorted(PLANNED & set(task.fixed))
     yield "given: " + (", ".join(given) if given else "no setting that a plan decides; any can be, such as --crop 128")
+
+
+def _memory(task: Task, config: TrainingConfig) -> str:
+    """What a training on volumes takes, and what of them it keeps."""
+    step = task.machine.step_bytes(config)
+    volume = task.machine.image_bytes() * pixels_of(task, config, config.validation_crop)
+    words = f"memory: about {_gigabytes(step)} for a step"
+    if task.num_val:
+        words += f" and {_gigabytes(volume)} for a volume of median size in a validation"
+    kept = _gigabytes(cache_bytes(config.cache_gb))
+    return f"{words}; of decoded volumes at most {kept} are kept, others are read again (--cache-gb)"
+
+
+def _gigabytes(count: float) -> str:
+    return f"{count / 2**30:.2g} GB"
 
 
 def _seconds(seconds: float) -> str:

@@ -81,8 +81,9 @@ def _normalising(images: Tensor) -> Iterator[None]:
         if not str(error).startswith("Expected more than 1 "):  # torch's words, for all kinds of normalisation
             raise
         size = "x".join(map(str, (len(images), *images.shape[2:])))
+        order = "height x width" if images.ndim == 4 else "depth x height x width"
         raise InputError(
-            f"normalisation needs several values of each channel, and a step of {size} (images x height x width) has "
+            f"normalisation needs several values of each channel, and a step of {size} (images x {order}) has "
             "one at the coarsest scale: set a larger --batch-size or --crop (--center-crop, --resize), fewer "
             "--channels, or --normalisation none"
         ) from error

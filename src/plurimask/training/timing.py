@@ -11,8 +11,10 @@ import torch
 
 from plurimask.data.augmentation import Augmentation
 from plurimask.data.preprocessing import Preprocessing
+from plurimask.files.reading import memory_bytes
 from plurimask.method import SegmentationMethod, TrainingStep
 from plurimask.prediction.device import Layout, in_layout, training_layouts
+from plurimask.prediction.memory import LiveTensors, bytes_per_pixel
 from plurimask.prediction.seeds import generator_of
 from plurimask.training.batches import TrainingData
 from plurimask.training.checkpoint import Training, TrainingJob
@@ -26,6 +28,8 @@ TIMED_IMAGES = 2
 GAIN = 0.95
 """A step in another memory layout than the usual one takes at most so much of its time, else the usual one is kept:
 which one it is should not hang on chance."""
+MARGIN = 1.3
+"""What is taken over what was counted: kernels hold copies of their own, and allocators keep what was freed."""
 LONG_SECONDS = 5.0
 """What takes longer is not done again."""
 
@@ -46,6 +50,7 @@ class TimedMachine:
         self.method, self.data, self.clock = method, data, clock
         self.fabric = open_fabric(hardware)
         self._layout: Layout | None = None
+        self._image_bytes: float | None = None
 
     def layout(self, config: TrainingConfig) -> Layout:
         """The memory layout that the settings name, else the one in which a step is faster: timed the first time that
@@ -103,9 +108,40 @@ class TimedMachine:
         assert data.val is not None
         return max(1e-6, (self.clock() - start) / min(TIMED_IMAGES, len(data.val)))
 
+    def step_bytes(self, config: TrainingConfig) -> float:
+        """What the tensors of one step take at their most, beside the copies that kernels make."""
+        data, config = self._data(config), config.model_copy(update={"memory_layout": self.layout(config)})
+        with torch.random.fork_rng():
+            method = in_layout(copy.deepcopy(self.method), config.layout).to(self.fabric.device).train()
+            job = TrainingJob(Path("nowhere"))
+            training = Training(data, config, job, self.fabric, method, optimizer_of(method, config), None)
+            generator = generator_of("timing", 0)
+            images, labels = augmented(
+                training, Augmentation(config.augmentation), next(iter(training.batches())), generator
+            )
+            with LiveTensors() as live:
+                learn(training, Objective(method), images, labels, TrainingStep(0, 0.0, generator))
+        return MARGIN * (live.most + images.nbytes + labels.nbytes)
+
+    def image_bytes(self) -> float:
+        """What predicting takes for each voxel, found by a small volume."""
+        if self._image_bytes is None:
+            method = in_layout(copy.deepcopy(self.method), "channels_last").to(self.fabric.device).eval()
+            with torch.random.fork_rng(), torch.no_grad():
+                self._image_bytes = MARGIN * bytes_per_pixel(method, self.data.train[0].image.shape[0])
+        return self._image_bytes
+
+    @property
+    def memory(self) -> float:
+        """Half of the machine's, or of the device's."""
+        if self.fabric.device.type == "cuda":
+            return float(torch.cuda.get_device_properties(self.fabric.device).total_memory) / 2
+        return memory_bytes() / 2
+
     def _data(self, config: TrainingConfig) -> TrainingData:
         """The data as these settings have them; what they are normalised by changes no time."""
         seen = config.model_dump(include={"center_crop", "resize", "image_scaling"})
+        seen["spacing"] = self.data.preprocessing.spacing
         image = self.data.train[0].image.flatten(1).float()
         mean, std = tuple(image.mean(1).tolist()), tuple((image.std(1) + 1e-3).tolist())
         preprocessing = Preprocessing(mean=mean, std=std, **seen)

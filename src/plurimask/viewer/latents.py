@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from plurimask.data.preprocessing import resized
+from plurimask.data.resampling import resized
 from plurimask.distribution import IGNORE, most_likely
 from plurimask.latent import LatentSegmentation
 from plurimask.method import SegmentationMethod

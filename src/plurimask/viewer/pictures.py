@@ -11,8 +11,16 @@ from torch import Tensor
 
 from plurimask.data import DataDescription
 from plurimask.distribution import IGNORE
-from plurimask.figures.colours import PALETTE, SAMPLE_COLOUR, boundary_share, display_image, over, rgb, thinned
-from plurimask.figures.gallery import fitted, shrunk, small_overlay, webp
+from plurimask.figures.colours import (
+    SAMPLE_COLOUR,
+    boundary_share,
+    display_image,
+    over,
+    rater_colours,
+    rgb,
+    thinned,
+)
+from plurimask.figures.gallery import fitted, nearest, shrunk, small_overlay, webp
 from plurimask.figures.page import Classes
 from plurimask.prediction.readings import class_areas
 from plurimask.report.drawn import NUM_FLIPPED_RATERS, shown_raters
@@ -33,12 +41,6 @@ _FLIPPED = (
 def classes_of(about: DataDescription) -> Classes:
     """The classes of a data set, and how each is drawn."""
     return Classes(about.class_names, about.has_background)
-
-
-def rater_colours(count: int) -> list[str]:
-    """A colour for each rater, none of them that of samples."""
-    own = [colour for colour in PALETTE if colour != SAMPLE_COLOUR]
-    return [own[number % len(own)] for number in range(count)]
 
 
 def image_bundle(number: int, stored: Stored, about: DataDescription, rater_names: tuple[str, ...], seed: int) -> bytes:
@@ -115,7 +117,7 @@ def thumbnail(image: NDArray[Any], samples: NDArray[np.uint8] | None, classes: C
     picture = shrunk(display_image(thinned(image)), size)
     if samples is not None and classes.are_outlined:
         for index in classes.counted:
-            lines = boundary_share(_nearest(samples == index, size))
+            lines = boundary_share(np.stack([nearest(one == index, size) for one in samples]))
             paint = np.zeros((*picture.shape[:2], 4))
             paint[..., :3] = rgb(classes.colour(index, SAMPLE_COLOUR))
             paint[..., 3] = np.sqrt(lines)
@@ -123,11 +125,3 @@ def thumbnail(image: NDArray[Any], samples: NDArray[np.uint8] | None, classes: C
     elif samples is not None:
         picture = over(picture, small_overlay(samples[0], classes, SAMPLE_COLOUR, size))
     return webp(picture, _QUALITY)
-
-
-def _nearest(maps: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """Maps `(N, H, W)` thinned to a width and height."""
-    width, height = size
-    rows = ((np.arange(height) + 0.5) * maps.shape[1] / height).astype(int)
-    columns = ((np.arange(width) + 0.5) * maps.shape[2] / width).astype(int)
-    return maps[:, rows][:, :, columns]

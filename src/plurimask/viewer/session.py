@@ -6,11 +6,11 @@ from typing import Any
 
 from matplotlib.colors import to_hex
 
-from plurimask.figures.colours import PALETTE, SAMPLE_COLOUR
+from plurimask.figures.colours import PALETTE, SAMPLE_COLOUR, rater_colours
 from plurimask.version import __version__
 from plurimask.viewer import uploads
 from plurimask.viewer.desk import Desk
-from plurimask.viewer.pictures import classes_of, rater_colours
+from plurimask.viewer.pictures import classes_of
 from plurimask.viewer.predicting import ShownRun
 
 

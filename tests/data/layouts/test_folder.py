@@ -174,8 +174,8 @@ def test_values_outside_the_labels(tmp_path: Path) -> None:
 def test_nothing_there(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
-    (tmp_path / "images" / "scan.nii.gz").write_text("volume")
-    refused(tmp_path, "images", "no images found", "scan.nii.gz")
+    (tmp_path / "images" / "scan.mha").write_text("volume")
+    refused(tmp_path, "images", "no images found", "scan.mha")
     write_images(tmp_path, ["a", "b"])
     refused(tmp_path, "masks", "no masks found", "nothing")
     (tmp_path / "images").rename(tmp_path / "pictures")

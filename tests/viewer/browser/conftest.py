@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,11 +13,10 @@ pytest.importorskip("fastapi", reason="the viewer is not installed: pip install 
 playwright = pytest.importorskip("playwright.sync_api", reason="no browser is driven here: pip install playwright")
 
 from viewer_page import Viewer  # noqa: E402
+from viewer_process import CHROMIUM, FLAGS, NO_BROWSER, started_viewer  # noqa: E402
 
 from plurimask.data.worlds.lesions import lesion_source, write_folder  # noqa: E402
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 SIZE = {"width": 1280, "height": 720}
 SMALL = ["--preset", "small", "--channels", "8", "16", "24", "--num-validations", "1", "--validation-samples", "2"]
 
@@ -67,27 +62,16 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def link(lesions: Path, runs: tuple[Path, Path], saved: Path) -> Iterator[str]:
     """The address with its token that `plurimask view` prints."""
-    command = [sys.executable, "-m", "plurimask", "view", str(runs[0]), str(lesions), "--beside", str(runs[1])]
-    command += ["--no-browser", "--out", str(saved)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
-        assert server.stdout is not None
-        said = ""
-        for line in server.stdout:
-            said += line
-            if found := re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", line):
-                yield found[0]
-                break
-        else:
-            pytest.fail(f"the server did not start: {said}")
-        server.terminate()
+    with started_viewer(runs[0], lesions, "--beside", runs[1], "--out", saved) as viewer:
+        yield viewer.link
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[playwright.Browser]:
     if CHROMIUM is None:
-        pytest.skip("no browser here: apt-get install chromium")
+        pytest.skip(NO_BROWSER)
     with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, "--disable-background-networking"])
+        found = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield found
         found.close()
 

@@ -1,7 +1,8 @@
-"""One image or mask file as an array: PNG, TIFF, JPEG, BMP, GIF and NIfTI, without changing the stored values.
+"""One image or mask as an array: PNG, TIFF, JPEG, BMP, GIF, NIfTI, or a folder of DICOM slices.
 
-What a file's tags say about its numbers (orientation, white as zero, palettes, transparency, planes, no data) is
-obeyed, or the file is refused with a message that names the tag. Header and data are read by the same library.
+Stored values are not changed. What a file's tags say about its numbers (orientation, white as zero, palettes,
+transparency, planes, no data) is obeyed, or the file is refused with a message that names the tag. Header and data are
+read by the same library.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from plurimask.data.images import nifti
+from plurimask.data.images import dicom, nifti
 from plurimask.data.images.geometry import Grid
 from plurimask.data.images.masks import StoredMask, as_mask
 from plurimask.data.images.numbers import image_numbers, whole_numbers
@@ -26,6 +27,7 @@ __all__ = [
     "PICTURE_SUFFIXES",
     "SUFFIXES",
     "StoredMask",
+    "image_files",
     "image_grid",
     "image_numbers",
     "image_pixel_size",
@@ -107,6 +109,8 @@ def image_shape(path: Path) -> tuple[int, ...]:
     if nifti.is_nifti(path):
         header = _guarded(path, lambda: nifti.nifti_header(path))
         return (header.num_channels, *header.grid.canonical_shape)
+    if path.is_dir():
+        return (1, *_guarded(path, lambda: dicom.series_of(path)).grid.canonical_shape)
     return _guarded(path, lambda: tiff_shape(path) if format_of(path) == "TIFF" else pillow_shape(path))
 
 
@@ -116,7 +120,18 @@ def image_grid(path: Path) -> Grid | None:
     Raises:
         InputError: the header cannot be read.
     """
-    return _guarded(path, lambda: nifti.nifti_header(path).grid) if nifti.is_nifti(path) else None
+    if nifti.is_nifti(path):
+        return _guarded(path, lambda: nifti.nifti_header(path).grid)
+    return _guarded(path, lambda: dicom.series_of(path).grid) if path.is_dir() else None
+
+
+def image_files(path: Path) -> tuple[Path, ...]:
+    """The files that an image is read from: of a series, which is a folder, its slices in their order.
+
+    Raises:
+        InputError: the folder holds no series.
+    """
+    return _guarded(path, lambda: dicom.series_of(path)).files if path.is_dir() else (path,)
 
 
 def image_pixel_size(path: Path) -> PixelSize | None:
@@ -131,6 +146,8 @@ def image_pixel_size(path: Path) -> PixelSize | None:
 def _decode(path: Path, is_mask: bool) -> Stored:
     if nifti.is_nifti(path):
         return nifti.read_nifti(path, is_mask)
+    if path.is_dir():
+        return dicom.read_series(path, is_mask)
     kind = format_of(path)
     if is_mask and kind == "JPEG":
         raise _lossy(path)

@@ -19,10 +19,32 @@ def nibabel() -> ModuleType:
     return found
 
 
+def pydicom() -> ModuleType:
+    """DICOM files, with their pixels.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    found = _library("pydicom", "DICOM series")
+    importlib.import_module("pydicom.pixels")
+    return found
+
+
+def highdicom() -> ModuleType:
+    """DICOM segmentations.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    found = _library("highdicom", "DICOM segmentations")
+    importlib.import_module("highdicom.seg")
+    return found
+
+
 def _library(name: str, what: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise InputError(
-            f"{what} are read by {name}, which is not installed here: pip install 'plurimask[medical]'"
+            f"{what} need {name}, which is not installed here: pip install 'plurimask[medical]'"
         ) from error

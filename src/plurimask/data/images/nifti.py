@@ -64,7 +64,7 @@ def nifti_header(path: Path) -> NiftiHeader:
         OSError, EOFError, zlib.error: the file cannot be read or is cut short.
     """
     with _opened(path) as stream:
-        return _header(_read(stream, 540, path, least=348), path)
+        return _header(_read(stream, 540, path, least=4), path)
 
 
 def read_nifti(path: Path, is_mask: bool) -> Stored:
@@ -74,7 +74,7 @@ def read_nifti(path: Path, is_mask: bool) -> Stored:
     them refuses what is no whole number.
     """
     with _opened(path) as stream:
-        start = _read(stream, 540, path, least=348)
+        start = _read(stream, 540, path, least=4)
         header = _header(start, path)
         shape = (*header.grid.shape, header.num_channels)
         size = math.prod(shape) * header.dtype.itemsize
@@ -128,15 +128,17 @@ def _header(start: bytes, path: Path) -> NiftiHeader:
 def _own_header(start: bytes, path: Path) -> Any:
     """nibabel's header of the version that the file is of."""
     library = nibabel()
-    size = {int.from_bytes(start[:4], order) for order in ("little", "big")}
+    orders = {int.from_bytes(start[:4], "little"): "<", int.from_bytes(start[:4], "big"): ">"}
     for kind, length, magic_place in ((library.Nifti1Header, 348, 344), (library.Nifti2Header, 540, 4)):
-        if length not in size or len(start) < length:
+        if length not in orders:
             continue
+        if len(start) < length:
+            raise InputError(f"{path}: cut short within its header: copy or export the file again")
         magic = start[magic_place : magic_place + 3]
         if magic in (b"ni1", b"ni2"):
             raise InputError(f"{path}: a header whose data lie in another file (.img): save both as one .nii.gz")
         if magic in (b"n+1", b"n+2"):
-            own = kind(start[:length], check=False)
+            own = kind(start[:length], orders[length], check=False)
             if 1 <= int(own["dim"][0]) <= 7:
                 return own
             raise InputError(f"{path}: an array of {int(own['dim'][0])} axes: the header is damaged, export it again")

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import imagecodecs
 import numpy as np
 from PIL import Image
 
@@ -89,6 +88,8 @@ def read_pillow(path: Path) -> Stored:
 
 def _wide(path: Path) -> tuple[Array, Array | None]:
     """Gray `(H, W)` or colours `(H, W, 3)` of a PNG with several channels of 16 bits, and its transparency."""
+    import imagecodecs  # large, and few files need it
+
     decoded = imagecodecs.png_decode(path.read_bytes())
     channels = decoded.shape[2]
     values = decoded[..., 0] if channels == 2 else decoded[..., :3]

@@ -55,7 +55,7 @@ class _Plan:
 def tiff_shape(path: Path) -> tuple[int, int, int]:
     """`(K, H, W)` of the image in `path`, from its header."""
     with tifffile.TiffFile(path) as file:
-        plan = _plan(file, path)
+        plan = _plan(file, path, of_pages=True)
         if plan.refusal is not None:
             raise plan.refusal
         shape, axis = list(plan.series.shape), plan.channel_axis
@@ -103,8 +103,32 @@ def _content(file: Any, path: Path, is_mask: bool) -> Stored:
     return Stored(np.ascontiguousarray(channels), palette, None, is_colour)
 
 
-def _plan(file: Any, path: Path) -> _Plan:
-    """How to read `file`.
+def plan_lazily(file: Any, path: Path) -> _Plan | None:
+    """How to read `file` in parts; None where its planes may be no channels.
+
+    Raises:
+        InputError: as for reading it whole, but however large it is.
+    """
+    plan = _plan(file, path, of_pages=True)
+    return None if plan.refusal is not None else plan
+
+
+def is_plain(plan: _Plan, file: Any) -> bool:
+    """Whether the values of a file are its pixels as they are: no tag turns, hides or maps them."""
+    page = plan.page
+    return (
+        plan.orientation == 1
+        and int(page.photometric) in (1, _RGB)
+        and not page.extrasamples
+        and _GDAL_NODATA not in page.tags
+        and page.dtype is not None
+        and page.dtype.kind in "uif"
+        and not any(_TRANSPARENCY_MASK & int(own.pages[0].subfiletype) for own in file.series[1:] if own.pages[0])
+    )
+
+
+def _plan(file: Any, path: Path, of_pages: bool = False) -> _Plan:
+    """How to read `file`; `of_pages`: in parts, so that not its pixels have to be few, but its pages.
 
     Raises:
         InputError: it holds more than one image, or a tag gives its numbers a meaning that is not read.
@@ -115,7 +139,7 @@ def _plan(file: Any, path: Path) -> _Plan:
             raise InputError(f"{path}: its OME metadata declare {planes:,} planes, expected one image: export it again")
     series = file.series[0]
     for each in file.series:  # before its pages are made, of which it may declare a thousand million
-        refuse_large(each.shape, str(path))
+        refuse_large((each.shape[:-2] or (1,)) if of_pages else each.shape, str(path))
     pages = [page for page in series.pages if page is not None]
     further = [each for each in file.series[1:] if not _is_aside(each)]
     if further:

@@ -15,7 +15,14 @@ import torch
 from plurimask.data.encoding import MaskEncoding, decide_encoding
 from plurimask.data.example import DataDescription, Example, ExampleSet, Patterns
 from plurimask.data.forms import MaskForm, MaskSummary, decide_form, most_objects, note_own_values
-from plurimask.data.images import image_numbers, image_pixel_size, image_shape, read_image, read_stored_mask
+from plurimask.data.images import (
+    image_files,
+    image_numbers,
+    image_pixel_size,
+    image_shape,
+    read_image,
+    read_stored_mask,
+)
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.layouts.dataset_json import DatasetFile
 from plurimask.data.layouts.scan import known_scans, scan_all
@@ -131,7 +138,8 @@ class FileSet(ExampleSet):
         return image_pixel_size(self.items[index].images[0])
 
     def files(self, index: int) -> tuple[Path, ...]:
-        return (*self.items[index].images, *filter(None, self.items[index].masks))
+        found = (*self.items[index].images, *filter(None, self.items[index].masks))
+        return tuple(file for path in found for file in image_files(path))
 
 
 def join_channels(channels: Sequence[Array], paths: Sequence[Path]) -> npt.NDArray[np.float32]:
@@ -160,6 +168,41 @@ class Layout:
     """As in `DataDescription`."""
 
 
+class _Seen(NamedTuple):
+    """What is known once all masks and the headers of all images were read."""
+
+    summaries: dict[MaskSummary, str]
+    """Each with the first mask that has it."""
+    counts: dict[int, FileItem]
+    """Numbers of channels, each with the first image that has it."""
+    rank: int
+    """Spatial dimensions of all images."""
+    marks: list[frozenset[int]]
+    """For each rater the values of what they marked."""
+    note: tuple[str, ...]
+
+
+def _scanned(items: Sequence[FileItem], num_raters: int, cache: ArrayCache) -> _Seen:
+    summaries: dict[MaskSummary, str] = {}
+    counts: dict[int, FileItem] = {}
+    ranks: list[int] = []
+    marks: list[frozenset[int]] = [frozenset() for _ in range(num_raters)]
+    files = [(item.images, item.masks) for item in items]
+    known = known_scans(files)
+    scans = scan_all(files, lambda path: cache.get(path, read_stored_mask), known)
+    for item, (shape, found) in zip(items, scans, strict=True):
+        counts.setdefault(shape[0], item)
+        ranks.append(len(shape) - 1)
+        for rater, (summary, path) in enumerate(zip(found, item.masks, strict=True)):
+            if summary is not None:
+                summaries.setdefault(summary, str(path))
+                if not summary.values <= marks[rater]:
+                    marks[rater] |= summary.values - {0, IGNORE}
+    known.save()
+    refuse_mixed(ranks, [item.images[0] for item in items])
+    return _Seen(summaries, counts, ranks[0], marks, tuple(known.note("the contents")))
+
+
 def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription | None, keep: bool = True) -> Found:
     """Reads all masks and the headers of all images, decides the encoding, and gives the examples of each split.
 
@@ -171,8 +214,8 @@ def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription
     """
     cache = ArrayCache(CACHE_BYTES if keep else 0)
     items = [item for split in layout.items.values() for item in split]
-    summaries, counts, ranks, marks, known = _scanned(items, len(layout.rater_names), cache)
-    refuse_mixed(ranks, [item.images[0] for item in items])
+    seen = _scanned(items, len(layout.rater_names), cache)
+    summaries, counts, rank = seen.summaries, seen.counts, seen.rank
     as_gray = set(counts) == {1, 3} or (
         set(counts) == {3} and expected is not None and len(expected.channel_names) == 1
     )
@@ -193,50 +236,18 @@ def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription
         values, declared, expected, in_colour=form.kind == "colours", num_objects=most_objects(summaries)
     )
     encoding = replace(encoding, sentence=form.sentence + encoding.sentence)
-    channels = name_channels(1 if as_gray else next(iter(counts)), layout.channel_names, ranks[0] == 2)
-    notes = (*layout.notes, *known)
+    channels = name_channels(1 if as_gray else next(iter(counts)), layout.channel_names, rank == 2)
+    notes = (*layout.notes, *seen.note)
     notes += ("images with R = G = B are read as gray, as the others are",) * as_gray
     if form.kind == "values" and declared.labels is None and len(encoding.class_names) > 2:
-        notes += tuple(note_own_values(layout.rater_names, marks))
+        notes += tuple(note_own_values(layout.rater_names, seen.marks))
     reading = Reading(encoding, form, as_gray)
     description = describe(layout.name, encoding, channels, layout.rater_names)
     return Found(
-        description.model_copy(update={"patterns": layout.patterns, "spatial_dims": ranks[0]}),
+        description.model_copy(update={"patterns": layout.patterns, "spatial_dims": rank}),
         {split: FileSet(part, reading, cache) for split, part in layout.items.items()},
         notes,
     )
-
-
-class _Scanned(NamedTuple):
-    """What the files of a data set hold."""
-
-    summaries: dict[MaskSummary, str]
-    """Each with the name of the first mask that has it."""
-    counts: dict[int, FileItem]
-    """The numbers of channels, each with the first example that has so many."""
-    ranks: list[int]
-    """How many axes each image has."""
-    marks: list[frozenset[int]]
-    """The values that each rater marks with."""
-    known: list[str]
-    """That some was known from an earlier scan, for people."""
-
-
-def _scanned(items: Sequence[FileItem], num_raters: int, cache: ArrayCache) -> _Scanned:
-    files = [(item.images, item.masks) for item in items]
-    known = known_scans(files)
-    found = _Scanned({}, {}, [], [frozenset()] * num_raters, [])
-    scans = scan_all(files, lambda path: cache.get(path, read_stored_mask), known)
-    for item, (shape, masks) in zip(items, scans, strict=True):
-        found.counts.setdefault(shape[0], item)
-        found.ranks.append(len(shape) - 1)
-        for rater, (summary, path) in enumerate(zip(masks, item.masks, strict=True)):
-            if summary is not None:
-                found.summaries.setdefault(summary, str(path))
-                if not summary.values <= found.marks[rater]:
-                    found.marks[rater] |= summary.values - {0, IGNORE}
-    known.save()
-    return found._replace(known=known.note("the contents"))
 
 
 def _all_gray(items: Sequence[FileItem], cache: ArrayCache) -> bool:

@@ -15,11 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from plurimask.data.example import Patterns
-from plurimask.data.images import is_image_file
 from plurimask.data.layouts.dataset_json import COLOURS_NAME, FILE_NAME
 from plurimask.data.layouts.files import UNSPLIT, FileItem, Layout
 from plurimask.data.layouts.folder import IMAGES, MASKS, SINGLE_RATER
-from plurimask.data.layouts.listing import Unread, ending, readable, walk_files
+from plurimask.data.layouts.listing import Unread, ending, readable, walk_images
 from plurimask.errors import InputError, shown
 from plurimask.files.reading import read_json
 from plurimask.files.writing import is_within
@@ -102,11 +101,11 @@ def import_layout(layout: Layout, out: Path, root: Path, read_as: str | None = N
         for item in items:
             for number, path in enumerate(item.images):
                 channel = IMAGES if len(item.images) == 1 else (layout.channel_names or ())[number]
-                _copy(path, base / channel / f"{item.name}{ending(path.name)}", out)
+                _copy(path, base / channel / f"{item.name}{_ending(path)}", out)
             for rater, mask in zip(layout.rater_names, item.masks, strict=True):
                 folder = base / MASKS if layout.rater_names == (SINGLE_RATER,) else base / MASKS / rater
                 if mask is not None:
-                    _copy(mask, folder / f"{item.name}{ending(mask.name)}", out)
+                    _copy(mask, folder / f"{item.name}{_ending(mask)}", out)
     for name in (FILE_NAME, COLOURS_NAME):
         if (root / name).is_file():
             _copy(root / name, out / name, out)
@@ -117,10 +116,15 @@ def import_layout(layout: Layout, out: Path, root: Path, read_as: str | None = N
 
 
 def _copy(source: Path, target: Path, out: Path) -> None:
+    """A file, or the folder of a series."""
     if not is_within(target, out):
         raise InputError(f"{target}: lies outside of {out}: give the rater a plain name")
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target)
+
+
+def _ending(path: Path) -> str:
+    return "" if path.is_dir() else ending(path.name)
 
 
 def find_matching(pattern: str, root: Path, unread: Unread) -> dict[tuple[str, ...], Path]:
@@ -141,16 +145,18 @@ def find_matching(pattern: str, root: Path, unread: Unread) -> dict[tuple[str, .
     base = root / pattern[: start.start()].rpartition("/")[0]
     expression = re.compile("".join(_WILDCARDS.get(part, re.escape(part)) for part in _WILDCARD.split(pattern)))
     found: dict[tuple[str, ...], Path] = {}
-    for path in walk_files(base):
+    for path, is_image in walk_images(base):
         name = path.as_posix() if pattern.startswith("/") else path.relative_to(root).as_posix()
         match = expression.fullmatch(readable(name))
         if match is None:
             continue
-        if not is_image_file(path.name):
+        if not is_image:
             unread.endings[ending(path.name) or "without ending"] += 1
             continue
         key = [part.rstrip("/") for part in match.groups() if part.rstrip("/")]
-        if path.name.lower().endswith(key[-1].lower()):  # the last wildcard stands for the ending too
+        if path.is_file() and path.name.lower().endswith(
+            key[-1].lower()
+        ):  # the last wildcard stands for the ending too
             key[-1] = key[-1][: -len(ending(path.name))]
         if tuple(key) in found:
             raise InputError(f"{path} and {found[tuple(key)]} are both {'/'.join(key)}: keep one of the two")

@@ -10,13 +10,14 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from plurimask.data.images import SUFFIXES, is_image_file
+from plurimask.data.images.dicom import is_dicom, may_be_slice
 from plurimask.errors import InputError, shown
 
 MAX_NAME = 200
 """Bytes: file systems allow 255, of which some are for endings."""
 MAX_WAYS = 8
 """In which links may lead to one folder."""
-VOLUMES = (".dcm", ".mha", ".mhd", ".nrrd", ".mgz", ".h5", ".hdf5", ".zarr")
+VOLUMES = (".mha", ".mhd", ".nrrd", ".mgz", ".h5", ".hdf5", ".zarr")
 """Endings of volumes that are not read."""
 _DOUBLE = (".nii.gz", ".ome.tif", ".ome.tiff", ".tar.gz")
 
@@ -43,6 +44,8 @@ class Unread:
     def hint(self) -> str:
         """What to say of them where nothing else was found; empty if nothing is known of them."""
         volumes = [ending for ending in self.endings if ending in VOLUMES]
+        if ".dcm" in self.endings:
+            return "slices of a DICOM series (.dcm) lie in a folder of their own, which is one image; "
         return f"volumes ({', '.join(volumes)}) are not read, save them as .nii.gz; " if volumes else ""
 
     def _advice(self) -> str:
@@ -54,23 +57,47 @@ def find_images(folder: Path, unread: Unread | None = None) -> dict[str, Path]:
     """The image files in `folder` and below, by relative path without ending (with `/`), in sorted order.
 
     Names are in Unicode's composed form; bytes that are no UTF-8 are taken for Latin-1. Hidden files are left out,
-    files with other endings counted in `unread`.
+    files with other endings counted in `unread`. A folder of DICOM slices is one image, of the name of the folder.
 
     Raises:
         InputError: a folder cannot be read, or two files have the same name.
     """
     found: dict[str, Path] = {}
-    own = len(folder.parts)
-    for path in walk_files(folder):
-        if not is_image_file(path.name):
+    for path, is_image in walk_images(folder):
+        if not is_image:
             if unread is not None:
                 unread.endings[ending(path.name) or "without ending"] += 1
             continue
-        name = readable("/".join(path.parts[own:])[: -len(ending(path.name))])
+        name = image_name(path, folder)
         if name in found:
             raise InputError(f"{path} and {found[name]} have the same name: keep one of the two")
         found[name] = path
     return dict(sorted(found.items()))
+
+
+def walk_images(folder: Path) -> Iterator[tuple[Path, bool]]:
+    """The files in `folder` and below as `walk_files`, and whether they are images; but each folder that holds slices
+    of a DICOM series, in place of them, as one image. `folder` itself is none.
+
+    Raises:
+        InputError: as `walk_files`.
+    """
+    series: set[Path] = set()
+    for path in walk_files(folder):
+        if is_image_file(path.name):
+            yield path, True
+        elif path.parent != folder and may_be_slice(path.name) and is_dicom(path):
+            if path.parent not in series:
+                series.add(path.parent)
+                yield path.parent, True
+        else:
+            yield path, False
+
+
+def image_name(path: Path, folder: Path) -> str:
+    """The name of an image in `folder` or below: its path without the ending; of a series that of its folder."""
+    name = "/".join(path.parts[len(folder.parts) :])
+    return readable(name[: -len(ending(path.name))] if is_image_file(path.name) else name)
 
 
 def walk_files(folder: Path) -> Iterator[Path]:

@@ -1,7 +1,8 @@
 """Which mask belongs to which image, by their names.
 
 Equal names pair. Where no mask has the name of an image, what a mask's name has more is the rater, if it differs
-(`x_anna`, `x_ben`; `x_seg0`, `x_seg1`; `expert1_x`; a folder per image, `x/anna`); and where no mask's name holds that
+(`x_anna`, `x_ben`; `x_seg0`, `x_seg1`; `expert1_x`; a folder per image, `x/anna`; `x_desc-anna_mask`, as BIDS has it,
+whose images may end in what they show, `x_T1w`); and where no mask's name holds that
 of an image, what all images or all masks have in common is left out (`image_001` and `mask_001`, `21_training` and
 `21_manual1`).
 """
@@ -14,6 +15,9 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 _SEPARATORS = "_-. "
+_DESCRIBED = re.compile(r"(.+)_desc-([0-9A-Za-z]+)(?:_[0-9A-Za-z]+)?")
+_SHOWS = re.compile(r"_[0-9A-Za-z]+$")
+"""The last word of a name in BIDS: what an image shows (T1w), or a mask (dseg, mask)."""
 MAX_RATERS = 64
 
 
@@ -29,6 +33,8 @@ def pair(masks: Mapping[str, _T], images: Collection[str]) -> dict[str, dict[str
     exact = sum(name in images for name in masks)
     if exact:
         return {"": dict(masks)} if exact == len(masks) else None
+    if (bids := _by_description(masks, images)) is not None:
+        return bids
     plain = {image: image for image in images}
     backwards = {name[::-1]: mask for name, mask in masks.items()}
     return (
@@ -37,6 +43,21 @@ def pair(masks: Mapping[str, _T], images: Collection[str]) -> dict[str, dict[str
         or _turned(_by_beginning(backwards, {image[::-1]: image for image in images}))
         or _without_common(masks, images)
     )
+
+
+def _by_description(masks: Mapping[str, _T], images: Collection[str]) -> dict[str, dict[str, _T]] | None:
+    """Pairs names of BIDS: entities in the same order, of which a mask has `desc-RATER` more and its own last word."""
+    found: dict[str, dict[str, _T]] = {}
+    cores = {image: image for image in images} | {_SHOWS.sub("", image): image for image in images}
+    if len({_SHOWS.sub("", image) for image in images}) < len(images):  # several images of one subject
+        cores = {image: image for image in images}
+    for name, mask in masks.items():
+        match = _DESCRIBED.fullmatch(name)
+        image = cores.get(match[1]) if match else None
+        if match is None or image is None or image in found.setdefault(match[2], {}):
+            return None
+        found[match[2]][image] = mask
+    return found if len(found) <= MAX_RATERS else None
 
 
 def _in_folders(masks: Mapping[str, _T], images: Collection[str]) -> dict[str, dict[str, _T]] | None:

@@ -1,0 +1,161 @@
+"""Whether an image is computed whole or in tiles, so that no more memory is taken than was said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from plurimask.distribution import MAX_CHUNK_ELEMENTS
+from plurimask.errors import InputError
+from plurimask.files.memory import give_back, resident_bytes
+from plurimask.method import SegmentationMethod
+from plurimask.prediction.field import Field, field_of
+from plurimask.prediction.memory import MARGIN, PROGRAM, bytes_per_pixel
+from plurimask.prediction.tiled import Read, TiledSegmentation, averages_of, sums_at
+from plurimask.prediction.tiles import TilePlan, plan_tiles
+
+BLENDED = (
+    "tiles are blended where they overlap, since this method sees further around a pixel than tiles reach: its maps "
+    "are near those of the whole image, not the same"
+)
+LEAST_PIXELS = 2**14
+"""Images of so few pixels are computed whole in any case."""
+_CHUNK_SHARE, _BYTES_OF_LOGIT = 64, 24
+"""Logits that are computed at once take a share of the memory; softmax and sums hold copies of a logit."""
+_STRIP_ROWS = 160
+_BLENDED_HALO, _BLENDED_OVERLAP = 64, 64
+"""Pixels at least, where no halo is exact."""
+CHUNK = {2: 512, 3: 64}
+"""Sides of the blocks in which results are stored: cores of tiles are whole blocks."""
+
+
+@dataclass
+class Budget:
+    """The memory for predicting images by a method.
+
+    Args:
+        method: in evaluation mode, where it predicts.
+        total: bytes, of the program and all that it holds.
+        num_samples: N, of each image.
+        num_channels: K.
+    """
+
+    method: SegmentationMethod
+    total: float
+    num_samples: int
+    num_channels: int
+
+    def __post_init__(self) -> None:
+        self.notes: tuple[str, ...] = ()
+        """What is only approximated, in sentences for people."""
+
+    @cached_property
+    def free(self) -> float:
+        """Bytes, beside the program and the method."""
+        return max(0.0, self.total - max(PROGRAM, resident_bytes()))
+
+    @cached_property
+    def in_strips(self) -> float:
+        """Bytes for each pixel of a large image, whose finest features are computed in strips."""
+        return bytes_per_pixel(self.method, self.num_channels)
+
+    @cached_property
+    def at_once(self) -> float:
+        """Bytes for each pixel of what is computed at once."""
+        found = bytes_per_pixel(self.method, self.num_channels, are_large=False)
+        give_back()
+        return found
+
+    @cached_property
+    def field(self) -> Field:
+        return field_of(self.method, self.num_channels)
+
+    @property
+    def num_classes(self) -> int:
+        return self.method.config.num_classes
+
+    def computing(self, num_pixels: float) -> float:
+        """Bytes that computing so many pixels takes, with their samples and statistics."""
+        at_once = min(num_pixels, _STRIP_ROWS * math.sqrt(num_pixels))
+        features = self.in_strips * num_pixels + max(0.0, self.at_once - self.in_strips) * at_once
+        return MARGIN * features + (8 * self.num_channels + 2 * self.num_samples) * num_pixels
+
+    def results(self, num_pixels: float) -> float:
+        """Bytes of an image with all that is known of its pixels at the end, in memory: as read and as seen, samples,
+        and maps while they are brought to the image's own pixels and written."""
+        classes = self.num_classes
+        return num_pixels * (8 * self.num_channels + 2 * self.num_samples + 4 * (5 * classes + 6) + 16)
+
+    def is_whole(self, size: Sequence[int]) -> bool:
+        """Whether an image of this size is computed at once."""
+        pixels = math.prod(size)
+        if pixels <= LEAST_PIXELS or len(size) != len(self.method.strides):
+            return True
+        if pixels * 2000 * max(1, self.num_channels) < self.free and self.in_strips < 2000:
+            return True
+        return self.computing(pixels) + self.results(pixels) <= self.free
+
+    def holds(self, size: Sequence[int]) -> bool:
+        """Whether there is room for an image's results, beside tiles that are large enough to be worth it."""
+        return self.results(math.prod(size)) <= 0.6 * self.free
+
+    def chunk_elements(self) -> int:
+        """How many logits are computed at once in a tile."""
+        return int(min(MAX_CHUNK_ELEMENTS, max(2**16, self.free / _CHUNK_SHARE / _BYTES_OF_LOGIT * 8)))
+
+    def plan(self, size: Sequence[int], beside: float = 0.0) -> TilePlan:
+        """Tiles of an image of this size, where `beside` bytes are held for other things.
+
+        Raises:
+            InputError: there is not enough memory for the smallest tiles.
+        """
+        strides, unit = self.field.strides, CHUNK[len(size)]
+        room = self.free - beside - _BYTES_OF_LOGIT * self.chunk_elements()
+        low, high = 1.0, float(math.prod(size))
+        if self.computing(high) > room:
+            while high - low > 1:
+                middle = (low + high) / 2
+                low, high = (middle, high) if self.computing(middle) <= room else (low, middle)
+            high = low
+        halo, overlap = self._around(size, high)
+        units = [math.lcm(stride, unit) for stride in strides]
+        try:
+            return plan_tiles(size, halo, overlap, units, int(high))
+        except InputError:
+            units = [math.lcm(stride, 64 if len(size) == 2 else 16) for stride in strides]  # blocks are smaller then
+            return plan_tiles(size, halo, overlap, units, int(high))
+
+    def _around(self, size: Sequence[int], pixels: float) -> tuple[list[int], list[int]]:
+        """Halo and overlap along each axis, for windows of so many pixels."""
+        side = pixels ** (1 / len(size))
+        halo = self.field.halo
+        if halo is not None and all(
+            2 * one <= side / 2 or one >= length for one, length in zip(halo, size, strict=True)
+        ):
+            return list(halo), [0] * len(size)
+        self.notes = (BLENDED,)
+        strides = self.field.strides
+        return (
+            [-(-min(_BLENDED_HALO, int(side / 8)) // stride) * stride for stride in strides],
+            [-(-min(_BLENDED_OVERLAP, int(side / 8)) // stride) * stride for stride in strides],
+        )
+
+
+def in_tiles(
+    budget: Budget, read: Read, size: Sequence[int], on_phase: Callable[[str], object], beside: float | None = None
+) -> TiledSegmentation:
+    """The prediction for an image of a size, which `read` gives, in tiles that fit into the memory.
+
+    `beside`: bytes that are held meanwhile; by default the image's results. What is done is said to `on_phase`.
+    """
+    plan = budget.plan(size, budget.results(math.prod(size)) if beside is None else beside)
+    sums = []
+    for tile in plan if budget.method.tiling.averages else ():
+        on_phase(f"looking at all of it, tile {tile.number + 1} of {len(plan)}")
+        sums.append(sums_at(budget.method, read, plan, tile))
+    averages = averages_of(budget.method, sums) if sums else {}
+    tiled = TiledSegmentation(budget.method, read, plan, averages, budget.chunk_elements())
+    tiled.on_tile = lambda done: on_phase(f"tile {done} of {len(plan)}")
+    return tiled
