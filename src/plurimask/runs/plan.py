@@ -119,6 +119,11 @@ def used(method: str, settings: Mapping[str, Any], preset: Mapping[str, Any] | N
     return kept
 
 
+def used_by(plan: Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a plan, its own or what was noted of it, without those of methods that it is not made of."""
+    return used(plan.method, settings, find_preset(plan.method, plan.preset).method)
+
+
 def _settings_of(method: str) -> set[str]:
     return set(find_method(method).Config.model_fields) - set(MethodConfig.model_fields)
 
