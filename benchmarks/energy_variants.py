@@ -12,6 +12,7 @@ from plurimask.method import Loss, TrainingStep
 from plurimask.methods.energy_score_unet import EnergyScoreUNet, EnergyScoreUNetConfig, SampledSegmentation
 from plurimask.methods.hierarchical_probabilistic_unet import HierarchicalProbabilisticUNet
 from plurimask.methods.probabilistic_unet import ProbabilisticUNet
+from plurimask.nn.energy_score import charge_of_draws
 from plurimask.noise import Noise
 
 
@@ -74,9 +75,11 @@ class ScoreInTheEnd(ProbabilisticUNet):
     def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
         if self.progress < 1 - FINISHING_SHARE:
             return super().loss(images, labels, generator)
-        projected = self.head.project(self.unet(images))
-        charge = self._charge(projected, self.prior_net(images), labels, generator)
-        return Loss(FINISHING_WEIGHT * sum(charge), charge.terms)
+        prediction = self(images)
+        noise = prediction.draw_noise(self.config.energy_samples, generator)
+        logits = prediction.scores(noise).view(len(noise[0]), *prediction.logits_shape)
+        charge = charge_of_draws(logits, labels, self.config.has_background)
+        return Loss(FINISHING_WEIGHT * (charge.energy_score + charge.pixels), charge.terms)
 
     def after_step(self, step: TrainingStep) -> None:
         self.progress = step.progress
@@ -91,7 +94,7 @@ class HierarchicalScoreInTheEnd(HierarchicalProbabilisticUNet):
         if self.progress < 1 - FINISHING_SHARE:
             return super().loss(images, labels, generator)
         charge = self._charge(self.encode(images), labels, generator)
-        return Loss(FINISHING_WEIGHT * sum(charge), charge.terms)
+        return Loss(FINISHING_WEIGHT * (charge.energy_score + charge.pixels), charge.terms)
 
     def after_step(self, step: TrainingStep) -> None:
         self.progress = step.progress

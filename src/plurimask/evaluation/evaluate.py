@@ -155,15 +155,14 @@ def evaluate(
             yield example.name, example.image
 
     for predicted in predict_images(method, images(), sampling):
-        samples, held = predicted.samples.cpu(), predicted.statistics
-        mean, *others = (x.cpu() for x in (held.mean(), held.entropy(), held.mutual_information(), held.variance()))
-        require_probabilities(mean, predicted.names)
+        samples, (mean, entropy, information, variance) = predicted.samples.cpu(), _maps_of(predicted)
         further = _other_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
         seen = [examples.pop(name) for name in predicted.names]
         made = _reconstructed(method, predicted, [example for example, _ in seen])
         for number, (example, voxel) in enumerate(seen):
             row: dict[str, Any] = {"name": example.name}
-            image = EvaluatedImage(example, samples[:, number], mean[number], *(maps[number] for maps in others), row)
+            maps = (entropy[number], information[number], variance[number])
+            image = EvaluatedImage(example, samples[:, number], mean[number], *maps, row)
             compared = _compared(image, None if made is None else made[number], view, voxel)
             scored = evaluated(replace(compared, **further.figures(number, example, view.counted_classes)), table)
             metrics.update([scored])
@@ -178,6 +177,14 @@ def evaluate(
                 on_image(image)
     bins, errors = metrics.calibration_bins(), metrics.error_histograms()
     return Evaluation(metrics.compute(), rows, bins, errors, flip_totals, volumes)
+
+
+def _maps_of(predicted: PredictedBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Mean, entropy, mutual information and variance."""
+    held = predicted.statistics
+    mean, entropy, information, variance = held.mean(), held.entropy(), held.mutual_information(), held.variance()
+    require_probabilities(mean, predicted.names)
+    return mean.cpu(), entropy.cpu(), information.cpu(), variance.cpu()
 
 
 def _reconstructed(
