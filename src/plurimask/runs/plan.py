@@ -74,7 +74,8 @@ def resolve(plan: Plan) -> tuple[dict[str, Any], TrainingConfig]:
 def for_data(plan: Plan, source: DataSource) -> Plan:
     """The plan for images of as many dimensions as its method sees of the data: two of the slices of volumes."""
     _, training = resolve(plan)
-    return replace(plan, spatial_dims=2 if training.slices is not None else source.description.spatial_dims)
+    dims = 2 if training.slices is not None else source.description.spatial_dims
+    return plan if dims == plan.spatial_dims else replace(plan, spatial_dims=dims)
 
 
 def refuse_unused(plan: Plan) -> None:
