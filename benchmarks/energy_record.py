@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from energy_jobs import JOBS, PARTS, VIEWS, WORLD, lesions
+from energy_jobs import JOBS, PARTS, ROWS, VIEWS, WORLD, lesions
 from many_objects import SETTINGS as CELLS
 from scipy.stats import binom
 
@@ -72,6 +72,8 @@ def on_data(jobs: Mapping[str, Any], start: str) -> dict[str, Any]:
     found = by_name(jobs, start)
     if not found:
         return {}
+    order = [*ROWS, *found]
+    found = dict(sorted(found.items(), key=lambda pair: order.index(pair[0])))
     first = next(iter(found.values()))[0]["result"]
     return {
         **{key: first[key] for key in OF_DATA if key in first},

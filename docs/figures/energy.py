@@ -75,16 +75,22 @@ def price_picture(record: Path) -> Figure:
     """GED of 16 samples over what they cost, of what was both timed and trained."""
     found = json.loads(record.read_text())
     price = {name: one["ratio"] for name, one in found["price"]["results"]["methods"].items()}
-    price |= {"energy-score-unet": price["as it is"], "probabilistic-unet": price["Probabilistic U-Net"]}
+    known = {"as it is": "energy-score-unet", "Probabilistic U-Net": "probabilistic-unet"}
     figure = canvas(5.2, 3.2)
     axes = figure.subplots()
-    for key, colour in {"parts": KINDS["product"], "lidc": KINDS["min-max"]}.items():
-        config, methods = found[key]["config"], found[key]["results"]["methods"]
-        points = sorted((price[name], one["ged"], name) for name, one in methods.items() if name in price)
-        label = f"crops of {config['center_crop']}, {config['max_steps']:,} steps"
+    trained = {
+        "crops of 64, 1,500 steps": (found["parts"]["results"]["methods"], {name: name for name in price}),
+        "crops of 64, 4,000 steps": (
+            found["data_sets"]["results"]["lidc"]["methods"],
+            {name: known.get(name, name) for name in price},
+        ),
+    }
+    for (label, (methods, names)), colour in zip(trained.items(), (KINDS["product"], KINDS["min-max"]), strict=True):
+        points = sorted((price[name], methods[key]["ged"], name) for name, key in names.items() if key in methods)
         axes.plot([x for x, _, _ in points], [y for _, y, _ in points], "o:", color=colour, label=label)
-        for x, y, name in points:
-            axes.annotate(name, (x, y), (0, -11), textcoords="offset points", fontsize=7, color=INK, ha="center")
+        if label.endswith("1,500 steps"):
+            for x, y, name in points:
+                axes.annotate(name, (x, y), (0, 7), textcoords="offset points", fontsize=7, color=INK, ha="center")
     style(axes, "what 16 masks cost, and what they are worth", "forwards of a U-Net", "GED of 16 samples")
     axes.margins(x=0.2, y=0.15)
     axes.legend(frameon=False, fontsize=8, labelcolor=INK)

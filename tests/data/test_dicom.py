@@ -321,4 +321,4 @@ def test_the_limit_is_that_of_the_whole_series(tmp_path: Path, monkeypatch: pyte
 
 
 def test_an_empty_folder_holds_no_series(tmp_path: Path) -> None:
-    assert "no DICOM files" in refusal(tmp_path)
+    assert "a folder without DICOM slices" in refusal(tmp_path)

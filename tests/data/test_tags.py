@@ -234,7 +234,11 @@ def test_one_limit_for_the_pixels_of_all_formats(name: str, tmp_path: Path, monk
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
     assert read_image(path).size == HEIGHT * WIDTH
     monkeypatch.setenv("PLURIMASK_MAX_PIXELS", str(HEIGHT * WIDTH - 1))
-    assert "more than 53 pixels" in refusal(path) and "PLURIMASK_MAX_PIXELS" in refusal(path, image_shape)
+    assert "more than 53 pixels" in refusal(path)
+    if path.suffix == ".tif":  # parts of it may be read
+        assert image_shape(path) == (1, HEIGHT, WIDTH)
+    else:
+        assert "PLURIMASK_MAX_PIXELS" in refusal(path, image_shape)
     monkeypatch.setenv("PLURIMASK_MAX_PIXELS", "many")
     with pytest.raises(InputError, match="expected a number"):
         read_image(path)

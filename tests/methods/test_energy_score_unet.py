@@ -189,15 +189,28 @@ def test_a_map_of_equal_latents_is_the_vector_and_one_of_its_places_changes_what
         everywhere = z[..., None, None].repeat(1, 1, 1, 5, 2)
         same = prediction.decode([everywhere])
         torch.testing.assert_close(same, vector(images).decode([z]))
-        everywhere[:, :, :, 0] += 1  # the first row of places, of rows 0 to 7; the next one's centre is in row 12
+        everywhere[:, :, :, 0] += 1  # the first row of places, of rows 0 to 7; the middle of the next is 11.5
         changed = (prediction.decode([everywhere]) - same).abs().amax((0, 1, 2, 4))
     assert bool((changed[:8] > 0).all())
     assert bool((changed[12 + 2 :] == 0).all())  # a 3x3 convolution at this scale follows
 
 
-def test_a_head_takes_no_map_of_latents() -> None:
+def test_maps_of_latents_fit_where_they_enter() -> None:
     with pytest.raises(ValueError, match="a head takes one z"):
         built(sampled_scales=0, latent_stride=8)
+    with pytest.raises(ValueError, match="give a multiple of 2"):
+        built(sampled_scales=2, latent_stride=3)
+
+
+def test_the_part_of_an_image_has_the_latents_of_its_places() -> None:
+    """A window that begins at a place, with those of the whole image's latents that are its own."""
+    method = built(sampled_scales=2, latent_stride=8).eval()
+    assert method.strides == (8, 8)
+    images, z = torch.randn(1, 1, 70, 16, generator=seeded(2)), torch.randn(2, 1, 8, 9, 2, generator=seeded(3))
+    with torch.no_grad():
+        whole = method(images).decode([z])
+        part = method(images[:, :, 16:64]).decode([z[:, :, :, 2:8]])
+    torch.testing.assert_close(part[..., 20:28, :], whole[..., 36:44, :], atol=1e-4, rtol=1e-4)
 
 
 def test_a_run_is_continued_as_if_nothing_had_happened(tmp_path: Path) -> None:

@@ -132,6 +132,27 @@ def test_a_batch_that_nobody_judged_changes_nothing() -> None:
         torch.testing.assert_close(got, want)
 
 
+def test_a_memory_of_few_epochs_lets_what_was_learnt_fade_at_its_rate() -> None:
+    """One step moves as without it, then each precision goes the share of a step back to that of the beginning."""
+    plain, forgetting = built().train(), built(memory=0.5).train()
+    at_first = [variance.detach().clone() for variance in plain._pairs()[1]]
+    for method in (plain, forgetting):
+        method.begin(num_images=12, num_batches=4)
+        method.update(*batch(), step())
+    share = 1 / (0.5 * 4)
+    (means, variances), (own_means, own) = plain._pairs(), forgetting._pairs()
+    for mean, mine in zip(means, own_means, strict=True):
+        torch.testing.assert_close(mine, mean)
+    for before, variance, mine in zip(at_first, variances, own, strict=True):
+        assert bool((variance < before).any())
+        torch.testing.assert_close(1 / mine, (1 - share) / variance + share / before)
+    unjudged = torch.full((B, 1, H, W), IGNORE, dtype=torch.uint8)
+    for index in range(24):
+        forgetting.update(batch()[0], unjudged, step(index))
+    for before, mine in zip(at_first, forgetting._pairs()[1], strict=True):
+        torch.testing.assert_close(mine, before)
+
+
 def test_batch_norm_follows_the_batch_once() -> None:
     method, (images, labels) = built(normalisation="batch").train(), batch()
     norms = [one for one in method.modules() if isinstance(one, torch.nn.BatchNorm2d)]

@@ -21,6 +21,7 @@ WITH_EXAMPLES = {
     "reconstruction",
     "scores",
     "uncertainty",
+    "volumes",
 }
 
 

@@ -16,7 +16,8 @@ import torch
 from plurimask.compare.table import known_columns, markdown_table, table_columns
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.data.worlds.lesions import lesion_source
-from plurimask.evaluation.evaluate import Evaluation, ExampleView, evaluate, named_classes, write_evaluation
+from plurimask.evaluation.evaluate import Evaluation, ExampleView, evaluate, named_classes
+from plurimask.evaluation.writing import write_evaluation
 from plurimask.methods import build_method
 from plurimask.metrics.conventions import CONVENTIONS, conventions
 from plurimask.metrics.image import ComparedImage

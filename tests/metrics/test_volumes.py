@@ -169,8 +169,8 @@ def test_all_other_figures_of_a_volume_are_those_of_its_voxels_in_a_row() -> Non
     samples, labels, mean = random_maps(5, 3), random_maps(4, 3, seed=3), random_mean(3)
     labels[3, 2:] = IGNORE
     whole, row = (
-        evaluate_image(*(maps.flatten(1) if flat else maps for maps in (samples, mean, labels)), [1, 2])
-        for flat in (False, True)
+        evaluate_image(*maps, [1, 2])
+        for maps in ((samples, mean, labels), (samples.flatten(1), mean.flatten(1), labels.flatten(1)))
     )
     for key, value in whole.scores.items():
         assert value == pytest.approx(row.scores[key], abs=1e-9, nan_ok=True), key

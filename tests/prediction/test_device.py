@@ -58,4 +58,5 @@ def test_images_and_weights_in_a_layout() -> None:
         for maps in (moved, next(method.parameters())):
             assert maps.is_contiguous(memory_format=memory_format)
     volumes = torch.randn(2, 3, 5, 4, 6)
-    assert images_in_layout(volumes, "channels_last") is volumes
+    moved = images_in_layout(volumes, "channels_last")
+    assert torch.equal(moved, volumes) and moved.is_contiguous(memory_format=torch.channels_last_3d)

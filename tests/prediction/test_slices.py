@@ -107,7 +107,8 @@ def test_statistics_of_fixed_draws_are_those_of_their_logits(case: str, monkeypa
 
 @every_case
 def test_groups_of_slices_change_nothing(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    method, told = sliced(case), []
+    method = sliced(case)
+    told: list[int] = []
     whole = prediction_of(method, volumes()).freeze(3, seeded(5))
     monkeypatch.setattr(room, "MAX_GROUP_PIXELS", 1)
     parts = prediction_of(method, volumes()).freeze(3, seeded(5))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gzip
 import io
 import json
 import signal
@@ -71,6 +72,9 @@ READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "gif": ("a.gif", read_image),
     "bmp": ("a.bmp", read_image),
     "jpeg": ("a.jpg", read_image),
+    "nifti": ("a.nii", read_image),
+    "nifti-mask": ("a.nii.gz", read_stored_mask),
+    "dicom": ("a.dcm", lambda path: read_image(path.parent)),
     "npz": ("a.npz", read_arrays),
     "pt": ("a.pt", read_input),
 }
@@ -96,6 +100,16 @@ def first_files(reader: str) -> list[bytes]:
     stream = io.BytesIO()
     if reader == "npz":
         np.savez_compressed(stream, images=values[None], masks=values[None] % 2, names=np.array(["a"]))
+    elif reader.startswith("nifti"):
+        import nibabel
+
+        image = nibabel.Nifti1Image(values[..., None], np.diag([1.0, 2.0, 3.0, 1.0]))
+        return [gzip.compress(image.to_bytes(), mtime=0) if reader == "nifti-mask" else image.to_bytes()]
+    elif reader == "dicom":
+        import pydicom
+
+        folder = Path(pydicom.__file__).parent / "data" / "test_files" / "dicomdirtests" / "98892001" / "CT5N"
+        return [path.read_bytes() for path in sorted(folder.iterdir())]
     elif reader == "pt":
         torch.save(torch.from_numpy(values).float(), stream)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from plurimask.commands.settings import read_settings
-from plurimask.data.images import image_shape, read_image, read_stored_mask
+from plurimask.data.images import image_grid, image_shape, read_image, read_stored_mask
 from plurimask.data.layouts.dataset_json import read_dataset_file
 from plurimask.data.layouts.listing import walk_files
 from plurimask.data.layouts.npz import read_arrays
@@ -97,6 +98,34 @@ def test_any_damage_to_an_image(tmp_path: Path, start: str, data: st.DataObject)
     for read in readers.get(start, [read_image, image_shape, read_stored_mask]):
         refused(lambda read=read: read(path))  # type: ignore[misc]
     assert state(tmp_path) == before
+
+
+@QUICKLY
+@given(kind=st.sampled_from(["nii", "nii.gz", "dcm"]), data=st.data())
+def test_any_damage_to_a_volume(tmp_path: Path, kind: str, data: st.DataObject) -> None:
+    content = bytearray(_volume(kind))
+    last = len(content) - 1
+    for _ in range(data.draw(st.integers(1, 6))):
+        place = data.draw(st.integers(0, last) | st.integers(0, min(last, 400)))
+        content[place] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.integers(0, len(content)))]
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(bytes(content))
+    place = tmp_path if kind == "dcm" else path
+    for read in (read_image, image_shape, image_grid, read_stored_mask):
+        refused(lambda read=read: read(place))  # type: ignore[misc]
+
+
+def _volume(kind: str) -> bytes:
+    """A file of this kind that is read."""
+    if kind == "dcm":
+        pydicom = pytest.importorskip("pydicom")
+        slices = Path(pydicom.__file__).parent / "data" / "test_files" / "dicomdirtests" / "98892001" / "CT5N"
+        return next(slices.iterdir()).read_bytes()
+    nibabel = pytest.importorskip("nibabel")
+    image = nibabel.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.diag([1.0, 2, 3, 1]))
+    plain: bytes = image.to_bytes()
+    return gzip.compress(plain, mtime=0) if kind == "nii.gz" else plain
 
 
 def _whole(kind: str) -> bytes:

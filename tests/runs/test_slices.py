@@ -12,7 +12,8 @@ from volume_world import ball_source
 
 from plurimask.data.worlds.lesions import lesion_source
 from plurimask.errors import InputError
-from plurimask.evaluation.evaluate import Evaluation, ExampleView, evaluate, write_volumes
+from plurimask.evaluation.evaluate import Evaluation, ExampleView, evaluate
+from plurimask.evaluation.writing import write_volumes
 from plurimask.metrics.table import TABLE
 from plurimask.metrics.volume_table import with_volumes
 from plurimask.prediction.predict import Sampling

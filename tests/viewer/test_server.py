@@ -54,7 +54,7 @@ def test_an_image_has_the_samples_that_predict_writes(
     words = [str(runs("probabilistic-unet")), str(lesion_folder / "val" / "images"), "--out", str(tmp_path / "p")]
     code, printed = run(["predict", *words, "--samples", "5", "--seed", "3"])
     assert code == 0, printed
-    values, varying = np.array([0, 255], np.uint8), 0.0
+    values, differing = np.array([0, 255], np.uint8), 0
     for row in page.json("/api/images", sort="name")["images"]:
         folder = tmp_path / "p" / row["name"]
         meta, arrays = page.bundle(f"/api/images/{row['id']}/prediction")
@@ -63,9 +63,9 @@ def test_an_image_has_the_samples_that_predict_writes(
             assert (values[labels] != written).mean() < 0.01  # batches of another size are rounded otherwise
         for name in ("mean", "entropy", "mutual_information"):
             assert np.allclose(arrays[name].values, tifffile.imread(folder / f"{name}.tif"), atol=1e-2)
-        varying = max(varying, float(arrays["mutual_information"].values.max()))
+        differing += bool((arrays["samples"] != arrays["samples"][:1]).any())
         assert meta["areas"] == [np.bincount(labels.ravel(), minlength=2).tolist() for labels in arrays["samples"]]
-    assert varying > 0  # draws differ, though of so short a training perhaps no label does
+    assert differing > 1  # of several images the samples are not one and the same mask
 
 
 def test_scores_are_those_of_evaluate(

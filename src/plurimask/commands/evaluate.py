@@ -163,7 +163,7 @@ def _evaluate(options: EvaluateOptions, work: EvaluateWork, own: list[int], reco
 
 def _write(options: EvaluateOptions, work: EvaluateWork, records: Records) -> None:
     """Print the totals of all records, and write them."""
-    from plurimask.evaluation import evaluate
+    from plurimask.evaluation import evaluate, writing
     from plurimask.evaluation.records import folded, rows_of
 
     about, source, view = work.run.record, work.source, work.view
@@ -192,11 +192,11 @@ def _write(options: EvaluateOptions, work: EvaluateWork, records: Records) -> No
     if options.out is not None:
         totals = evaluate.named_classes(evaluation.totals, about.data.class_names)
         rows = rows_of(map(records.__getitem__, work.examples.names))
-        evaluate.write_evaluation(totals, rows, options.out, facts, work.table)
+        writing.write_evaluation(totals, rows, options.out, facts, work.table)
         say.print(f"Wrote {options.out} and {options.out.with_suffix('.csv')}")
         if volumes := [row for name in work.examples.names for row in records[name].volumes]:
             path = options.out.with_suffix(VOLUMES_ENDING)
-            evaluate.write_volumes(volumes, path, about.data.class_names)
+            writing.write_volumes(volumes, path, about.data.class_names)
             say.print(f"Wrote {path}: the volumes of each image and class, of samples and raters", markup=False)
 
 

@@ -153,6 +153,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _say_how(say: Console, work: PredictWork, options: PredictOptions) -> None:
+
     about, path = work.run.record.data, work.job.images
     if about.patterns is not None and options.images is None and path.is_dir():
         say.print(

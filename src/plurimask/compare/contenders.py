@@ -18,11 +18,10 @@ from plurimask.errors import InputError
 from plurimask.evaluation.evaluate import ExampleView, flip_error
 from plurimask.files.reading import is_there, read_json
 from plurimask.files.writing import replace_file
-from plurimask.methods.presets import find_preset
 from plurimask.prediction.predict import Sampling
 from plurimask.runs.folder import RECORD_FILE, mend_run
 from plurimask.runs.load import Run, find_split, load_run
-from plurimask.runs.plan import Plan, used
+from plurimask.runs.plan import Plan, used_settings
 from plurimask.runs.staging import Staging
 from plurimask.runs.train import train_run
 from plurimask.version import __version__
@@ -131,9 +130,8 @@ def _note_plans(plans: dict[str, Any], contenders: Sequence[Contender], out: Pat
         if plan["start"] is None:  # as older versions note it
             del plan["start"]
         known = plans.setdefault(contender.name, plan)
-        preset = find_preset(contender.plan.method, contender.plan.preset).method
         for one in (plan, known):
-            one["settings"] = used(contender.plan.method, one.get("settings", {}), preset)
+            one["settings"] = used_settings(contender.plan, one.get("settings", {}))
         if known != plan:
             differing = sorted(key for key in {*plan, *known} if plan.get(key) != known.get(key))
             raise InputError(

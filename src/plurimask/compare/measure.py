@@ -23,8 +23,8 @@ from plurimask.evaluation.evaluate import (
     evaluate,
     flip_frequencies,
     named_classes,
-    write_evaluation,
 )
+from plurimask.evaluation.writing import write_evaluation
 from plurimask.figures.colours import thinned
 from plurimask.files.writing import replace_file
 from plurimask.flips import mode_table
@@ -33,6 +33,7 @@ from plurimask.metrics.energy_distance import ged_of_fewer
 from plurimask.metrics.modes import mode_distances, sample_modes
 from plurimask.prediction.predict import Sampling, predict_images
 from plurimask.report.content import evenly_spread
+from plurimask.report.flat import flattening
 from plurimask.runs.folder import WEIGHTS_FILE
 from plurimask.runs.load import Run
 from plurimask.training.log import read_metrics
@@ -76,7 +77,7 @@ class MethodResult:
     mode_shares: list[float] = field(default_factory=list)
     """Share of the samples in each mode, over images that have all classes that flip; empty where none has."""
     maps: list[NDArray[np.uint8]] = field(default_factory=list)
-    """Of each image, the most likely map `(h, w)`, thinned to `THUMBNAIL`."""
+    """Of each image, the most likely map `(h, w)`, thinned to `THUMBNAIL`; of a volume that of one plane."""
     entropies: list[NDArray[np.float16]] = field(default_factory=list)
     samples: list[NDArray[np.uint8]] = field(default_factory=list)
     """Of each image, its first samples `(n, h, w)`, thinned alike: at most `MAX_FLIPPED`, and one if all are equal."""
@@ -120,11 +121,12 @@ def measure(
 
     def collect(image: EvaluatedImage) -> None:
         number, example = len(maps), image.example
+        flat = flattening(example.labels, view.counted_classes)
         # Copies: a view would keep what it is thinned from.
-        maps.append(thinned(image.mean.argmax(0).to(torch.uint8).numpy(), THUMBNAIL).copy())
-        entropies.append(thinned(image.entropy.float().numpy(), THUMBNAIL).astype(np.float16))
+        maps.append(thinned(flat.shown(image.mean.argmax(0).to(torch.uint8)), THUMBNAIL).copy())
+        entropies.append(thinned(flat.shown(image.entropy.float()), THUMBNAIL).astype(np.float16))
         are_equal = bool((image.samples == image.samples[:1]).all())
-        samples.append(thinned(image.samples[: 1 if are_equal else MAX_FLIPPED].numpy(), THUMBNAIL).copy())
+        samples.append(thinned(flat.shown(image.samples[: 1 if are_equal else MAX_FLIPPED]), THUMBNAIL).copy())
         if number in kept:
             parts = (image.samples.clone(), image.mean.float().clone(), image.entropy.float().clone())
             shown[number] = ShownImage(*(part.numpy() for part in parts))

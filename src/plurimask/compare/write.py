@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from plurimask.compare.contenders import Compared, Watcher, table_rows
 from plurimask.compare.measure import MethodResult, shown_images
@@ -29,6 +30,7 @@ from plurimask.flips import apply_flips, mode_table
 from plurimask.metrics import CONVENTIONS, TABLE
 from plurimask.metrics.table import row_of
 from plurimask.prediction.readings import find_readings
+from plurimask.report.flat import flattening
 from plurimask.report.html import Named
 from plurimask.report.predictions import reading_caption
 
@@ -180,14 +182,17 @@ def _sample_figures(shown: Sequence[tuple[str, list[GridRow]]], about: DataDescr
 def _readings(name: str, rows: Sequence[GridRow], classes: Classes) -> ShownReadings:
     """The readings of one image by each method, as pictures of one part of it."""
     of_methods = [find_readings(np.asarray(row.samples), classes.counted, len(classes.names)) for row in rows]
+    raters = np.asarray(rows[0].raters)
+    flat = flattening(torch.from_numpy(raters), classes.counted)
     maps = [row.samples[one.medoid] for row, some in zip(rows, of_methods, strict=True) for one in some]
-    pictures = iter(thumbnails(np.asarray(rows[0].image), maps, classes, READING_SIDE, rows[0].raters))
-    image, raters = next(pictures), next(pictures)
+    image, *planes = (flat.shown(torch.from_numpy(np.asarray(one))) for one in (rows[0].image, raters, *maps))
+    pictures = iter(thumbnails(image, planes[1:], classes, READING_SIDE, planes[0]))
+    picture, of_raters = next(pictures), next(pictures)
     methods = [
         MethodReadings(row.name, row.caption, [(next(pictures), reading_caption(one, classes)) for one in some])
         for row, some in zip(rows, of_methods, strict=True)
     ]
-    return ShownReadings(name, image, raters, methods)
+    return ShownReadings(name, picture, of_raters, methods)
 
 
 # ---- every image --------------------------------------------------------------------------------------------------
@@ -199,14 +204,16 @@ def _gallery(compared: Compared, classes: Classes, watcher: Watcher) -> list[Gal
     cell: tuple[int, int] | None = None
     for number, index in enumerate(compared.view.indices):
         seen = Views(compared.view.examples, compared.view.preprocessing)[index]
-        cell = cell or cell_size(*seen.image.shape[-2:])
+        flat = flattening(seen.labels, compared.view.counted_classes)  # of a volume the plane that was measured
+        image, raters = flat.shown(seen.image), flat.shown(seen.labels)
+        cell = cell or cell_size(*image.shape[-2:])
         predictions = {}
         for result in compared.results:
             scores = {key: result.rows[number][key] for key in SHOWN_SCORES}
             predictions[result.name] = GalleryPrediction(
                 result.maps[number], result.entropies[number], scores, result.samples[number]
             )
-        row = GalleryRow(seen.name, seen.image.numpy(), seen.labels.numpy(), predictions)
+        row = GalleryRow(seen.name, image, raters, predictions)
         items.append(gallery_item(row, classes, cell))
         watcher.image()
     return items

@@ -112,7 +112,7 @@ class SplitCount:
         self.sizes[tuple(facts.size)] += 1
         self.given += facts.given
         self.marked += facts.marked
-        labels, counts = facts.pixels
+        labels, counts = np.array(facts.pixels, np.int64)
         self.pixels[labels] += counts
         present = sum(facts.given)
         self.num_raters[present] += 1

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +12,6 @@ from torch import Tensor
 
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.preprocessing import Preprocessing
-from plurimask.files.writing import replace_file, table_bytes
 from plurimask.method import SegmentationMethod
 from plurimask.metrics import (
     CalibrationBins,
@@ -26,7 +22,6 @@ from plurimask.metrics import (
     class_spread,
     image_distances,
 )
-from plurimask.metrics.conventions import conventions
 from plurimask.metrics.energy_distance import ged_of_weighted
 from plurimask.metrics.image import ComparedImage, image_with_raters
 from plurimask.metrics.image_with_modes import image_with_modes
@@ -39,7 +34,7 @@ from plurimask.metrics.representatives import DRAWS, NUMBERS
 from plurimask.metrics.scores import ImageEvaluation, evaluated
 from plurimask.metrics.table import TABLE, Table
 from plurimask.metrics.volume_table import VOLUMES
-from plurimask.metrics.volumes import VOLUME_COLUMNS, volume_rows
+from plurimask.metrics.volumes import volume_rows
 from plurimask.prediction.predict import (
     PredictedBatch,
     Sampling,
@@ -160,35 +155,42 @@ def evaluate(
             yield example.name, example.image
 
     for predicted in predict_images(method, images(), sampling):
-        samples, drawn = predicted.samples.cpu(), predicted.statistics
-        mean, entropy, information, variance = (
-            maps.cpu() for maps in (drawn.mean(), drawn.entropy(), drawn.mutual_information(), drawn.variance())
-        )
+        samples, held = predicted.samples.cpu(), predicted.statistics
+        mean, *others = (x.cpu() for x in (held.mean(), held.entropy(), held.mutual_information(), held.variance()))
         require_probabilities(mean, predicted.names)
-        others = _other_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
+        further = _other_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
         seen = [examples.pop(name) for name in predicted.names]
-        made = None  # of an image in tiles: its posterior has seen all of it at once, or none
-        if not isinstance(predicted.prediction, TiledSegmentation):
-            made = reconstruct_images(method, [one.image for one, _ in seen], [one.labels for one, _ in seen])
+        made = _reconstructed(method, predicted, [example for example, _ in seen])
         for number, (example, voxel) in enumerate(seen):
             row: dict[str, Any] = {"name": example.name}
-            maps = (entropy[number], information[number], variance[number])
-            image = EvaluatedImage(example, samples[:, number], mean[number], *maps, row)
+            image = EvaluatedImage(example, samples[:, number], mean[number], *(maps[number] for maps in others), row)
             compared = _compared(image, None if made is None else made[number], view, voxel)
-            scored = evaluated(replace(compared, **others.figures(number, example, view.counted_classes)), table)
+            scored = evaluated(replace(compared, **further.figures(number, example, view.counted_classes)), table)
             metrics.update([scored])
             row |= scored.scores
             rows.append(row)
             own = volume_rows(example.name, compared.volumes, voxel) if has_volumes else []
             volumes += own
-            counts = flip_counts(image.samples, example.labels[0], example.flips) if example.flips else None
-            if counts is not None:
+            if (counts := _flips(image)) is not None:
                 flip_totals = counts if flip_totals is None else flip_totals + counts
             on_scored(ScoredImage(example.name, scored, counts, own))
             if on_image is not None:
                 on_image(image)
     bins, errors = metrics.calibration_bins(), metrics.error_histograms()
     return Evaluation(metrics.compute(), rows, bins, errors, flip_totals, volumes)
+
+
+def _reconstructed(
+    method: SegmentationMethod, predicted: PredictedBatch, examples: Sequence[Example]
+) -> list[Tensor] | None:
+    if isinstance(predicted.prediction, TiledSegmentation):  # a posterior has seen all of an image at once, or nothing
+        return None
+    return reconstruct_images(method, [each.image for each in examples], [each.labels for each in examples])
+
+
+def _flips(image: EvaluatedImage) -> Tensor | None:
+    example = image.example
+    return flip_counts(image.samples, example.labels[0], example.flips) if example.flips else None
 
 
 def _totals(method: SegmentationMethod, view: ExampleView, table: Table) -> SegmentationMetrics:
@@ -282,21 +284,3 @@ def flip_frequencies(evaluation: Evaluation, description: DataDescription) -> di
         }
         for flip, value in zip(description.flips, frequency, strict=True)
     }
-
-
-def write_evaluation(
-    totals: Totals, rows: Iterable[dict[str, Any]], path: Path, facts: dict[str, Any], table: Table = TABLE
-) -> None:
-    """Totals (`named_classes`) with `facts` (what was evaluated) to the JSON file `path`, and the rows, at least one,
-    to a CSV file of the same name beside it; `table` is of which the figures are."""
-    remaining = iter(rows)
-    first = next(remaining)
-    content = {**totals, **facts, "conventions": conventions(table)}
-    replace_file(path, json.dumps(content, indent=2).encode())
-    replace_file(path.with_suffix(".csv"), table_bytes(chain([first], remaining), list(first)))
-
-
-def write_volumes(volumes: Sequence[Mapping[str, Any]], path: Path, class_names: Sequence[str]) -> None:
-    """The volumes of an evaluation to a CSV file, a row per image and class, with the names of the classes."""
-    named = [{**row, "class": class_names[row["class"]]} for row in volumes]
-    replace_file(path, table_bytes(named, VOLUME_COLUMNS))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from plurimask.errors import InputError, shown
@@ -14,7 +17,7 @@ _UNITS = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 USABLE = 0.8
 """Of the machine's memory, where nothing else is said: other programs and the system have the rest."""
-LEAST = 4 * 10**8
+LEAST = 6 * 10**8
 """Bytes: Python and torch alone take about so much."""
 
 
@@ -57,3 +60,10 @@ def resident_bytes() -> int:
     except (OSError, ValueError, IndexError):
         return LEAST
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def give_back() -> None:
+    """Let the system have what was freed: allocators keep it for later, and it counts as memory of the program."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # of the GNU C library alone
+        ctypes.CDLL(None).malloc_trim(0)

@@ -61,7 +61,9 @@ class SampledSegmentation(LatentSegmentation):
             grid = (math.ceil(length / config.latent_stride) for length in spatial)
             strides = (config.latent_stride,) * len(spatial)
             part = NoisePart("places", "normal", (config.latent_dim, *grid), stride=strides)
-        held = 3 if config.latent_stride is None else 5  # maps of features for each sample
+        held = (
+            (3 if config.latent_stride is None else 5) if config.sampled_scales else 0
+        )  # maps of features for a sample
         super().__init__(
             (batch_size, config.num_classes, *spatial),
             images.device,
@@ -109,6 +111,12 @@ class EnergyScoreUNetConfig(UNetSettings):
                 f"latent_stride {self.latent_stride}: a head takes one z for the whole image; give sampled_scales of "
                 "at least 1, or leave latent_stride out"
             )
+        coarsest = max(self.space.total_strides(max(1, self.sampled_scales))[-1])
+        if self.latent_stride is not None and self.latent_stride % coarsest:
+            raise ValueError(
+                f"latent_stride {self.latent_stride}: the coarsest of the sampled scales has a place for every "
+                f"{coarsest} pixels; give a multiple of {coarsest}"
+            )
         return self
 
 
@@ -116,7 +124,6 @@ class EnergyScoreUNet(SegmentationMethod):
     Config = EnergyScoreUNetConfig
     summary = "U-Net with a latent vector, trained as a sampler by the energy score of its own samples"
     paper = "Bouchacourt et al., DISCO Nets, NeurIPS 2016; Shen and Meinshausen, Engression, JRSSB 2024"
-    tiling = Tiling(is_exact=True)
     dimensions = (2, 3)
     uses_all_raters = True
     config: EnergyScoreUNetConfig
@@ -130,12 +137,18 @@ class EnergyScoreUNet(SegmentationMethod):
         self.decoder = Decoder(widths[count:], convs, config.style, space.coarser(count))
         self.sampled: ModulatedDecoder | HeadOfSamples
         if count:
-            shape = config.sampled_convs, config.latent_dim, config.num_classes, space
+            shape = config.sampled_convs, config.latent_dim, config.num_classes, space, config.latent_stride or 0
             self.sampled = ModulatedDecoder(widths[count::-1], *shape)
         else:
             self.sampled = HeadOfSamples(widths[0], config.latent_dim, config.num_classes)
+        # Scale and shift are read between places: near the border of a tile they are not those of the whole image.
+        self.tiling = Tiling(is_exact=config.latent_stride is None)
         initialise(self, config.initialisation)
         self.register_buffer("num_steps", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return tuple(math.lcm(own, self.config.latent_stride or 1) for own in super().strides)
 
     def forward(self, images: Tensor) -> SampledSegmentation:
         return SampledSegmentation(self, images)

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from plurimask.latent import Gaussian, LatentSegmentation
 from plurimask.method import Loss, SegmentationMethod, Tiling
-from plurimask.nn.energy_score import ChargeOfDraws, charge_of_draws
+from plurimask.nn.energy_score import charge_of_draws
 from plurimask.nn.head import LatentHead
 from plurimask.nn.initialisation import initialise
 from plurimask.nn.latent import GaussianEncoder
@@ -125,18 +125,12 @@ class ProbabilisticUNet(SegmentationMethod):
             terms["prediction"] = cross_entropy(prior.transform(torch.randn(z.shape, generator=generator)))
             bound = (1 - share) * bound + share * terms["prediction"]
         if self.config.energy_weight:
-            charge = self._charge(projected, of_images, labels, generator)
+            drawn = torch.randn(self.config.energy_samples, *of_images.mean.shape, generator=generator)
+            image = torch.arange(len(images), device=images.device).repeat(len(drawn))
+            own = self.head(projected, of_images.transform(drawn).flatten(0, 1), image)
+            charge = charge_of_draws(own.unflatten(0, drawn.shape[:2]), labels, self.config.has_background)
             bound, terms = bound + self.config.energy_weight * sum(charge), terms | charge.terms
         return Loss(bound, {name: term.detach() for name, term in terms.items()})
-
-    def _charge(
-        self, projected: Tensor, prior: Gaussian, labels: Tensor, generator: torch.Generator | None
-    ) -> ChargeOfDraws:
-        """Of draws from the prior of each image."""
-        shape = (self.config.energy_samples, *prior.mean.shape)
-        z = prior.transform(torch.randn(shape, generator=generator))
-        logits = self.head(projected, z.flatten(0, 1), torch.arange(len(projected), device=z.device).repeat(len(z)))
-        return charge_of_draws(logits.unflatten(0, shape[:2]), labels, self.config.has_background)
 
     def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
         raters = judgements(labels)

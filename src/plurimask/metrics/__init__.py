@@ -1,5 +1,9 @@
 """How good a distribution over label maps is: pure functions, and a shell that accumulates them over a data set."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from plurimask.metrics.calibration import (
     NUM_BINS,
     CalibrationBins,
@@ -25,7 +29,6 @@ from plurimask.metrics.hungarian import hungarian_iou_balanced, hungarian_iou_be
 from plurimask.metrics.image import ComparedImage, PixelSums
 from plurimask.metrics.names import current_names
 from plurimask.metrics.overlap import ClassOverlap, class_overlap, overlap
-from plurimask.metrics.pooled import SegmentationMetrics, Totals
 from plurimask.metrics.reconstruction import reconstruction_iou
 from plurimask.metrics.row import MetricRow
 from plurimask.metrics.scores import (
@@ -41,6 +44,9 @@ from plurimask.metrics.uncertainty import (
     mean_entropy,
     object_scores,
 )
+
+if TYPE_CHECKING:
+    from plurimask.metrics.pooled import SegmentationMetrics, Totals
 
 __all__ = [
     "CONVENTIONS",
@@ -84,3 +90,12 @@ __all__ = [
     "reconstruction_iou",
     "sparsification",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """torchmetrics, which takes long to import, waits until totals are asked for."""
+    if name in ("SegmentationMetrics", "Totals"):
+        from plurimask.metrics import pooled
+
+        return getattr(pooled, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

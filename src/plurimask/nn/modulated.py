@@ -28,6 +28,7 @@ class ModulatedScale(nn.Module):
         y = conv relu( (1 + a(z)) conv([up(x); skip]) + b(z) ),    a, b: a layer of ReLUs and a linear one
 
     Up-sampling is to the nearest. `num_convs` counts all convolutions, each with its ReLU; z goes through 32 features.
+    `places` is how many pixels of this scale a place of a map of latents is for, along each axis.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class ModulatedScale(nn.Module):
         num_convs: int,
         latent_dim: int,
         kernel: Sequence[int] = (3, 3),
+        places: Sequence[int] = (),
     ) -> None:
         super().__init__()
+        self.places = tuple(places)
         self.first = JoiningConvolution(coarse_channels, channels, channels, kernel)
         self.modulation = nn.Sequential(nn.Linear(latent_dim, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2 * channels))
         self.rest = conv_block(channels, channels, num_convs - 1, PLAIN, kernel)
@@ -56,9 +59,11 @@ class ModulatedScale(nn.Module):
             change = self.modulation(latents.float().movedim(2, -1)).movedim(-1, 2)
             if latents.ndim == 3:
                 return change.view(*change.shape, *[1] * len(size))
-            mode = LINEAR_INTERPOLATION[len(size)]
-            finer = functional.interpolate(change.flatten(0, 1), size=tuple(size), mode=mode)
-            return finer.view(*latents.shape[:2], *finer.shape[1:])
+            # The last places may be for fewer pixels: the map is made finer as a whole, then cut.
+            whole = [number * pixels for number, pixels in zip(latents.shape[3:], self.places, strict=True)]
+            finer = functional.interpolate(change.flatten(0, 1), size=whole, mode=LINEAR_INTERPOLATION[len(size)])
+            seen = finer[(..., *(slice(length) for length in size))]
+            return seen.unflatten(0, latents.shape[:2])
 
 
 class Shared(NamedTuple):
@@ -76,14 +81,29 @@ class ModulatedDecoder(nn.Module):
         num_convs: 3x3 convolutions a scale.
         latent_dim, num_classes: L, C.
         space: of the images.
+        latent_stride: pixels of the images, along each axis, that a place of a map of latents is for; 0: one vector.
     """
 
     def __init__(
-        self, channels: Sequence[int], num_convs: int, latent_dim: int, num_classes: int, space: Space = PLANE
+        self,
+        channels: Sequence[int],
+        num_convs: int,
+        latent_dim: int,
+        num_classes: int,
+        space: Space = PLANE,
+        latent_stride: int = 0,
     ) -> None:
         super().__init__()
+        strides = space.total_strides(len(channels) - 1)[::-1]
         self.scales = nn.ModuleList(
-            ModulatedScale(coarse, fine, num_convs, latent_dim, space.kernel(len(channels) - 2 - number))
+            ModulatedScale(
+                coarse,
+                fine,
+                num_convs,
+                latent_dim,
+                space.kernel(len(channels) - 2 - number),
+                [latent_stride // one for one in strides[number]],
+            )
             for number, (coarse, fine) in enumerate(pairwise(channels))
         )
         self.scores = class_scores(channels[-1], num_classes, spatial_dims=space.dims)

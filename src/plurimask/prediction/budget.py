@@ -9,10 +9,10 @@ from functools import cached_property
 
 from plurimask.distribution import MAX_CHUNK_ELEMENTS
 from plurimask.errors import InputError
-from plurimask.files.memory import resident_bytes
+from plurimask.files.memory import give_back, resident_bytes
 from plurimask.method import SegmentationMethod
 from plurimask.prediction.field import Field, field_of
-from plurimask.prediction.memory import MARGIN, bytes_per_pixel
+from plurimask.prediction.memory import MARGIN, PROGRAM, bytes_per_pixel
 from plurimask.prediction.tiled import Read, TiledSegmentation, averages_of, sums_at
 from plurimask.prediction.tiles import TilePlan, plan_tiles
 
@@ -54,7 +54,7 @@ class Budget:
     @cached_property
     def free(self) -> float:
         """Bytes, beside the program and the method."""
-        return max(0.0, self.total - resident_bytes())
+        return max(0.0, self.total - max(PROGRAM, resident_bytes()))
 
     @cached_property
     def in_strips(self) -> float:
@@ -64,7 +64,9 @@ class Budget:
     @cached_property
     def at_once(self) -> float:
         """Bytes for each pixel of what is computed at once."""
-        return bytes_per_pixel(self.method, self.num_channels, are_large=False)
+        found = bytes_per_pixel(self.method, self.num_channels, are_large=False)
+        give_back()
+        return found
 
     @cached_property
     def field(self) -> Field:

@@ -19,6 +19,7 @@ from plurimask.data.images.reading import ImageReader
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.distribution import MixtureSegmentation, Statistics, entropy
 from plurimask.errors import InputError
+from plurimask.files.memory import give_back
 from plurimask.files.writing import remove
 from plurimask.metrics.maps import is_counted, label_map_of
 from plurimask.prediction.budget import CHUNK, Budget
@@ -33,8 +34,8 @@ from plurimask.prediction.whole import mask_values
 from plurimask.sets.distance import shared_pixels
 
 MEAN, OTHERS = "mean.ome.zarr", ("entropy.ome.zarr", "mutual_information.ome.zarr", "variance.ome.zarr")
-SHOWN_PIXELS = 2**20
-"""Of pictures of a large image, and of what is computed on a coarser level."""
+SHOWN_PIXELS, OBJECT_PIXELS = 2**18, 2**20
+"""Of the finest levels of which pictures are made, and on which objects are found."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,10 @@ class HugePrediction:
         self.size = self.seen.size
         self.layout = Layout(self.size, CHUNK[len(self.size)], image.pixel_size)
 
-    @property
-    def shown_level(self) -> int:
-        """The level of which pictures are made."""
-        sizes = (math.prod(self.layout.level_size(level)) for level in range(self.layout.num_levels))
-        fitting = [level for level, pixels in enumerate(sizes) if pixels <= SHOWN_PIXELS]
-        return fitting[0] if fitting else self.layout.num_levels - 1
+    def level_of(self, most: int) -> int:
+        """The finest level of at most so many pixels."""
+        sizes = [math.prod(self.layout.level_size(level)) for level in range(self.layout.num_levels)]
+        return next((level for level, pixels in enumerate(sizes) if pixels <= most), len(sizes) - 1)
 
     def factors(self, level: int) -> tuple[int, ...]:
         """Pixels along each axis that one of a level is for."""
@@ -117,10 +116,12 @@ class HugePrediction:
             maps = found.maps[:, 0].cpu()[chosen]
             self._write(arrays, tile, maps, found)
             record = tile_sums(maps, mean, self.description.counted_classes)
-            record["picture"] = self.seen.small(tile.core, self.factors(self.shown_level)).numpy()
+            record["picture"] = self.seen.small(tile.core, self.factors(self.level_of(SHOWN_PIXELS))).numpy()
             for (_, axis), edge in given.items():
                 record[f"edge-{axis}"] = edge.cpu().numpy()
             records.write("tile", tile.number, record)
+            del found, given, mean, maps, edges, record
+            give_back()
         return records, plan
 
     def _plan(self, records: TileRecords, folder: Path) -> TilePlan:
@@ -142,6 +143,7 @@ class HugePrediction:
                 own = sums_at(method, self.seen, plan, tile)
                 totals = {f"total-{number}": one.numpy() for number, one in enumerate(own.total)}
                 records.write("sums", tile.number, {**totals, "count": np.array(own.count)})
+                give_back()
             stored = records.read("sums", tile.number)
             counts = stored["count"].tolist()
             totals_of = [torch.from_numpy(stored[f"total-{number}"]) for number in range(len(counts))]

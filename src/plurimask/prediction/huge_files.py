@@ -25,7 +25,7 @@ from plurimask.prediction.files import (
     uncertainty_of,
     with_null,
 )
-from plurimask.prediction.huge import MEAN, OTHERS, HugePrediction
+from plurimask.prediction.huge import MEAN, OBJECT_PIXELS, OTHERS, SHOWN_PIXELS, HugePrediction
 from plurimask.prediction.omezarr import Maps, describe_labels, label_metadata
 from plurimask.prediction.outlines import geojson
 from plurimask.prediction.predicted import Predicted
@@ -76,12 +76,13 @@ def finish_huge(
     readings = readings_of(
         (1 - sums.iou).numpy(), sums.areas, description.counted_classes, sums.order, outputs.readings
     )
-    small = _small(prediction, arrays, records, plan)
+    small = _small(prediction, arrays, prediction.level_of(SHOWN_PIXELS))
+    small = replace(small, image=_picture(prediction, records, plan))
     files = [f"{MEAN}/labels/{label}" for label in prediction.labels()[1:]]
     shown = [files[one.medoid] for one in readings]
     full = replace(small, pixel_size=prediction.image.pixel_size)
     content = readings_content(readings, files, full, description, shown)
-    uncertainty = _uncertainty(prediction, sums, small, outputs)
+    uncertainty = _uncertainty(prediction, arrays, sums, outputs)
     areas = dict(enumerate(sums.areas))
     for name, one in (
         ("readings", {**content, "rule": rule(outputs.readings)}),
@@ -108,22 +109,17 @@ def _describe(prediction: HugePrediction, arrays: Mapping[str, Maps], folder: Pa
     describe_labels(folder / MEAN, prediction.labels())
 
 
-def _small(prediction: HugePrediction, arrays: Mapping[str, Maps], records: TileRecords, plan: TilePlan) -> Predicted:
-    """The image and its maps on the level of which pictures are made."""
-    level = prediction.shown_level
-    factors, size = prediction.factors(level), prediction.layout.level_size(level)
+def _small(prediction: HugePrediction, arrays: Mapping[str, Maps], level: int) -> Predicted:
+    """The maps on a level, without the image."""
+    size, description = prediction.layout.level_size(level), prediction.description
     classes = np.full(2**16, 255, np.uint8)
-    classes[list(prediction.description.class_values)] = np.arange(prediction.description.num_classes)
+    classes[list(description.class_values)] = np.arange(description.num_classes)
     mask, *samples = prediction.labels()
     maps = {name: np.asarray(one.levels[level][:]) for name, one in arrays.items() if name != mask}
-    image = np.zeros((prediction.image.reader.shape[0], *size), np.float32)
-    for tile, record in zip(plan, records.read_all("tile", len(plan)), strict=True):
-        box = (slice(s.start // step, -(-s.stop // step)) for s, step in zip(tile.core, factors, strict=True))
-        image[(slice(None), *box)] = record["picture"]
     nats, shared, variance = (maps[name].astype(np.float32) for name in OTHERS)
     return Predicted(
         prediction.image.name,
-        image,
+        np.zeros((0, *size), np.float32),
         np.stack([classes[maps[name]] for name in samples]),
         maps[MEAN].astype(np.float32),
         nats,
@@ -136,11 +132,24 @@ def _small(prediction: HugePrediction, arrays: Mapping[str, Maps], records: Tile
     )
 
 
-def _uncertainty(prediction: HugePrediction, sums: _Sums, small: Predicted, outputs: Outputs) -> dict[str, Any]:
+def _picture(prediction: HugePrediction, records: TileRecords, plan: TilePlan) -> NDArray[np.float32]:
+    """The image in small, from what each tile has kept of it."""
+    level = prediction.level_of(SHOWN_PIXELS)
+    shape = prediction.image.reader.shape[0], *prediction.layout.level_size(level)
+    factors, image = prediction.factors(level), np.zeros(shape, np.float32)
+    for tile, record in zip(plan, records.read_all("tile", len(plan)), strict=True):
+        box = (slice(s.start // step, -(-s.stop // step)) for s, step in zip(tile.core, factors, strict=True))
+        image[(slice(None), *box)] = record["picture"]
+    return image
+
+
+def _uncertainty(
+    prediction: HugePrediction, arrays: Mapping[str, Maps], sums: _Sums, outputs: Outputs
+) -> dict[str, Any]:
     """Scores of the image from sums over all of its pixels, those of objects from a coarser level."""
-    level = prediction.shown_level
+    level = prediction.level_of(OBJECT_PIXELS)
     factors = prediction.factors(level)
-    of_pixel = math.prod(factors)
+    of_pixel, small = math.prod(factors), _small(prediction, arrays, level)
     content = uncertainty_of(small, prediction.description, max(1, round(outputs.least_object / of_pixel)))
     nats, pixels, nats_marked, marked = sums.nats.tolist()
     content |= {

@@ -20,7 +20,7 @@ from plurimask.prediction.device import fast_precision, images_in_layout
 _STRIPS, _VOLUME = 16, 40
 MARGIN = 1.5
 """Kernels hold copies of their own, and allocators keep what was freed."""
-_PROGRAM = 5e8
+PROGRAM = 5e8
 """Bytes of Python, torch, and all that does not grow with an image."""
 
 
@@ -81,4 +81,4 @@ def bytes_per_pixel(method: SegmentationMethod, num_channels: int, are_large: bo
 
 def memory_bound(per_pixel: float, num_pixels: int, num_channels: int, num_samples: int) -> float:
     """Bytes that predicting one image takes at most: the program, the image as read and as seen, maps and features."""
-    return _PROGRAM + num_pixels * (MARGIN * per_pixel + 8 * num_channels + 2 * num_samples)
+    return PROGRAM + num_pixels * (MARGIN * per_pixel + 8 * num_channels + 2 * num_samples)

@@ -24,7 +24,7 @@ from plurimask.prediction.tiles import Box
 VERSION = "0.5"
 SMALLEST = 512
 """Pixels along the longest side from which on there are no further levels."""
-_REGION = {2: 2048, 3: 128}
+_REGION = {2: 1024, 3: 64}
 """Sides of what is made coarser at a time."""
 _UNITS = {"nm": "nanometer", "µm": "micrometer", "mm": "millimeter", "cm": "centimeter", "m": "meter"}
 
@@ -100,15 +100,15 @@ class Maps:
                 self.layout.factor(level, axis) // self.layout.factor(level - 1, axis)
                 for axis in range(len(self.layout.size))
             ]
-            for box in regions(self.layout.level_size(level)):
+            planes: list[Any] = [*range(self.num_planes)] or [...]
+            for box, plane in itertools.product(regions(self.layout.level_size(level)), planes):
                 source = tuple(
                     slice(side.start * step, min(side.stop * step, length))
                     for side, step, length in zip(box, by, self.layout.level_size(level - 1), strict=True)
                 )
-                values = np.asarray(finer[(..., *source)])
-                coarser[(..., *box)] = (
-                    values[(..., *(slice(None, None, step) for step in by))] if is_label else (coarsened(values, by))
-                )
+                values = np.asarray(finer[(plane, *source)])
+                every = tuple(slice(None, None, step) for step in by)
+                coarser[(plane, *box)] = values[every] if is_label else coarsened(values, by)
 
     def describe(self, name: str, more: Mapping[str, Any]) -> None:
         """Write the metadata: axes, levels, the size of pixels; `more` is what label images say."""

@@ -99,7 +99,7 @@ class SlicedSegmentation(SegmentationDistribution):
         `(*leading, B * D', *own, h, w)` of each -> `(*leading, B, *own, *spatial)`; `before`: how many lead.
         """
         batch_size = len(self.slices)
-        parts = [maps(number).unflatten(before, (batch_size, -1)) for number in range(len(self.groups))]
+        parts = [_of_batch(maps(number), before, batch_size) for number in range(len(self.groups))]
         together = parts[0] if len(parts) == 1 else torch.cat(parts, before + 1)
         return together.movedim(before + 1, -3).movedim(-3, self.axis - 3)
 
@@ -133,6 +133,11 @@ class SlicedSegmentation(SegmentationDistribution):
             self.joined(lambda number: expected[number], 0),
             self.joined(lambda number: variance[number], 0),
         )
+
+
+def _of_batch(maps: Tensor, before: int, batch_size: int) -> Tensor:
+    """`(*leading, B * D, ...)` -> `(*leading, B, D, ...)`; `before`: how many lead."""
+    return maps.reshape(*maps.shape[:before], batch_size, -1, *maps.shape[before + 1 :])
 
 
 class _ClosedForm:
@@ -215,7 +220,7 @@ class SliceBySlice(SegmentationMethod):
         if images.ndim == 4:
             return self.method.reconstruct(images, labels)
         made = self.method.reconstruct(self._slices(images), self._slices(labels))
-        return None if made is None else made.unflatten(0, (len(images), -1)).movedim(1, self.axis + 2)
+        return None if made is None else _of_batch(made, 0, len(images)).movedim(1, self.axis + 2)
 
     def _slices(self, maps: Tensor) -> Tensor:
         """`(B, F, D, H, W)` -> `(B * D, F, h, w)`."""

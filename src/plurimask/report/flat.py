@@ -42,7 +42,7 @@ class Flattening:
 
 
 def flattening(
-    raters: Tensor, counted_classes: Sequence[int], voxel: PixelSize | None, slices: SliceAxis | None = None
+    raters: Tensor, counted_classes: Sequence[int], voxel: PixelSize | None = None, slices: SliceAxis | None = None
 ) -> Flattening:
     """How an image with these raters' maps `(R, *spatial)` is drawn: of a volume the axial plane, or that across the
     axis of the run's `slices`, which holds most of what is marked."""

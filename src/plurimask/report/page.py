@@ -9,8 +9,8 @@ from typing import Any
 
 from plurimask.data import DataDescription, DataSource
 from plurimask.files.writing import replace_file
-from plurimask.metrics import Totals
 from plurimask.metrics.conventions import conventions
+from plurimask.metrics.pooled import Totals
 from plurimask.prediction.predict import Sampling
 from plurimask.report import tables
 from plurimask.report.content import DEFAULT_SAMPLING, Extra, ReportContent, collect_report

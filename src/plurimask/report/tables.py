@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from plurimask.data import DataDescription
 from plurimask.data.crops import sides_of, sides_words
 from plurimask.evaluation.check import SplitReport
-from plurimask.metrics import Totals
+from plurimask.metrics.pooled import Totals
 from plurimask.metrics.table import TABLE, compared_rows
 from plurimask.metrics.table import Table as MetricRows
 from plurimask.runs.record import RunRecord

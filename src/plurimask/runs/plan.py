@@ -74,8 +74,8 @@ def resolve(plan: Plan) -> tuple[dict[str, Any], TrainingConfig]:
 def for_data(plan: Plan, source: DataSource) -> Plan:
     """The plan for images of as many dimensions as its method sees of the data: two of the slices of volumes."""
     _, training = resolve(plan)
-    dims = 2 if training.slices is not None else source.description.spatial_dims
-    return plan if dims == plan.spatial_dims else replace(plan, spatial_dims=dims)
+    dimensions = 2 if training.slices is not None else source.description.spatial_dims
+    return plan if plan.spatial_dims == dimensions else replace(plan, spatial_dims=dimensions)
 
 
 def refuse_unused(plan: Plan) -> None:
@@ -97,6 +97,11 @@ def settings_for(method: str, common: Mapping[str, Any]) -> dict[str, Any]:
         if theirs:
             chosen[within] = merged(theirs, chosen.get(within, {}))
     return chosen
+
+
+def used_settings(plan: Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings`, noted for a plan, without those of methods that its method is not made of (`used`)."""
+    return used(plan.method, settings, find_preset(plan.method, plan.preset).method)
 
 
 def used(method: str, settings: Mapping[str, Any], preset: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -126,7 +126,7 @@ function Scales({ latent, choice, onChoice }: Props & { latent: Extract<Latent, 
         {latent.levels.map(({ name, pixels }, k) => (
           <li key={k}>
             <span class="scale-name" title={pixels.length ? `Each place is for ${pixels.join(" x ")} pixels` : ""}>
-              {name} <span class="soft">{k === 0 ? "coarsest" : k === latent.levels.length - 1 ? "finest" : ""}</span>
+              {name.replaceAll(" x ", " × ")}
             </span>
             <button type="button" aria-pressed={levels[k] === null} onClick={() => give(k, levels[k] === null ? 0 : null)} title="At the prior's mean, given the coarser scales">
               mean
@@ -138,7 +138,9 @@ function Scales({ latent, choice, onChoice }: Props & { latent: Extract<Latent, 
           </li>
         ))}
       </ul>
-      <p class="soft">Redraw a scale and hold the others: coarse scales move objects, fine ones their edges.</p>
+      <p class="soft">
+        From coarse to fine. Redraw one and hold the others: coarse scales decide what is there and how large, fine ones its edges.
+      </p>
     </section>
   );
 }

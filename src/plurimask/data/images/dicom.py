@@ -143,7 +143,7 @@ def _refuse_compression(slice_: Any, path: Path) -> None:
 def _series(folder: Path, files: tuple[tuple[Path, int, int], ...]) -> Series:
     """Read again when a file has changed."""
     if not files:
-        raise InputError(f"{folder}: no DICOM files: give the folder of the slices")
+        raise InputError(f"{folder}: a folder without DICOM slices: give a file, or the folder of a series")
     headers = [(path, _header(path)) for path, *_ in files]
     _refuse_mixed(folder, headers)
     first = headers[0][1]

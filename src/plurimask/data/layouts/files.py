@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -168,6 +168,41 @@ class Layout:
     """As in `DataDescription`."""
 
 
+class _Seen(NamedTuple):
+    """What is known once all masks and the headers of all images were read."""
+
+    summaries: dict[MaskSummary, str]
+    """Each with the first mask that has it."""
+    counts: dict[int, FileItem]
+    """Numbers of channels, each with the first image that has it."""
+    rank: int
+    """Spatial dimensions of all images."""
+    marks: list[frozenset[int]]
+    """For each rater the values of what they marked."""
+    note: tuple[str, ...]
+
+
+def _scanned(items: Sequence[FileItem], num_raters: int, cache: ArrayCache) -> _Seen:
+    summaries: dict[MaskSummary, str] = {}
+    counts: dict[int, FileItem] = {}
+    ranks: list[int] = []
+    marks: list[frozenset[int]] = [frozenset() for _ in range(num_raters)]
+    files = [(item.images, item.masks) for item in items]
+    known = known_scans(files)
+    scans = scan_all(files, lambda path: cache.get(path, read_stored_mask), known)
+    for item, (shape, found) in zip(items, scans, strict=True):
+        counts.setdefault(shape[0], item)
+        ranks.append(len(shape) - 1)
+        for rater, (summary, path) in enumerate(zip(found, item.masks, strict=True)):
+            if summary is not None:
+                summaries.setdefault(summary, str(path))
+                if not summary.values <= marks[rater]:
+                    marks[rater] |= summary.values - {0, IGNORE}
+    known.save()
+    refuse_mixed(ranks, [item.images[0] for item in items])
+    return _Seen(summaries, counts, ranks[0], marks, tuple(known.note("the contents")))
+
+
 def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription | None, keep: bool = True) -> Found:
     """Reads all masks and the headers of all images, decides the encoding, and gives the examples of each split.
 
@@ -179,24 +214,8 @@ def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription
     """
     cache = ArrayCache(CACHE_BYTES if keep else 0)
     items = [item for split in layout.items.values() for item in split]
-    summaries: dict[MaskSummary, str] = {}
-    counts: dict[int, FileItem] = {}
-    ranks: list[int] = []
-    marks: list[frozenset[int]] = [frozenset() for _ in layout.rater_names]
-    files = [(item.images, item.masks) for item in items]
-    known = known_scans(files)
-    for item, (shape, found) in zip(
-        items, scan_all(files, lambda path: cache.get(path, read_stored_mask), known), strict=True
-    ):
-        counts.setdefault(shape[0], item)
-        ranks.append(len(shape) - 1)
-        for rater, (summary, path) in enumerate(zip(found, item.masks, strict=True)):
-            if summary is not None:
-                summaries.setdefault(summary, str(path))
-                if not summary.values <= marks[rater]:
-                    marks[rater] |= summary.values - {0, IGNORE}
-    known.save()
-    refuse_mixed(ranks, [item.images[0] for item in items])
+    seen = _scanned(items, len(layout.rater_names), cache)
+    summaries, counts, rank = seen.summaries, seen.counts, seen.rank
     as_gray = set(counts) == {1, 3} or (
         set(counts) == {3} and expected is not None and len(expected.channel_names) == 1
     )
@@ -217,15 +236,15 @@ def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription
         values, declared, expected, in_colour=form.kind == "colours", num_objects=most_objects(summaries)
     )
     encoding = replace(encoding, sentence=form.sentence + encoding.sentence)
-    channels = name_channels(1 if as_gray else next(iter(counts)), layout.channel_names, ranks[0] == 2)
-    notes = (*layout.notes, *known.note("the contents"))
+    channels = name_channels(1 if as_gray else next(iter(counts)), layout.channel_names, rank == 2)
+    notes = (*layout.notes, *seen.note)
     notes += ("images with R = G = B are read as gray, as the others are",) * as_gray
     if form.kind == "values" and declared.labels is None and len(encoding.class_names) > 2:
-        notes += tuple(note_own_values(layout.rater_names, marks))
+        notes += tuple(note_own_values(layout.rater_names, seen.marks))
     reading = Reading(encoding, form, as_gray)
     description = describe(layout.name, encoding, channels, layout.rater_names)
     return Found(
-        description.model_copy(update={"patterns": layout.patterns, "spatial_dims": ranks[0]}),
+        description.model_copy(update={"patterns": layout.patterns, "spatial_dims": rank}),
         {split: FileSet(part, reading, cache) for split, part in layout.items.items()},
         notes,
     )

@@ -96,8 +96,8 @@ def walk_images(folder: Path) -> Iterator[tuple[Path, bool]]:
 
 def image_name(path: Path, folder: Path) -> str:
     """The name of an image in `folder` or below: its path without the ending; of a series that of its folder."""
-    name = path.relative_to(folder).as_posix()
-    return readable(name if path.is_dir() else name[: -len(ending(path.name))])
+    name = "/".join(path.parts[len(folder.parts) :])
+    return readable(name[: -len(ending(path.name))] if is_image_file(path.name) else name)
 
 
 def walk_files(folder: Path) -> Iterator[Path]:
@@ -115,7 +115,8 @@ def walk_files(folder: Path) -> Iterator[Path]:
         if ways[here] > MAX_WAYS:  # there may be more ways than anybody can go
             raise InputError(f"{parent}: links below {folder} lead there in more than {MAX_WAYS} ways: remove some")
         folders[:] = [name for name in sorted(folders) if name[0] != "." and not _leads_back(Path(parent), name)]
-        yield from (Path(parent) / file for file in sorted(files) if file[0] != ".")
+        within = Path(parent)
+        yield from (within / file for file in sorted(files) if file[0] != ".")
 
 
 def ending(file: str) -> str:
@@ -126,6 +127,8 @@ def ending(file: str) -> str:
 
 def readable(name: str) -> str:
     """`name` in Unicode's composed form and without line breaks, whatever bytes the file's name is made of."""
+    if name.isascii() and name.isprintable():
+        return name
     latin = re.sub("[\udc80-\udcff]", lambda byte: chr(ord(byte[0]) - 0xDC00), name)
     return unicodedata.normalize("NFC", re.sub(r"[\x00-\x1f\x7f]", "_", latin))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from plurimask.data.forms import MaskSummary, summarise
-from plurimask.data.images import StoredMask
+from plurimask.data.images import StoredMask, is_image_file
 from plurimask.data.known import KnownFiles, common_folder
 from plurimask.data.layouts.shapes import channel_shape, refuse_apart, refuse_sizes
 
@@ -75,7 +75,14 @@ def _summary(path: Path, image: Path, size: Sequence[int], read_mask: Callable[[
 
 def _files(item: Files) -> list[Path]:
     images, masks = item
-    return [*images, *filter(None, masks)]
+    return [file for path in (*images, *filter(None, masks)) for file in _own_files(path)]
+
+
+def _own_files(path: Path) -> list[Path]:
+    """The file itself; of a DICOM series, which is a folder, the folder and all that lies in it."""
+    if is_image_file(path.name) or not path.is_dir():
+        return [path]
+    return [path, *sorted(one for one in path.iterdir() if one.is_file())]
 
 
 def _plain(found: Scan) -> Any:
