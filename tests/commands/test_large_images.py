@@ -1,4 +1,4 @@
-"""Images that are larger than the memory: in tiles, the same as whole; continued after a kill; never more than stated."""
+"""Images that are larger than the memory: in tiles as whole, continued after a kill, within what was stated."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def mosaic(height: int, width: int) -> NDArray[np.uint16]:
     """An image of many lesions, 16 bits."""
     source = lesion_source(num_train=12, num_val=1, seed=2, size=64)
     tiles = [source.splits["train"][index].image[0].numpy() for index in range(12)]
-    rows = [[tiles[(3 * row + 5 * column) % 12] for column in range(-(-width // 64))] for row in range(-(-height // 64))]
+    rows = [
+        [tiles[(3 * row + 5 * column) % 12] for column in range(-(-width // 64))] for row in range(-(-height // 64))
+    ]
     return (np.block(rows)[:height, :width] * 200).astype(np.uint16)
 
 
@@ -123,9 +125,7 @@ def test_arrays_hold_what_files_of_the_whole_image_hold(
     assert not (tiled / FOLDER).exists() and (tiled / "overview.png").is_file()
 
 
-def test_arrays_say_what_they_are(
-    run: Path, image: Path, tmp_path: Path, small_memory: Callable[[bool], None]
-) -> None:
+def test_arrays_say_what_they_are(run: Path, image: Path, tmp_path: Path, small_memory: Callable[[bool], None]) -> None:
     import zarr
 
     small_memory(False)

@@ -70,7 +70,9 @@ def zarr_of(folder: Path, values: Any, axes: str, scale: list[float] | None = No
     zarr = pytest.importorskip("zarr", reason="zarr is not installed: pip install 'plurimask[large]'")
     group = zarr.open_group(folder, mode="w", zarr_format=3)
     group.create_array("full", data=values, chunks=tuple(min(64, side) for side in values.shape))
-    units = [{"name": axis, "type": "space", "unit": "micrometer"} if axis in "zyx" else {"name": axis} for axis in axes]
+    units = [
+        {"name": axis, "type": "space", "unit": "micrometer"} if axis in "zyx" else {"name": axis} for axis in axes
+    ]
     scales = [{"type": "scale", "scale": scale or [1.0] * len(axes)}]
     levels = [{"path": "full", "coordinateTransformations": scales}]
     group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": units, "datasets": levels}]}

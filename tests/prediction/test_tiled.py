@@ -122,7 +122,9 @@ def test_in_bf16_the_difference_is_rounding(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_halo_that_is_too_small_is_seen() -> None:
     method, image = built("unet"), image_of(157, 131)
     plan = plan_tiles((157, 131), (4, 4), (0, 0), (8, 8), 70 * 70)
-    assert not torch.allclose(statistics(in_tiles(method, image, plan)).mean, statistics(whole(method, image)).mean, atol=1e-3)
+    assert not torch.allclose(
+        statistics(in_tiles(method, image, plan)).mean, statistics(whole(method, image)).mean, atol=1e-3
+    )
 
 
 @pytest.mark.usefixtures("float32")
