@@ -146,6 +146,4 @@ class HeadOfSamples(nn.Module):
 
     def forward(self, shared: Tensor, latents: Tensor) -> Tensor:
         """Latents `(N, B, L)` -> class scores `(N * B, C, *spatial)`."""
-        image = torch.arange(len(shared), device=shared.device).repeat(len(latents))
-        scores: Tensor = self.head(shared, latents.flatten(0, 1), image)
-        return scores
+        return self.head.of_samples(shared, latents)
