@@ -213,7 +213,7 @@ def test_evaluation_in_tiles_has_the_same_figures(
         monkeypatch.setattr(
             Budget, "plan", lambda budget, size, beside: plan_tiles(size, budget.field.halo, (0, 0), (16, 16), 48 * 48)
         )
-    for key in ("ged", "dice", "hungarian_iou", "nll"):
+    for key in ("ged", "dice", "diversity", "nll"):
         assert found["tiles"][key] == pytest.approx(found["whole"][key], rel=1e-2, abs=1e-3)
 
 
