@@ -148,6 +148,8 @@ def _evaluate(options: EvaluateOptions, work: EvaluateWork, own: list[int], reco
         if options.dask is None:
             for block, some in tasks:
                 records.add(work.evaluate(block, some, lambda: progress.advance(bar)))
+            for note in sorted(work.notes):
+                say.print(f"note: {note}", markup=False)
             return
         from plurimask.commands.evaluate_work import evaluate_task
 

@@ -47,6 +47,8 @@ from plurimask.prediction.seeds import generators_of
 from plurimask.prediction.tiled import TiledSegmentation
 from plurimask.sets.representatives import Representatives
 
+WITHOUT_POSTERIOR = "images in tiles have no reconstructions from a posterior, which sees all of an image at once"
+
 
 @dataclass(frozen=True)
 class ExampleView:
@@ -117,6 +119,8 @@ class Evaluation:
     """Where classes flip: how many of the annotator's pixels of each class samples call it and its twin, `(K, 2)`."""
     volumes: list[dict[str, Any]] = field(default_factory=list)
     """Of volumes, where the table has figures of them: a row per image and class (`plurimask.metrics.volumes`)."""
+    notes: tuple[str, ...] = ()
+    """What is only approximated or left out, in sentences for people."""
 
 
 def evaluate(
@@ -145,6 +149,7 @@ def evaluate(
     metrics, has_volumes = _totals(method, view, table), VOLUMES[0] in table
     rows: list[dict[str, Any]] = []
     volumes: list[dict[str, Any]] = []
+    notes: set[str] = set()
     examples: dict[str, tuple[Example, float]] = {}
     flip_totals: Tensor | None = None
 
@@ -158,6 +163,7 @@ def evaluate(
         samples, (mean, entropy, information, variance) = predicted.samples.cpu(), _maps_of(predicted)
         further = _other_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
         seen = [examples.pop(name) for name in predicted.names]
+        notes |= _notes_of(predicted)
         made = _reconstructed(method, predicted, [example for example, _ in seen])
         for number, (example, voxel) in enumerate(seen):
             row: dict[str, Any] = {"name": example.name}
@@ -176,7 +182,7 @@ def evaluate(
             if on_image is not None:
                 on_image(image)
     bins, errors = metrics.calibration_bins(), metrics.error_histograms()
-    return Evaluation(metrics.compute(), rows, bins, errors, flip_totals, volumes)
+    return Evaluation(metrics.compute(), rows, bins, errors, flip_totals, volumes, tuple(sorted(notes)))
 
 
 def _maps_of(predicted: PredictedBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -193,6 +199,11 @@ def _reconstructed(
     if isinstance(predicted.prediction, TiledSegmentation):  # a posterior has seen all of an image at once, or nothing
         return None
     return reconstruct_images(method, [each.image for each in examples], [each.labels for each in examples])
+
+
+def _notes_of(predicted: PredictedBatch) -> set[str]:
+    """What was approximated or left out, in sentences."""
+    return {*predicted.notes, *[WITHOUT_POSTERIOR] * isinstance(predicted.prediction, TiledSegmentation)}
 
 
 def _flips(image: EvaluatedImage) -> Tensor | None:
