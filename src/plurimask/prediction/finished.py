@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from plurimask.data import ExampleSet, ImageSet
+from plurimask.data import Example, ExampleSet, ImageSet
 from plurimask.errors import InputError, shown
 from plurimask.files.writing import is_temporary, is_within, refuse_unwritable, remove_temporaries, replace_file
 
@@ -40,7 +40,7 @@ def stamp_of(images: ImageSet | ExampleSet, index: int) -> Stamp:
         return [[about.st_size, about.st_mtime_ns] for about in map(os.stat, files)]
     found = images[index]
     digest = hashlib.sha256()
-    for values in (found,) if not hasattr(found, "labels") else (found.image, found.labels):
+    for values in (found.image, found.labels) if isinstance(found, Example) else (found,):
         digest.update(values.numpy().tobytes())
     return digest.hexdigest()[:32]
 

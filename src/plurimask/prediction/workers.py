@@ -114,7 +114,7 @@ def completed(
     from distributed import KilledWorker, as_completed
 
     waiting, running, most, looked = iter(tasks), as_completed(), 0, -_LOOK_SECONDS
-    known = {}
+    known: dict[str, _Task] = {}
     while True:
         if time.monotonic() - looked >= _LOOK_SECONDS:  # workers come and go
             most, looked = AHEAD * max(1, len(client.nthreads())), time.monotonic()
