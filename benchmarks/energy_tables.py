@@ -67,10 +67,10 @@ def _data_sets(record: dict[str, Any]) -> list[str]:
         f"{MANY}. {_machine(record)}.",
         "\n".join(lines),
         prose("""`z in the head` is `--sampled-scales 0`. All see the same views, batches and raters (`VIEWS` in
-            `benchmarks/energy_jobs.py`): `lidc` centre crops of 64, `brain_growth` and `bubil` whole images, `stare` crops
-            of 128 and whole images in the evaluation, `camvid` brought to 72 x 96 with the five flips of the street
-            scenes, where the error of flips is that of their frequencies. Validation images have chosen the weights
-            that are kept."""),
+            `benchmarks/energy_jobs.py`): `lidc` centre crops of 64, `brain_growth` and `bubil` whole images, `stare`
+            crops of 128 and whole images in the evaluation, `camvid` brought to 72 x 96 with the five flips of the
+            street scenes, where the error of flips is that of their frequencies. Validation images have chosen the
+            weights that are kept."""),
     ]
 
 

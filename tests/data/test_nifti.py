@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from volumes import ORDERS, SHAPE, SPACING, reordered, save_nifti, straight, write_volumes
 
-from plurimask.data import open_data, read_image, read_mask
+from plurimask.data import open_data, open_images, read_image, read_mask
 from plurimask.data.images import image_grid, image_pixel_size, image_shape
 from plurimask.data.images.limit import OPTION
 from plurimask.data.images.pixel_size import PixelSize
@@ -152,6 +152,27 @@ def test_pictures_beside_volumes_are_refused_by_name(tmp_path: Path) -> None:
     save_nifti(tmp_path / "masks" / "scan.nii.gz", np.ones(SHAPE, np.uint8))
     with pytest.raises(InputError, match=r"flat\.png is a picture, .*scan\.nii\.gz is a volume"):
         open_data(tmp_path)
+
+
+def test_a_run_is_given_what_it_was_trained_on(tmp_path: Path) -> None:
+    from data_trees import write_folder
+
+    volumes = open_data(write_volumes(tmp_path / "volumes", ("p1", "p2", "p3"))).description
+    flat = write_folder(tmp_path / "flat", {"a": (0, 1), "b": (0, 1)})
+    pictures = open_data(flat).description
+    for data, other, words in (
+        (tmp_path / "volumes", pictures, "volumes, the run was trained on pictures"),
+        (flat, volumes, "pictures, the run was trained on volumes"),
+    ):
+        with pytest.raises(InputError, match=words):
+            open_data(data, expected=other)
+    with pytest.raises(InputError, match=r"p1\.nii\.gz: a volume, the run was trained on pictures"):
+        open_images(tmp_path / "volumes", ["intensity"], spatial_dims=2)
+    with pytest.raises(InputError, match=r"a\.png: a picture, the run was trained on volumes"):
+        open_images(flat, ["intensity"], spatial_dims=3)
+    np.savez(tmp_path / "a.npz", images=np.zeros((2, 6, 7), np.uint8))
+    with pytest.raises(InputError, match="pictures, the run was trained on volumes"):
+        open_images(tmp_path / "a.npz", ["intensity"], spatial_dims=3)
 
 
 def test_one_name_in_two_endings_is_refused(tmp_path: Path) -> None:

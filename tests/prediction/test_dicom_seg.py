@@ -12,9 +12,8 @@ from volumes import save_nifti, straight
 from plurimask.data import DataDescription, open_images
 from plurimask.errors import InputError
 from plurimask.prediction.dicom_seg import refuse_other_than_series
-from plurimask.prediction.files import Outputs
+from plurimask.prediction.files import Outputs, write_prediction
 from plurimask.prediction.predicted import Predicted
-from plurimask.prediction.table import write_predictions
 
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")
@@ -60,7 +59,7 @@ def predicted() -> Predicted:
 
 
 def write(out: Path, one: Predicted) -> Path:
-    write_predictions(iter([one]), ABOUT, out, lambda written: None, Outputs(dicom_seg=True))
+    write_prediction(one, ABOUT, out, Outputs(dicom_seg=True))
     return out / "CT5N" / "CT5N_mean.dcm"
 
 

@@ -185,7 +185,7 @@ def long_element(path: Path, rng: Any) -> bool:
     path.write_bytes(
         content[: place + 8] + pick(rng, [2**31, 2**32 - 2, 10**6]).to_bytes(4, "little") + content[place + 12 :]
     )
-    return True
+    return False
 
 
 DICOM: list[Damage] = [

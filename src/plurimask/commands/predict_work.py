@@ -69,7 +69,7 @@ class PredictWork:
         self.run: Run = load_run(job.run, job.slice_draws)
         about = self.run.record.data
         opened = list_images if is_checked else open_images
-        self.images: ImageSet = opened(job.images, about.channel_names, job.pattern)
+        self.images: ImageSet = opened(job.images, about.channel_names, job.pattern, about.spatial_dims)
         self.job = job
         self.classes = Classes(about.class_names, about.has_background)
         self.side = thumbnail_side(len(self.images))

@@ -69,6 +69,11 @@ def main(arguments: Sequence[str]) -> int:
 
     say = console()
     runs = [load_run(folder) for folder in (options.run, *options.beside)]
+    if any(run.record.data.spatial_dims == 3 for run in runs):
+        raise InputError(
+            "the viewer shows pictures, and a run was trained on volumes: look at its report (plurimask report), or "
+            "open what plurimask predict writes in a viewer of NIfTI files"
+        )
     gallery = Gallery(runs[0].record, Uploads())
     opening = None
     if options.data is not None or options.images is not None:

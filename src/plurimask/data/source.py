@@ -102,6 +102,12 @@ def open_data(
             f"{path}: the channels are {', '.join(found.description.channel_names)}, the run was trained on "
             f"{', '.join(expected.channel_names)}: give images with those channels, in this order"
         )
+    if expected is not None and found.description.spatial_dims != expected.spatial_dims:
+        kinds = {2: "pictures", 3: "volumes"}
+        raise InputError(
+            f"{path}: {kinds[found.description.spatial_dims]}, the run was trained on {kinds[expected.spatial_dims]}: "
+            "give data like those"
+        )
     if expected is not None:
         law = law_of(expected)
     else:

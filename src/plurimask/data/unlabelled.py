@@ -55,15 +55,19 @@ class ImageFiles(ImageSet):
         refuse_collisions(list(paths))
         self.names, self.paths, self.notes = tuple(paths), tuple(paths.values()), notes
         self.channel_names = tuple(channel_names)
+        self.spatial_dims: int | None = None
+        """2 if there must be pictures alone, 3 if volumes; None: either."""
 
     def check(self) -> ImageFiles:
         """Itself, once the headers of all files were read, now or by an earlier call (`plurimask.data.known`)."""
         expected = len(self.channel_names)
-        known = KnownFiles("headers", common_folder([files[0] for files in (*self.paths[:1], *self.paths[-1:])]))
+        known = KnownFiles("shapes", common_folder([files[0] for files in (*self.paths[:1], *self.paths[-1:])]))
         for files in self.paths:
-            if (count := known.get(files)) is None:
-                count = channel_shape(files)[0]
-                known.put(files, count)
+            if (shape := known.get(files)) is None:
+                shape = [*channel_shape(files)]
+                known.put(files, shape)
+            self._refuse_dims(files[0], len(shape) - 1)
+            count = shape[0]
             if count != expected and not ((count, expected) == (3, 1) and is_gray(read_image(files[0]))):
                 raise wrong_channels(str(files[0]), count, self.channel_names)
         known.save()
@@ -73,9 +77,15 @@ class ImageFiles(ImageSet):
     def __getitem__(self, index: int) -> Tensor:
         files, count = self.paths[index], len(self.channel_names)
         image = join_channels([read_image(path) for path in files], files)
+        self._refuse_dims(files[0], image.ndim - 1)
         if len(image) != count and not (count == 1 and is_gray(image)):
             raise wrong_channels(str(files[0]), len(image), self.channel_names)
         return torch.from_numpy(image[:count])  # of R = G = B the first
+
+    def _refuse_dims(self, path: Path, dims: int) -> None:
+        if self.spatial_dims not in (None, dims):
+            what, run = ("a picture", "volumes") if dims == 2 else ("a volume", "pictures")
+            raise InputError(f"{path}: {what}, the run was trained on {run}: give images like those")
 
     def files(self, index: int) -> tuple[Path, ...]:
         return tuple(file for path in self.paths[index] for file in image_files(path))
@@ -122,7 +132,9 @@ class ImageArray(ImageSet):
         return torch.from_numpy(image_numbers(self.images[index], self.names[index]))
 
 
-def open_images(path: Path | str, channel_names: Sequence[str], pattern: str | None = None) -> ImageSet:
+def open_images(
+    path: Path | str, channel_names: Sequence[str], pattern: str | None = None, spatial_dims: int | None = None
+) -> ImageSet:
     """The images at `path`, each with the channels `channel_names` in this order; headers are read, so that what does
     not fit is found at once.
 
@@ -131,22 +143,31 @@ def open_images(path: Path | str, channel_names: Sequence[str], pattern: str | N
     images below `path` that match it, such as "*/t1/*.png"; what `*` stands for is their name.
 
     Raises:
-        InputError: there are no images, or they have other channels.
+        InputError: there are no images, or they have other channels, or other than `spatial_dims` dimensions.
     """
-    images = list_images(path, channel_names, pattern)
+    images = list_images(path, channel_names, pattern, spatial_dims)
     return images.check() if isinstance(images, ImageFiles) else images
 
 
-def list_images(path: Path | str, channel_names: Sequence[str], pattern: str | None = None) -> ImageSet:
+def list_images(
+    path: Path | str, channel_names: Sequence[str], pattern: str | None = None, spatial_dims: int | None = None
+) -> ImageSet:
     """As `open_images`, but no image file is opened: one that does not fit raises when it is asked for."""
     try:
-        if pattern is None:
-            return _open(Path(path), channel_names)
-        unread = Unread()
-        found = find_matching(pattern, Path(path), unread)
-        return ImageFiles({"/".join(key): (file,) for key, file in found.items()}, channel_names, unread.notes())
+        images = _open(Path(path), channel_names) if pattern is None else _match(Path(path), channel_names, pattern)
     except OSError as error:
         raise unreadable(error) from error
+    if isinstance(images, ImageFiles):
+        images.spatial_dims = spatial_dims
+    elif spatial_dims == 3:
+        raise InputError(f"{path}: pictures, the run was trained on volumes: give volumes (.nii.gz, or DICOM series)")
+    return images
+
+
+def _match(path: Path, channel_names: Sequence[str], pattern: str) -> ImageFiles:
+    unread = Unread()
+    found = find_matching(pattern, path, unread)
+    return ImageFiles({"/".join(key): (file,) for key, file in found.items()}, channel_names, unread.notes())
 
 
 def _open(path: Path, channel_names: Sequence[str]) -> ImageSet:

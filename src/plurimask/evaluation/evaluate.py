@@ -155,12 +155,8 @@ def evaluate(
             yield example.name, example.image
 
     for predicted in predict_images(method, images(), sampling):
-        samples, drawn = predicted.samples.cpu(), predicted.statistics
-        mean, entropy, information, variance = (
-            maps.cpu() for maps in (drawn.mean(), drawn.entropy(), drawn.mutual_information(), drawn.variance())
-        )
-        require_probabilities(mean, predicted.names)
-        others = _other_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
+        samples, (mean, entropy, information, variance) = predicted.samples.cpu(), _maps_of(predicted)
+        further = _other_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
         seen = [examples.pop(name) for name in predicted.names]
         made = _reconstructed(method, predicted, [example for example, _ in seen])
         for number, (example, voxel) in enumerate(seen):
@@ -168,7 +164,7 @@ def evaluate(
             maps = (entropy[number], information[number], variance[number])
             image = EvaluatedImage(example, samples[:, number], mean[number], *maps, row)
             compared = _compared(image, None if made is None else made[number], view, voxel)
-            scored = evaluated(replace(compared, **others.figures(number, example, view.counted_classes)), table)
+            scored = evaluated(replace(compared, **further.figures(number, example, view.counted_classes)), table)
             metrics.update([scored])
             row |= scored.scores
             rows.append(row)
@@ -181,6 +177,14 @@ def evaluate(
                 on_image(image)
     bins, errors = metrics.calibration_bins(), metrics.error_histograms()
     return Evaluation(metrics.compute(), rows, bins, errors, flip_totals, volumes)
+
+
+def _maps_of(predicted: PredictedBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Mean, entropy, mutual information and variance."""
+    held = predicted.statistics
+    mean, entropy, information, variance = held.mean(), held.entropy(), held.mutual_information(), held.variance()
+    require_probabilities(mean, predicted.names)
+    return mean.cpu(), entropy.cpu(), information.cpu(), variance.cpu()
 
 
 def _reconstructed(

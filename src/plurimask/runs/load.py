@@ -53,7 +53,7 @@ class Run:
         Raises:
             InputError: there is not exactly one image, or it has other channels than those trained on.
         """
-        images = open_images(path, self.record.data.channel_names)
+        images = open_images(path, self.record.data.channel_names, spatial_dims=self.record.data.spatial_dims)
         if len(images) != 1:
             raise InputError(f"{path}: {len(images)} images, expected one: give one file, or loop over them")
         seen = self.record.preprocessing.image(images[0], images.names[0], images.pixel_size(0))
