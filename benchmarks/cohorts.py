@@ -1,16 +1,16 @@
 """What continuing, parts and workers of Dask cost, and whether any kill can harm a prediction.
 
-    python benchmarks/cohorts.py        writes benchmarks/results/cohorts.json; about half an hour on two processors
+    python benchmarks/cohorts.py        writes benchmarks/results/cohorts.json; about an hour on two processors
 
+- Kills of a worker or of the client at random moments, a killed client's call made again: every output is compared
+  with that of a call that nobody ended. Small images.
 - Seconds for each megapixel of `predict`: in one process, and on 1, 2 and 4 workers of this machine, in turn, by images
   of about a second each. What is counted is the time between the first finished images and the last: starting
   processes is left out.
-- The overhead of Dask: one worker against one process with as many threads.
-- Kills of a worker or of the client at random moments, a killed client's call made again: every output is compared
-  with that of a call that nobody ended.
+- The processor's seconds for an image, which other work on the machine lengthens little: those of a call with all
+  images less those of one with two, over the number of the others.
 
-The run is one of a few steps on lesions of the built-in world. Other work on the machine slows all calls: what counts
-are the ratios, of calls that took turns.
+The run is one of a few steps on lesions of the built-in world.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import resource
 import shutil
 import signal
 import statistics
@@ -35,6 +36,7 @@ from record import record, write
 
 from plurimask.data.worlds.lesions import lesion_source, write_folder
 
+FEW = 2
 RESULT = Path(__file__).parent / "results" / "cohorts.json"
 TRAINING = ("--method", "probabilistic-unet", "--max-steps", "2", "--num-validations", "1", "--validation-samples", "2")
 
@@ -69,14 +71,19 @@ class Predict:
         self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "PLURIMASK_INDEX": "0"}
 
     def start(self, out: Path, *more: str) -> subprocess.Popen[bytes]:
+        """A call that runs."""
         command = [sys.executable, "-m", "plurimask", *self.words, "--out", str(out), *more]
         return subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
-    def finish(self, out: Path, *more: str) -> None:
+    def finish(self, out: Path, *more: str) -> float:
+        """A call that must succeed: the processor's seconds of all its processes."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         process = self.start(out, *more)
         _, errors = process.communicate()
         if process.returncode:
             raise SystemExit(errors.decode())
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def finished(out: Path) -> list[float]:
@@ -134,44 +141,59 @@ def kill(predict: Predict, whole: Path, out: Path, number: int) -> dict[str, Any
     return {"victim": victim, **codes, "equal": equal}
 
 
+def timed(folder: Path, run: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of each way, by the clock and of the processor."""
+    many = Predict(run, make_images(folder / "many", options.images, options.side), options.samples)
+    few = Predict(run, make_images(folder / "few", FEW, options.side), options.samples)
+    ways = {"plain": (1, ()), **{f"dask {n}": (n, ("--dask", f"local[{n}]")) for n in options.workers}}
+    clock: dict[str, list[float]] = {way: [] for way in ways}
+    processor: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(options.rounds):
+        for way, (first, more) in ways.items():
+            out = folder / f"{way}-{turn}".replace(" ", "-")
+            used = many.finish(out, *more) - few.finish(folder / f"few-{way}-{turn}", *more)
+            clock[way].append(seconds_per_image(out, first))
+            processor[way].append(used / (options.images - FEW))
+            print(way, f"{clock[way][-1]:.2f} s an image, {processor[way][-1]:.2f} of the processor", flush=True)
+    same = all(tree(folder / f"{way}-0".replace(" ", "-")) == tree(folder / "plain-0") for way in ways)
+    results: dict[str, Any] = {"all_ways_equal": same}
+    for name, times in (("clock", clock), ("processor", processor)):
+        seconds = {way: statistics.median(values) for way, values in times.items()}
+        results[f"{name}_seconds_per_image"] = {way: round(value, 3) for way, value in seconds.items()}
+        results[f"{name}_seconds_per_megapixel"] = {
+            way: round(value / (options.side**2 / 1e6), 2) for way, value in seconds.items()
+        }
+        if "dask 1" in seconds:
+            results[f"{name}_overhead"] = round(seconds["dask 1"] / seconds["plain"] - 1, 3)
+    return results
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=12)
     parser.add_argument("--side", type=int, default=448)
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kill-side", type=int, default=96)
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
-    megapixels = options.side**2 / 1e6
+    config = {key: value for key, value in vars(options).items() if key != "out"}
+    results: dict[str, Any] = {"num_kills": 0, "num_equal": 0, "kills": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        predict = Predict(train(folder), make_images(folder / "images", options.images, options.side), options.samples)
-        ways = {"plain": (1, ()), **{f"dask {n}": (n, ("--dask", f"local[{n}]")) for n in options.workers}}
-        times: dict[str, list[float]] = {way: [] for way in ways}
-        for turn in range(options.rounds):
-            for way, (first, more) in ways.items():
-                out = folder / f"{way}-{turn}".replace(" ", "-")
-                predict.finish(out, *more)
-                times[way].append(seconds_per_image(out, first))
-                print(way, f"{times[way][-1]:.2f} s an image", flush=True)
-        same = all(tree(folder / f"{way}-0".replace(" ", "-")) == tree(folder / "plain-0") for way in ways)
-        seconds = {way: statistics.median(values) for way, values in times.items()}
-        results: dict[str, Any] = {
-            "seconds_per_image": {way: round(value, 3) for way, value in seconds.items()},
-            "seconds_per_megapixel": {way: round(value / megapixels, 2) for way, value in seconds.items()},
-            "dask_overhead": round(seconds["dask 1"] / seconds["plain"] - 1, 3) if "dask 1" in seconds else None,
-            "all_ways_equal": same,
-            "kills": [],
-        }
-        config = {key: value for key, value in vars(options).items() if key != "out"}
+        run = train(folder)
+        small = Predict(run, make_images(folder / "small", options.images, options.kill_side), options.samples)
+        small.finish(folder / "whole")
         for number in range(options.kills):
-            results["kills"].append(kill(predict, folder / "plain-0", folder / f"kill-{number}", number))
-            results["num_equal"] = sum(one["equal"] for one in results["kills"])
-            print(results["kills"][-1], flush=True)
+            one = kill(small, folder / "whole", folder / f"kill-{number}", number)
+            results["kills"].append(one)
+            results["num_kills"] += 1
+            results["num_equal"] += one["equal"]
+            print(one, flush=True)
             write(options.out, record("cohorts", config, results))
-        write(options.out, record("cohorts", config, results))
+        write(options.out, record("cohorts", config, {**results, **timed(folder, run, options)}))
 
 
 if __name__ == "__main__":

@@ -63,8 +63,8 @@ def begin(out: Path, name: str) -> Path:
 
 def finish(folder: Path, made_with: MadeWith, stamp: Stamp, row: Mapping[str, Any]) -> None:
     """Record that all files of an image are there. `row` is what the table of all images says of it."""
-    files = sorted(one.name for one in os.scandir(folder) if one.is_file() and not is_temporary(one.name))
-    files = [one for one in files if one != RECORD]
+    there = [one.name for one in os.scandir(folder) if one.is_file() or one.name.endswith(".zarr")]
+    files = sorted(name for name in there if name != RECORD and not is_temporary(name))
     known = {name: None if value != value else value for name, value in row.items()}  # JSON has no NaN
     content = {"made_with": dict(made_with), "image": stamp, "files": files, "row": known}
     replace_file(folder / RECORD, json.dumps(content, ensure_ascii=False).encode())
