@@ -73,7 +73,7 @@ def _charge(method: Any, images: Tensor, labels: Tensor, generator: torch.Genera
     prediction = method(images)
     draws = prediction.scores(prediction.draw_noise(method.config.energy_samples, generator))
     charge = charge_of_draws(draws, labels, method.config.has_background)
-    return Loss(FINISHING_WEIGHT * sum(charge), charge.terms)
+    return Loss(FINISHING_WEIGHT * charge.total, charge.terms)
 
 
 class ScoreInTheEnd(ProbabilisticUNet):

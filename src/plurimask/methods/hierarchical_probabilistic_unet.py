@@ -214,7 +214,7 @@ class HierarchicalProbabilisticUNet(SegmentationMethod):
         image = torch.arange(len(images), device=images.device).repeat(self.config.energy_samples)
         draws, _ = self.decode(encoding, image, lambda _, prior: _drawn(prior, generator))
         charge = charge_of_draws(draws, labels, self.config.has_background)
-        return Loss(bound.total + weight * sum(charge), bound.terms | charge.terms)
+        return Loss(bound.total + weight * charge.total, bound.terms | charge.terms)
 
     def _bound(self, images: Tensor, labels: Tensor, encoding: Encoding, generator: torch.Generator | None) -> Loss:
         """By GECO or the ELBO."""

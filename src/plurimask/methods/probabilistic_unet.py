@@ -122,7 +122,7 @@ class ProbabilisticUNet(SegmentationMethod):
             shape = (self.config.energy_samples, *of_images.mean.shape)
             draws = self.head.of_samples(projected, of_images.transform(torch.randn(shape, generator=generator)))
             charge = charge_of_draws(draws, labels, self.config.has_background)
-            bound, terms = bound + weight * sum(charge), terms | charge.terms
+            bound, terms = bound + weight * charge.total, terms | charge.terms
         return Loss(bound, {name: term.detach() for name, term in terms.items()})
 
     def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:

@@ -159,6 +159,10 @@ class ChargeOfDraws(NamedTuple):
     pixels: Tensor  # nats per pixel
 
     @property
+    def total(self) -> Tensor:
+        return self.energy_score + self.pixels
+
+    @property
     def terms(self) -> dict[str, Tensor]:
         return {name: value.detach() for name, value in self._asdict().items()}
 
@@ -167,7 +171,7 @@ def charge_of_draws(scores: Tensor, labels: Tensor, has_background: bool) -> Cha
     """The energy score of N draws against the raters, and the likelihood of their mean, which has a gradient also where
     no draw overlaps with any rater. Of class scores `(N * B, C, *spatial)` and labels `(B, R, *spatial)`."""
     with torch.autocast(scores.device.type, enabled=False):
-        logits = scores.float().flatten(2).unflatten(0, (-1, len(labels)))
-        raters = rater_maps(labels, logits.shape[2])
+        flat = scores.float().flatten(2)
+        logits, raters = flat.view(-1, len(labels), *flat.shape[1:]), rater_maps(labels, flat.shape[1])
         pixels = mean_per_pixel(-log_likelihood(logits, raters.maps), raters)
         return ChargeOfDraws(mean_score(logits.softmax(2), raters, has_background), pixels)
