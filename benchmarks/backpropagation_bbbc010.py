@@ -47,7 +47,7 @@ def source_of(name: str, is_short: bool) -> DataSource:
 
 
 def main() -> None:
-    parser = arguments(__doc__, 600, TRIALS)
+    parser = arguments(__doc__, 600, list(TRIALS))
     parser.add_argument("--short", choices=SHORT, help="a short trial on this data set")
     parser.set_defaults(samples=20)
     options = parser.parse_args()
