@@ -105,7 +105,7 @@ def short_trials() -> list[str]:
             f"The same with few steps on small crops. {title}: `python benchmarks/backpropagation_bbbc010.py --short "
             f"{name} --work WORK --out benchmarks/results/backpropagation_short_{name}.json`; crops of "
             f"{config['crop']} pixels, {config['max_steps']} steps, {images}, seed {config['seed']}, "
-            f" {config['samples']} samples. {found['cpu']}, torch {found['torch']}, "
+            f"{config['samples']} samples. {found['cpu']}, torch {found['torch']}, "
             f"{record['date'][:10]}.",
             markdown_table([{"method": method, **{key: own[key] for key in keys}} for method, own in methods]),
         ]
