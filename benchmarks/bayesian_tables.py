@@ -14,7 +14,7 @@ from plurimask.compare.table import markdown_table
 PAGE = Path(__file__).parents[1] / "docs" / "bayesian.md"
 BACKPROPAGATION = "probabilistic-backpropagation"
 PLAIN = prose("""`probabilistic-backpropagation` is trained by the plain updates of its paper in these two tables:
-    without batch norm, and nothing is forgotten. What the settings of its preset do on the worms stands in the
+    without batch norm, and nothing is forgotten. What batch norm and a memory do on the worms stands in the
     [next table](#probabilistic-backpropagation-on-the-worms-by-its-settings).""")
 START, END = "<!-- tables: made by benchmarks/tables.py -->", "<!-- end of tables -->"
 NAMES = {"yeast": "Trapped yeast", "bbbc010": "C. elegans (BBBC010)"}
@@ -86,7 +86,30 @@ def backpropagation() -> list[str]:
         f"seed {config['seed']}, {config['samples']} samples. {found['accelerator'] or found['cpu']}, "
         f"torch {found['torch']}, {record['date'][:10]}.",
         markdown_table(rows),
+        *short_trials(),
     ]
+
+
+def short_trials() -> list[str]:
+    """The same settings with few steps on small crops."""
+    parts = []
+    for name, title in NAMES.items():
+        record = load(f"backpropagation_short_{name}")
+        if record is None:
+            continue
+        config, found = record["config"], record["hardware"]
+        keys = [key for key in KEYS if key not in ("parameters", "minutes")]
+        methods = record["results"]["methods"].items()
+        images = f"{record['results']['num_images']} validation images"
+        parts += [
+            f"The same with few steps on small crops. {title}: `python benchmarks/backpropagation_bbbc010.py --short "
+            f"{name} --work WORK --out benchmarks/results/backpropagation_short_{name}.json`; crops of "
+            f"{config['crop']} pixels, {config['max_steps']} steps, {images}, seed {config['seed']}, "
+            f"{config['samples']} samples. {found['cpu']}, torch {found['torch']}, "
+            f"{record['date'][:10]}.",
+            markdown_table([{"method": method, **{key: own[key] for key in keys}} for method, own in methods]),
+        ]
+    return parts
 
 
 def shifted() -> list[str]:

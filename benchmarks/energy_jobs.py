@@ -197,8 +197,7 @@ def source_of(data: str) -> DataSource:
         return remembered(lesions(int(data.removeprefix("lesions-"))))
     if data == "cells":
         return remembered(cell_source(4000, 100))
-    flips = {"flips": ["street"]} if data == "camvid" else {}
-    return remembered(open_data(data_folder() / data, **flips))
+    return remembered(open_data(data_folder() / data, flips=["street"] if data == "camvid" else None))
 
 
 def run_job(job: Job, folder: Path) -> dict[str, Any]:

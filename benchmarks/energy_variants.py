@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from plurimask.method import Loss, TrainingStep
 from plurimask.methods.energy_score_unet import EnergyScoreUNet, EnergyScoreUNetConfig, SampledSegmentation
 from plurimask.methods.hierarchical_probabilistic_unet import HierarchicalProbabilisticUNet
 from plurimask.methods.probabilistic_unet import ProbabilisticUNet
+from plurimask.nn.energy_score import charge_of_draws
 from plurimask.noise import Noise
 
 
@@ -66,6 +68,14 @@ class ConditionedPrior(EnergyScoreUNet):
 FINISHING_WEIGHT, FINISHING_SHARE = 1000.0, 0.5
 
 
+def _charge(method: Any, images: Tensor, labels: Tensor, generator: torch.Generator | None) -> Loss:
+    """Of draws from the prior, alone."""
+    prediction = method(images)
+    draws = prediction.scores(prediction.draw_noise(method.config.energy_samples, generator))
+    charge = charge_of_draws(draws, labels, method.config.has_background)
+    return Loss(FINISHING_WEIGHT * charge.total, charge.terms)
+
+
 class ScoreInTheEnd(ProbabilisticUNet):
     """In the last half of the training the energy score of draws from the prior alone, in place of the bound."""
 
@@ -74,9 +84,7 @@ class ScoreInTheEnd(ProbabilisticUNet):
     def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
         if self.progress < 1 - FINISHING_SHARE:
             return super().loss(images, labels, generator)
-        projected = self.head.project(self.unet(images))
-        charge = self._charge(projected, self.prior_net(images), labels, generator)
-        return Loss(FINISHING_WEIGHT * sum(charge), charge.terms)
+        return _charge(self, images, labels, generator)
 
     def after_step(self, step: TrainingStep) -> None:
         self.progress = step.progress
@@ -90,8 +98,7 @@ class HierarchicalScoreInTheEnd(HierarchicalProbabilisticUNet):
     def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
         if self.progress < 1 - FINISHING_SHARE:
             return super().loss(images, labels, generator)
-        charge = self._charge(self.encode(images), labels, generator)
-        return Loss(FINISHING_WEIGHT * sum(charge), charge.terms)
+        return _charge(self, images, labels, generator)
 
     def after_step(self, step: TrainingStep) -> None:
         self.progress = step.progress

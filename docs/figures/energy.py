@@ -87,10 +87,11 @@ def price_picture(record: Path) -> Figure:
     }
     for (label, (methods, names)), colour in zip(trained.items(), (KINDS["product"], KINDS["min-max"]), strict=True):
         points = sorted((price[name], methods[key]["ged"], name) for name, key in names.items() if key in methods)
-        axes.plot([x for x, _, _ in points], [y for _, y, _ in points], "o:", color=colour, label=label)
+        axes.plot([x for x, _, _ in points], [y for _, y, _ in points], "o", color=colour, label=label)
         if label.endswith("1,500 steps"):
-            for x, y, name in points:
-                axes.annotate(name, (x, y), (0, 7), textcoords="offset points", fontsize=7, color=INK, ha="center")
+            for number, (x, y, name) in enumerate(points):
+                place = (0, 7 + 9 * (number % 3))
+                axes.annotate(name, (x, y), place, textcoords="offset points", fontsize=7, color=INK, ha="center")
     style(axes, "what 16 masks cost, and what they are worth", "forwards of a U-Net", "GED of 16 samples")
     axes.margins(x=0.2, y=0.15)
     axes.legend(frameon=False, fontsize=8, labelcolor=INK)

@@ -3,7 +3,7 @@
     plurimask demo --out demo
     plurimask train demo/data --method dropout-unet --channels 16 32 64 --batch-size 8 --max-steps 600 --out dropout
     plurimask train demo/data --method hierarchical-probabilistic-unet --channels 8 16 32 --latent-dims 1 1 1 \\
-        --convs-per-block 2 --batch-size 8 --max-steps 500 --out scales
+        --convs-per-block 2 --batch-size 8 --max-steps 1500 --out scales
     python docs/figures/viewer.py demo/run demo/data --beside dropout --scales scales
 
 Needs a Chromium and `pip install playwright`. Half a minute.
@@ -35,6 +35,9 @@ class View(NamedTuple):
     act: Callable[[Page], object] = lambda page: None
     colours: str = "dark"
     size: tuple[int, int] = (WIDTH, HEIGHT)
+    run: int = 0
+    """Whose images {0}, {1} ... of the address are: those of the most disagreement; of another run than the first, the
+    least among which no reading has most of the samples."""
 
 
 def drag_point(page: Page) -> None:
@@ -52,7 +55,9 @@ def drag_point(page: Page) -> None:
 
 
 def redraw(page: Page) -> None:
-    """Another draw of the finest scale, the others held."""
+    """Of a mask that marks something another draw of the finest scale, the others held."""
+    page.keyboard.press("ArrowDown")
+    settle(page)
     page.locator("aside").evaluate("side => side.scrollTo(0, side.scrollHeight)")
     page.locator(".scales li").last.get_by_role("button", name="redraw").click()
 
@@ -71,7 +76,7 @@ VIEWS = (
     View("agreement", "image={1}&layers=bands,raters&zoom=1.6,0.5,0.5"),
     View("maps", "image={1}&layers=mask&map=mutual_information", lambda page: page.keyboard.press("ArrowDown")),
     View("explorer", "image={0}&layers=mask,raters", drag_point),
-    View("scales", "image={0}&run=2&layers=mask,all", redraw),
+    View("scales", "image={0}&run=2&layers=mask,all,raters", redraw, run=2),
     View("beside", "image={0}&beside=1", lambda page: page.keyboard.press("ArrowDown")),
     View("saved", "image={2}&layers=mask", save_mean, "light"),
     View("tablet", "image={0}", lambda page: page.keyboard.press("ArrowDown"), "light", (820, 1180)),
@@ -84,17 +89,23 @@ def settle(page: Page) -> None:
     page.wait_for_timeout(300)
 
 
-def worst(page: Page) -> list[int]:
-    """The images of the most disagreement among which there are several readings, once all are scored."""
+def worst(page: Page, address: str, run: int) -> list[int]:
+    """The images with several readings, as in `View.run`, once all are scored."""
+    page.goto(f"{address}#run={run}")
+    page.reload()
+    settle(page)
     page.wait_for_function(
         "() => !document.querySelector('.worklist').innerText.includes('so far')", timeout=600_000, polling=500
     )
     page.reload()
     settle(page)
-    ask = "fetch('/api/images?run=0&sort=disagreement&offset=0&limit=20').then(answer => answer.json())"
-    rows = page.evaluate(ask)["images"]
-    several = [int(row["id"]) for row in rows if 2 <= len(row["scores"]["readings"]) <= 4]
-    return [*several, *(int(row["id"]) for row in rows)]
+    ask = f"fetch('/api/images?run={run}&sort=disagreement&offset=0&limit=60').then(answer => answer.json())"
+    rows = page.evaluate(ask)["images"][:: -1 if run else 1]
+    shares = {int(row["id"]): row["scores"]["readings"] for row in rows}
+    several = [
+        number for number, one in shares.items() if 2 <= len(one) <= 4 + (run > 0) and (not run or one[0] <= 0.5)
+    ]
+    return [*several, *shares]
 
 
 def main() -> None:
@@ -115,13 +126,15 @@ def main() -> None:
             page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
             page.goto(viewer.link)
             settle(page)
-            images = worst(page)
+            images: dict[int, list[int]] = {}
             for view in VIEWS:
                 if options.views and view.name not in options.views:
                     continue
+                if view.run not in images:
+                    images[view.run] = worst(page, viewer.address, view.run)
                 page.emulate_media(color_scheme="light" if view.colours == "light" else "dark")
                 page.set_viewport_size({"width": view.size[0], "height": view.size[1]})
-                page.goto(f"{viewer.address}#{view.address.format(*images)}")
+                page.goto(f"{viewer.address}#{view.address.format(*images[view.run])}")
                 page.reload()
                 settle(page)
                 view.act(page)

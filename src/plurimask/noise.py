@@ -183,8 +183,8 @@ def noise_at(noise: Noise, parts: Sequence[NoisePart], start: Sequence[int]) -> 
         if part.kind == "places":
             first = [at // stride for at, stride in zip(start, part.stride, strict=True)]
             shape = part.shape[-len(part.stride) :]
-            box = (slice(at, at + length) for at, length in zip(first, shape, strict=True))
-            whole = whole[(..., *box)]
+            for axis, (at, length) in enumerate(zip(first, shape, strict=True)):
+                whole = whole.narrow(axis - len(shape), at, length)
         own.append(whole)
     return tuple(own)
 

@@ -325,6 +325,15 @@ def test_what_a_kill_ends_is_done_all_the_same(run: Path, data: Path, tmp_path: 
     assert tree(out) == tree(tmp_path / "plain")
 
 
+def test_workers_of_one_machine_share_its_memory() -> None:
+    from plurimask.files.memory import parse_memory
+    from plurimask.prediction.workers import memory_of_each
+
+    assert memory_of_each("local[4]", None) == parse_memory(None) // 4
+    assert memory_of_each(None, None) == memory_of_each("tcp://head:8786", None) == parse_memory(None)
+    assert memory_of_each("local[4]", "2GB") == 2 * 10**9
+
+
 @pytest.mark.parametrize("words", ["local", "local[0]", "local[1000]", "nowhere", "localhost"])
 def test_no_workers(run: Path, images: Path, tmp_path: Path, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert predict(run, images, tmp_path / "p", "--dask", words) == 2

@@ -31,10 +31,9 @@ from plurimask.commands.parsing import (
 )
 from plurimask.commands.sharing import CohortPart, DaskWorkers, Memory
 from plurimask.errors import InputError
-from plurimask.files.memory import parse_memory
 from plurimask.files.writing import refuse_existing, refuse_unwritable
 from plurimask.prediction.cohort import blocks, indices_of, parse_part, refuse_idle, share, within
-from plurimask.prediction.workers import completed, connected, refuse_odd_address
+from plurimask.prediction.workers import completed, connected, memory_of_each, refuse_odd_address
 from plurimask.version import __version__
 
 if TYPE_CHECKING:
@@ -76,8 +75,9 @@ class EvaluateOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(EvaluateOptions, arguments, "evaluate")
-    place, part, memory = place_of(options), parse_part(options.part), parse_memory(options.memory)
+    place, part = place_of(options), parse_part(options.part)
     refuse_odd_address(options.dask)
+    memory = memory_of_each(options.dask, options.memory)
     if options.out is not None:
         if options.out.suffix.lower() != ".json":
             raise InputError(f"--out {options.out}: expected a name that ends with .json")
@@ -148,6 +148,8 @@ def _evaluate(options: EvaluateOptions, work: EvaluateWork, own: list[int], reco
         if options.dask is None:
             for block, some in tasks:
                 records.add(work.evaluate(block, some, lambda: progress.advance(bar)))
+            for note in sorted(work.notes):
+                say.print(f"note: {note}", markup=False)
             return
         from plurimask.commands.evaluate_work import evaluate_task
 

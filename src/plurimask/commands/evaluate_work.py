@@ -51,6 +51,8 @@ class EvaluateWork:
         self.source: DataSource = open_run_data(self.run.record, place)
         self.examples: ExampleSet = find_split(self.source, job.split)
         about = self.run.record
+        self.notes: set[str] = set()
+        """What is only approximated or left out, in sentences for people."""
         self.view = ExampleView(
             self.examples, range(len(self.examples)), about.preprocessing, about.data.counted_classes
         )
@@ -89,9 +91,8 @@ class EvaluateWork:
                 found.append(content_of(scored, wanted[scored.name]))
                 on_image()
 
-        evaluate(
-            self.run.method, replace(self.view, indices=block), self.job.sampling, table=self.table, on_scored=keep
-        )
+        view = replace(self.view, indices=block)
+        self.notes |= {*evaluate(self.run.method, view, self.job.sampling, table=self.table, on_scored=keep).notes}
         return found
 
 

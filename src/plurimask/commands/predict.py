@@ -26,10 +26,9 @@ from plurimask.commands.parsing import (
 )
 from plurimask.commands.sharing import CohortPart, DaskWorkers, Memory
 from plurimask.errors import InputError
-from plurimask.files.memory import parse_memory
 from plurimask.files.writing import refuse_unwritable
 from plurimask.prediction.cohort import Block, blocks, indices_of, parse_part, refuse_idle, share, within
-from plurimask.prediction.workers import completed, connected, refuse_odd_address
+from plurimask.prediction.workers import completed, connected, memory_of_each, refuse_odd_address
 from plurimask.pretrained import folder_of, images_of
 
 if TYPE_CHECKING:
@@ -98,8 +97,9 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(PredictOptions, arguments, "predict")
     if options.path is None and options.images is None:
         raise InputError("PATH is missing: give an image, a folder of images, or a pattern by --images")
-    part, memory = parse_part(options.part), parse_memory(options.memory)
+    part = parse_part(options.part)
     refuse_odd_address(options.dask)
+    memory = memory_of_each(options.dask, options.memory)
     refuse_unwritable(options.out)
 
     from plurimask.commands.predict_work import PredictJob, PredictWork

@@ -21,7 +21,7 @@ from plurimask.files.writing import replace_file
 from plurimask.prediction.predict import Sampling
 from plurimask.runs.folder import RECORD_FILE, mend_run
 from plurimask.runs.load import Run, find_split, load_run
-from plurimask.runs.plan import Plan, used_settings
+from plurimask.runs.plan import Plan, used_by
 from plurimask.runs.staging import Staging
 from plurimask.runs.train import train_run
 from plurimask.version import __version__
@@ -131,7 +131,7 @@ def _note_plans(plans: dict[str, Any], contenders: Sequence[Contender], out: Pat
             del plan["start"]
         known = plans.setdefault(contender.name, plan)
         for one in (plan, known):
-            one["settings"] = used_settings(contender.plan, one.get("settings", {}))
+            one["settings"] = used_by(contender.plan, one.get("settings", {}))
         if known != plan:
             differing = sorted(key for key in {*plan, *known} if plan.get(key) != known.get(key))
             raise InputError(

@@ -37,6 +37,9 @@ class FlippedSet(ExampleSet):
     def __getitem__(self, index: int) -> Example:
         return replace(self.base[index], flips=self.flips)
 
+    def shape(self, index: int) -> tuple[int, ...]:
+        return self.base.shape(index)
+
     def pixel_size(self, index: int) -> PixelSize | None:
         return self.base.pixel_size(index)
 

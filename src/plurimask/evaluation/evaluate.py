@@ -47,6 +47,8 @@ from plurimask.prediction.seeds import generators_of
 from plurimask.prediction.tiled import TiledSegmentation
 from plurimask.sets.representatives import Representatives
 
+WITHOUT_POSTERIOR = "images in tiles have no reconstructions from a posterior, which sees all of an image at once"
+
 
 @dataclass(frozen=True)
 class ExampleView:
@@ -117,6 +119,8 @@ class Evaluation:
     """Where classes flip: how many of the annotator's pixels of each class samples call it and its twin, `(K, 2)`."""
     volumes: list[dict[str, Any]] = field(default_factory=list)
     """Of volumes, where the table has figures of them: a row per image and class (`plurimask.metrics.volumes`)."""
+    notes: tuple[str, ...] = ()
+    """What is only approximated or left out, in sentences for people."""
 
 
 def evaluate(
@@ -145,6 +149,7 @@ def evaluate(
     metrics, has_volumes = _totals(method, view, table), VOLUMES[0] in table
     rows: list[dict[str, Any]] = []
     volumes: list[dict[str, Any]] = []
+    notes: set[str] = set()
     examples: dict[str, tuple[Example, float]] = {}
     flip_totals: Tensor | None = None
 
@@ -155,32 +160,37 @@ def evaluate(
             yield example.name, example.image
 
     for predicted in predict_images(method, images(), sampling):
-        samples, drawn = predicted.samples.cpu(), predicted.statistics
-        mean, entropy, information, variance = (
-            maps.cpu() for maps in (drawn.mean(), drawn.entropy(), drawn.mutual_information(), drawn.variance())
-        )
-        require_probabilities(mean, predicted.names)
-        others = _other_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
+        samples, (mean, entropy, information, variance) = predicted.samples.cpu(), _maps_of(predicted)
+        further = _other_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
         seen = [examples.pop(name) for name in predicted.names]
+        notes |= _notes_of(predicted)
         made = _reconstructed(method, predicted, [example for example, _ in seen])
         for number, (example, voxel) in enumerate(seen):
             row: dict[str, Any] = {"name": example.name}
             maps = (entropy[number], information[number], variance[number])
             image = EvaluatedImage(example, samples[:, number], mean[number], *maps, row)
             compared = _compared(image, None if made is None else made[number], view, voxel)
-            scored = evaluated(replace(compared, **others.figures(number, example, view.counted_classes)), table)
+            scored = evaluated(replace(compared, **further.figures(number, example, view.counted_classes)), table)
             metrics.update([scored])
             row |= scored.scores
             rows.append(row)
-            own = volume_rows(example.name, compared.volumes, voxel) if has_volumes else []
-            volumes += own
-            if (counts := _flips(image)) is not None:
+            volumes += (own := volume_rows(example.name, compared.volumes, voxel) if has_volumes else [])
+            counts = flip_counts(image.samples, example.labels[0], example.flips) if example.flips else None
+            if counts is not None:
                 flip_totals = counts if flip_totals is None else flip_totals + counts
             on_scored(ScoredImage(example.name, scored, counts, own))
             if on_image is not None:
                 on_image(image)
     bins, errors = metrics.calibration_bins(), metrics.error_histograms()
-    return Evaluation(metrics.compute(), rows, bins, errors, flip_totals, volumes)
+    return Evaluation(metrics.compute(), rows, bins, errors, flip_totals, volumes, tuple(sorted(notes)))
+
+
+def _maps_of(predicted: PredictedBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Mean, entropy, mutual information and variance."""
+    held = predicted.statistics
+    mean, entropy, information, variance = held.mean(), held.entropy(), held.mutual_information(), held.variance()
+    require_probabilities(mean, predicted.names)
+    return mean.cpu(), entropy.cpu(), information.cpu(), variance.cpu()
 
 
 def _reconstructed(
@@ -191,9 +201,9 @@ def _reconstructed(
     return reconstruct_images(method, [each.image for each in examples], [each.labels for each in examples])
 
 
-def _flips(image: EvaluatedImage) -> Tensor | None:
-    example = image.example
-    return flip_counts(image.samples, example.labels[0], example.flips) if example.flips else None
+def _notes_of(predicted: PredictedBatch) -> set[str]:
+    """What was approximated or left out, in sentences."""
+    return {*predicted.notes, *[WITHOUT_POSTERIOR] * isinstance(predicted.prediction, TiledSegmentation)}
 
 
 def _totals(method: SegmentationMethod, view: ExampleView, table: Table) -> SegmentationMetrics:

@@ -38,7 +38,15 @@ from torch import Tensor
 
 from plurimask.latent import Gaussian, LatentSegmentation
 from plurimask.method import Loss, SegmentationMethod, Tiling, TrainingStep
-from plurimask.nn.energy_score import Distance, log_likelihood, mean_per_pixel, mean_score, rater_maps
+from plurimask.nn.energy_score import (
+    Distance,
+    EnergySamples,
+    HasBackground,
+    log_likelihood,
+    mean_per_pixel,
+    mean_score,
+    rater_maps,
+)
 from plurimask.nn.initialisation import initialise
 from plurimask.nn.modulated import HeadOfSamples, ModulatedDecoder
 from plurimask.nn.settings import UNetSettings
@@ -92,9 +100,9 @@ class EnergyScoreUNetConfig(UNetSettings):
         2, ge=0, le=11, description="scales of the decoder, from the finest, that z changes; 0: a head behind it does"
     )
     sampled_convs: int = Field(2, ge=1, le=32, description="3x3 convolutions at each of them")
-    samples_per_step: int = Field(8, ge=2, le=256, description="samples of each image in a step")
+    samples_per_step: EnergySamples = 8
     distance: Distance = Field("min-max", description="between soft samples: min-max is that of a proper score")
-    has_background: bool = Field(True, description="whether class 0 is background, which no distance counts")
+    has_background: HasBackground = True
     early_likelihood_weight: float = Field(10.0, ge=0, le=1e6, description="weight of the pixels' likelihood at first")
     early_steps: int = Field(300, ge=1, le=10**9, description="steps in which it falls to likelihood_weight")
     likelihood_weight: float = Field(1.0, ge=0, le=1e6, description="weight of the pixels' likelihood in the end")

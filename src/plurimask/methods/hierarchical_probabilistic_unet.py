@@ -32,7 +32,7 @@ from torch import Tensor
 
 from plurimask.latent import Gaussian, LatentSegmentation
 from plurimask.method import Loss, MethodConfig, SegmentationMethod, Tiling
-from plurimask.nn.energy_score import ChargeOfDraws, charge_of_draws
+from plurimask.nn.energy_score import EnergySamples, EnergyWeight, HasBackground, charge_of_draws
 from plurimask.nn.geco import ConstrainedReconstruction, hard_pixels
 from plurimask.nn.hierarchy import Choice, HierarchicalCore, Level, StitchingDecoder, its_mean
 from plurimask.nn.initialisation import Initialisation, initialise
@@ -124,11 +124,9 @@ class HierarchicalProbabilisticUNetConfig(MethodConfig):
     hard_pixel_share: float = Field(0.02, gt=0, le=1, description="geco: share of a batch's pixels that are selected")
     multiplier_rate: float = Field(1e-4, gt=0, le=10, description="geco: learning rate of log lambda")
     beta: float = Field(1.0, ge=0, le=1e6, description="weight of the KL terms; with geco, lambda makes up for it")
-    energy_weight: float = Field(
-        0.0, ge=0, le=1e9, description="weight of the energy score of draws from the prior; the bound sums over pixels"
-    )
-    energy_samples: int = Field(8, ge=2, le=256, description="draws of each image in that score")
-    has_background: bool = Field(True, description="whether class 0 is background, which that score does not count")
+    energy_weight: EnergyWeight = 0.0
+    energy_samples: EnergySamples = 8
+    has_background: HasBackground = True
     initialisation: Initialisation = Field("orthogonal", description="initial weights")
 
     @model_validator(mode="after")
@@ -213,15 +211,10 @@ class HierarchicalProbabilisticUNet(SegmentationMethod):
         bound = self._bound(images, labels, encoding, generator)
         if not weight:
             return bound
-        charge = self._charge(encoding, labels, generator)
-        return Loss(bound.total + weight * sum(charge), bound.terms | charge.terms)
-
-    def _charge(self, encoding: Encoding, labels: Tensor, generator: torch.Generator | None) -> ChargeOfDraws:
-        """Of draws from the prior of each image."""
-        count = self.config.energy_samples
-        image = torch.arange(len(labels), device=labels.device).repeat(count)
-        logits, _ = self.decode(encoding, image, lambda _, prior: _drawn(prior, generator))
-        return charge_of_draws(_by_sample(logits, count), labels, self.config.has_background)
+        image = torch.arange(len(images), device=images.device).repeat(self.config.energy_samples)
+        draws, _ = self.decode(encoding, image, lambda _, prior: _drawn(prior, generator))
+        charge = charge_of_draws(draws, labels, self.config.has_background)
+        return Loss(bound.total + weight * charge.total, bound.terms | charge.terms)
 
     def _bound(self, images: Tensor, labels: Tensor, encoding: Encoding, generator: torch.Generator | None) -> Loss:
         """By GECO or the ELBO."""

@@ -13,10 +13,8 @@ The hybrid of Sohn, Lee and Yan (NeurIPS 2015) also decodes z from the prior, wi
 
     loss        = (1 - s) (E_q[ ... ] + beta KL) + s E_{z ~ p(z | x)}[ - sum_i log p(y_i | x, z) ]
 
-With a weight w > 0 maps decoded from n draws of the prior are held against the raters too, by the score by which
-samplers are judged (`nn/energy_score.py`), which asks of them what the bound does not: to be as spread as raters are.
-
-    loss        = ... + w ( 2 mean_(i, r) d(s_i, y_r) - mean_(i != j) d(s_i, s_j) - mean_pixels log mean_i s_i[y] )
+With a weight, the energy score of draws from the prior is added (`nn/energy_score.py`): it asks of them what the bound
+does not, to be as spread as the raters are.
 
 Kohl et al., "A Probabilistic U-Net for Segmentation of Ambiguous Images", NeurIPS 2018 (arXiv:1806.05034).
 """
@@ -31,7 +29,7 @@ from torch import Tensor
 
 from plurimask.latent import Gaussian, LatentSegmentation
 from plurimask.method import Loss, SegmentationMethod, Tiling
-from plurimask.nn.energy_score import ChargeOfDraws, charge_of_draws
+from plurimask.nn.energy_score import EnergySamples, EnergyWeight, HasBackground, charge_of_draws
 from plurimask.nn.head import LatentHead
 from plurimask.nn.initialisation import initialise
 from plurimask.nn.latent import GaussianEncoder
@@ -61,9 +59,7 @@ class ImageLatentSegmentation(LatentSegmentation):
 
     def scores_of(self, latents: Sequence[Tensor | None], noise: Noise) -> Tensor:
         z = self.latents(noise)[0] if latents[0] is None else latents[0].to(self.prior.mean)
-        image = torch.arange(len(self.images), device=z.device).repeat(len(z))
-        scores: Tensor = self.method.head(self.projected, z.flatten(0, 1), image)
-        return scores
+        return self.method.head.of_samples(self.projected, z)
 
 
 class ProbabilisticUNetConfig(UNetSettings):
@@ -73,11 +69,9 @@ class ProbabilisticUNetConfig(UNetSettings):
     prior_share: float = Field(
         0.0, ge=0, lt=1, description="share of the loss that is of maps decoded from the prior, not the posterior"
     )
-    energy_weight: float = Field(
-        0.0, ge=0, le=1e9, description="weight of the energy score of draws from the prior; the bound sums over pixels"
-    )
-    energy_samples: int = Field(8, ge=2, le=256, description="draws of each image in that score")
-    has_background: bool = Field(True, description="whether class 0 is background, which that score does not count")
+    energy_weight: EnergyWeight = 0.0
+    energy_samples: EnergySamples = 8
+    has_background: HasBackground = True
 
 
 class ProbabilisticUNet(SegmentationMethod):
@@ -124,19 +118,12 @@ class ProbabilisticUNet(SegmentationMethod):
         if share:
             terms["prediction"] = cross_entropy(prior.transform(torch.randn(z.shape, generator=generator)))
             bound = (1 - share) * bound + share * terms["prediction"]
-        if self.config.energy_weight:
-            charge = self._charge(projected, of_images, labels, generator)
-            bound, terms = bound + self.config.energy_weight * sum(charge), terms | charge.terms
+        if weight := self.config.energy_weight:
+            shape = (self.config.energy_samples, *of_images.mean.shape)
+            draws = self.head.of_samples(projected, of_images.transform(torch.randn(shape, generator=generator)))
+            charge = charge_of_draws(draws, labels, self.config.has_background)
+            bound, terms = bound + weight * charge.total, terms | charge.terms
         return Loss(bound, {name: term.detach() for name, term in terms.items()})
-
-    def _charge(
-        self, projected: Tensor, prior: Gaussian, labels: Tensor, generator: torch.Generator | None
-    ) -> ChargeOfDraws:
-        """Of draws from the prior of each image."""
-        shape = (self.config.energy_samples, *prior.mean.shape)
-        z = prior.transform(torch.randn(shape, generator=generator))
-        logits = self.head(projected, z.flatten(0, 1), torch.arange(len(projected), device=z.device).repeat(len(z)))
-        return charge_of_draws(logits.unflatten(0, shape[:2]), labels, self.config.has_background)
 
     def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
         raters = judgements(labels)

@@ -18,14 +18,24 @@ is the mean over the classes that occur in either mask, where "occurs" is itself
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from plurimask.nn.losses import judgements, one_hot
 
 Distance = Literal["min-max", "product"]
+
+EnergyWeight: TypeAlias = Annotated[
+    float,
+    Field(ge=0, le=1e9, description="weight of the energy score of draws from the prior; the bound sums over pixels"),
+]
+EnergySamples: TypeAlias = Annotated[int, Field(ge=2, le=256, description="draws of each image in an energy score")]
+HasBackground: TypeAlias = Annotated[
+    bool, Field(description="whether class 0 is background, which an energy score does not count")
+]
 
 SHARED = 0.5
 """e, in pixels."""
@@ -149,14 +159,19 @@ class ChargeOfDraws(NamedTuple):
     pixels: Tensor  # nats per pixel
 
     @property
+    def total(self) -> Tensor:
+        return self.energy_score + self.pixels
+
+    @property
     def terms(self) -> dict[str, Tensor]:
         return {name: value.detach() for name, value in self._asdict().items()}
 
 
-def charge_of_draws(logits: Tensor, labels: Tensor, has_background: bool) -> ChargeOfDraws:
+def charge_of_draws(scores: Tensor, labels: Tensor, has_background: bool) -> ChargeOfDraws:
     """The energy score of N draws against the raters, and the likelihood of their mean, which has a gradient also where
-    no draw overlaps with any rater. Of logits `(N, B, C, *spatial)` and labels `(B, R, *spatial)`."""
-    with torch.autocast(logits.device.type, enabled=False):
-        flat, raters = logits.float().flatten(3), rater_maps(labels, logits.shape[2])
-        pixels = mean_per_pixel(-log_likelihood(flat, raters.maps), raters)
-        return ChargeOfDraws(mean_score(flat.softmax(2), raters, has_background), pixels)
+    no draw overlaps with any rater. Of class scores `(N * B, C, *spatial)` and labels `(B, R, *spatial)`."""
+    with torch.autocast(scores.device.type, enabled=False):
+        flat = scores.float().flatten(2)
+        logits, raters = flat.view(-1, len(labels), *flat.shape[1:]), rater_maps(labels, flat.shape[1])
+        pixels = mean_per_pixel(-log_likelihood(logits, raters.maps), raters)
+        return ChargeOfDraws(mean_score(logits.softmax(2), raters, has_background), pixels)

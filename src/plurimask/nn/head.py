@@ -38,6 +38,12 @@ class LatentHead(nn.Module):
             projected = torch.bmm(weight.expand(len(features), -1, -1), features.flatten(2))
         return projected.reshape(features.shape)
 
+    def of_samples(self, projected: Tensor, latents: Tensor) -> Tensor:
+        """Of projected features `(B, F, *spatial)` and N latents of each image, `(N, B, L)`: `(N * B, C, *spatial)`."""
+        image = torch.arange(len(projected), device=projected.device).repeat(len(latents))
+        scores: Tensor = self(projected, latents.flatten(0, 1), image)
+        return scores
+
     def forward(self, projected: Tensor, latents: Tensor, image: Tensor) -> Tensor:
         """Projected features `(B, F, *spatial)`, latents `(P, L)` of the images `(P,)` -> scores `(P, C, *spatial)`."""
         with torch.autocast(projected.device.type, enabled=False):

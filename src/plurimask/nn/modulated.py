@@ -56,14 +56,16 @@ class ModulatedScale(nn.Module):
     def _change(self, latents: Tensor, size: Sequence[int]) -> Tensor:
         """a and b `(N, B, 2 F, 1, ...)`; of a map `(N, B, 2 F, *size)`, by linear interpolation between its places."""
         with torch.autocast(latents.device.type, enabled=False):
-            change = self.modulation(latents.float().movedim(2, -1)).movedim(-1, 2)
+            change: Tensor = self.modulation(latents.float().movedim(2, -1)).movedim(-1, 2)
             if latents.ndim == 3:
                 return change.view(*change.shape, *[1] * len(size))
             # The last places may be for fewer pixels: the map is made finer as a whole, then cut.
             whole = [number * pixels for number, pixels in zip(latents.shape[3:], self.places, strict=True)]
             finer = functional.interpolate(change.flatten(0, 1), size=whole, mode=LINEAR_INTERPOLATION[len(size)])
-            seen = finer[(..., *(slice(length) for length in size))]
-            return seen.unflatten(0, latents.shape[:2])
+            seen = finer
+            for axis, length in enumerate(size, 2):
+                seen = seen.narrow(axis, 0, length)
+            return seen.reshape(*latents.shape[:2], *seen.shape[1:])
 
 
 class Shared(NamedTuple):
@@ -144,6 +146,4 @@ class HeadOfSamples(nn.Module):
 
     def forward(self, shared: Tensor, latents: Tensor) -> Tensor:
         """Latents `(N, B, L)` -> class scores `(N * B, C, *spatial)`."""
-        image = torch.arange(len(shared), device=shared.device).repeat(len(latents))
-        scores: Tensor = self.head(shared, latents.flatten(0, 1), image)
-        return scores
+        return self.head.of_samples(shared, latents)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from plurimask.distribution import MAX_CHUNK_ELEMENTS
 from plurimask.errors import InputError
@@ -22,6 +24,8 @@ BLENDED = (
 )
 LEAST_PIXELS = 2**14
 """Images of so few pixels are computed whole in any case."""
+_SURELY_ENOUGH = 20_000
+"""Bytes for each pixel: more than networks take that people train, so that nothing is measured for small images."""
 _CHUNK_SHARE, _BYTES_OF_LOGIT = 64, 24
 """Logits that are computed at once take a share of the memory; softmax and sums hold copies of a logit."""
 _STRIP_ROWS = 160
@@ -29,6 +33,9 @@ _BLENDED_HALO, _BLENDED_OVERLAP = 64, 64
 """Pixels at least, where no halo is exact."""
 CHUNK = {2: 512, 3: 64}
 """Sides of the blocks in which results are stored: cores of tiles are whole blocks."""
+
+
+_Found = TypeVar("_Found")
 
 
 @dataclass
@@ -56,21 +63,19 @@ class Budget:
         """Bytes, beside the program and the method."""
         return max(0.0, self.total - max(PROGRAM, resident_bytes()))
 
-    @cached_property
+    @property
     def in_strips(self) -> float:
         """Bytes for each pixel of a large image, whose finest features are computed in strips."""
-        return bytes_per_pixel(self.method, self.num_channels)
+        return _once(self.method, "in strips", lambda: bytes_per_pixel(self.method, self.num_channels))
 
-    @cached_property
+    @property
     def at_once(self) -> float:
         """Bytes for each pixel of what is computed at once."""
-        found = bytes_per_pixel(self.method, self.num_channels, are_large=False)
-        give_back()
-        return found
+        return _once(self.method, "at once", lambda: bytes_per_pixel(self.method, self.num_channels, are_large=False))
 
-    @cached_property
+    @property
     def field(self) -> Field:
-        return field_of(self.method, self.num_channels)
+        return _once(self.method, "field", lambda: field_of(self.method, self.num_channels))
 
     @property
     def num_classes(self) -> int:
@@ -93,7 +98,7 @@ class Budget:
         pixels = math.prod(size)
         if pixels <= LEAST_PIXELS or len(size) != len(self.method.strides):
             return True
-        if pixels * 2000 * max(1, self.num_channels) < self.free and self.in_strips < 2000:
+        if pixels * _SURELY_ENOUGH <= self.free:
             return True
         return self.computing(pixels) + self.results(pixels) <= self.free
 
@@ -141,6 +146,19 @@ class Budget:
             [-(-min(_BLENDED_HALO, int(side / 8)) // stride) * stride for stride in strides],
             [-(-min(_BLENDED_OVERLAP, int(side / 8)) // stride) * stride for stride in strides],
         )
+
+
+_MEASURED: WeakKeyDictionary[SegmentationMethod, dict[str, Any]] = WeakKeyDictionary()
+
+
+def _once(method: SegmentationMethod, what: str, measure: Callable[[], _Found]) -> _Found:
+    """What is measured of a method, which takes some seconds of a large one, and does not change with its weights."""
+    known = _MEASURED.setdefault(method, {})
+    if what not in known:
+        known[what] = measure()
+        give_back()
+    found: _Found = known[what]
+    return found
 
 
 def in_tiles(

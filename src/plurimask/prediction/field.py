@@ -81,7 +81,8 @@ def _lost(method: SegmentationMethod, images: Tensor, axis: int) -> Tensor:
     averages = {module: torch.zeros_like(average_of(module, images)) for module in averaging_modules(method)}
     with placed(Place((0,) * len(size), size, size, averages)):
         prediction = method(images)
-        lost = prediction.logits(prediction.draw_noise(1, torch.Generator().manual_seed(0)))[0].isnan()
+        logits: Tensor = prediction.logits(prediction.draw_noise(1, torch.Generator().manual_seed(0)))
+    lost = logits[0].isnan()
     return lost.movedim(axis + 2, 1).flatten(2).any(2)
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from plurimask.data import ExampleSet, ImageSet
+from plurimask.data import Example, ExampleSet, ImageSet
 from plurimask.errors import InputError, shown
 from plurimask.files.writing import is_temporary, is_within, refuse_unwritable, remove_temporaries, replace_file
 
@@ -40,7 +40,7 @@ def stamp_of(images: ImageSet | ExampleSet, index: int) -> Stamp:
         return [[about.st_size, about.st_mtime_ns] for about in map(os.stat, files)]
     found = images[index]
     digest = hashlib.sha256()
-    for values in (found,) if not hasattr(found, "labels") else (found.image, found.labels):
+    for values in (found.image, found.labels) if isinstance(found, Example) else (found,):
         digest.update(values.numpy().tobytes())
     return digest.hexdigest()[:32]
 
@@ -63,8 +63,8 @@ def begin(out: Path, name: str) -> Path:
 
 def finish(folder: Path, made_with: MadeWith, stamp: Stamp, row: Mapping[str, Any]) -> None:
     """Record that all files of an image are there. `row` is what the table of all images says of it."""
-    files = sorted(one.name for one in os.scandir(folder) if one.is_file() and not is_temporary(one.name))
-    files = [one for one in files if one != RECORD]
+    there = [one.name for one in os.scandir(folder) if one.is_file() or one.name.endswith(".zarr")]
+    files = sorted(name for name in there if name != RECORD and not is_temporary(name))
     known = {name: None if value != value else value for name, value in row.items()}  # JSON has no NaN
     content = {"made_with": dict(made_with), "image": stamp, "files": files, "row": known}
     replace_file(folder / RECORD, json.dumps(content, ensure_ascii=False).encode())

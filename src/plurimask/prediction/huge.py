@@ -142,7 +142,7 @@ class HugePrediction:
                 on_phase(f"{self.image.name}: looking at all of it, tile {tile.number + 1} of {len(plan)}")
                 own = sums_at(method, self.seen, plan, tile)
                 totals = {f"total-{number}": one.numpy() for number, one in enumerate(own.total)}
-                records.write("sums", tile.number, {**totals, "count": np.array(own.count)})
+                records.write("sums", tile.number, {**totals, "count": np.array(own.places)})
                 give_back()
             stored = records.read("sums", tile.number)
             counts = stored["count"].tolist()

@@ -46,9 +46,9 @@ class _Sums:
 
     def __init__(self, records: TileRecords, plan: TilePlan) -> None:
         tiles = list(records.read_all("tile", len(plan)))
-        self.areas = sum(one["areas"] for one in tiles)
-        self.shared = torch.from_numpy(sum(one["shared"] for one in tiles))
-        self.nats = sum(one["nats"] for one in tiles)
+        totals = {name: np.sum([one[name] for one in tiles], axis=0) for name in ("areas", "shared", "nats")}
+        self.areas: NDArray[np.int64] = totals["areas"]
+        self.shared, self.nats = torch.from_numpy(totals["shared"]), totals["nats"]
         together = np.concatenate([one["digests"] for one in tiles], axis=1)
         self.digests = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in together]
         self.dice, self.iou = overlaps_of(self.shared, len(self.digests))

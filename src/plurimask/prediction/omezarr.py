@@ -129,7 +129,7 @@ class Maps:
 
 def coarsened(values: NDArray[Any], by: Sequence[int]) -> NDArray[Any]:
     """Means of `(..., *spatial)` over boxes of sides `by`; of fewer values at the ends."""
-    means = values.astype(np.float32)
+    means: NDArray[np.float32] = values.astype(np.float32)
     for axis, step in enumerate(by):
         place = values.ndim - len(by) + axis
         if step == 1:
@@ -138,7 +138,7 @@ def coarsened(values: NDArray[Any], by: Sequence[int]) -> NDArray[Any]:
         starts = np.arange(0, length, step)
         counts = np.minimum(starts + step, length) - starts
         shape = [-1 if at == place else 1 for at in range(means.ndim)]
-        means = np.add.reduceat(means, starts, axis=place) / counts.reshape(shape).astype(np.float32)
+        means = (np.add.reduceat(means, starts, axis=place) / counts.reshape(shape)).astype(np.float32)
     return means.astype(values.dtype)
 
 

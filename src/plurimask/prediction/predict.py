@@ -86,13 +86,12 @@ def predict_images(
     is told what is being done, in words for a progress bar. InputError for spread draws of a method that has none.
     """
     batch: list[tuple[str, Tensor]] = []
-    budget: Budget | None = None
     for place, (name, image) in enumerate(images):
         if batch and not (place % sampling.batch_size and _fits(batch, image, sampling)):
             yield _predict(method, batch, sampling, on_phase)
             batch = []
         if sampling.memory is not None:
-            budget = budget or Budget(method, sampling.memory, sampling.num_samples, len(image))
+            budget = Budget(method, sampling.memory, sampling.num_samples, len(image))
             if not budget.is_whole(image.shape[1:]):
                 if batch:
                     yield _predict(method, batch, sampling, on_phase)

@@ -57,7 +57,7 @@ class TileRecords:
 
     def write(self, kind: str, number: int, content: Content) -> None:
         stream = io.BytesIO()
-        np.savez(stream, **dict(content))
+        np.savez(stream, **dict(content))  # type: ignore[arg-type]
         replace_file(self._path(kind, number), stream.getvalue())
 
     def read(self, kind: str, number: int) -> dict[str, NDArray[Any]]:

@@ -31,11 +31,12 @@ from plurimask.nn.strips import strips_of
 from plurimask.noise import Noise, RandomSource, noise_at, parts_of_whole, take
 from plurimask.prediction.device import fast_precision, images_in_layout
 from plurimask.prediction.field import averaging_modules
-from plurimask.prediction.tiles import Box, Tile, TilePlan
+from plurimask.prediction.tiles import Box, Tile, TilePlan, along_last
 
 Read: TypeAlias = Callable[[Box], Tensor]
 """A box of the image -> its pixels `(K, *box)`, float32, as the network sees them."""
-Edges: TypeAlias = dict[tuple[tuple[int, ...], int], Tensor]
+EdgeKey: TypeAlias = tuple[tuple[int, ...], int]
+Edges: TypeAlias = dict[EdgeKey, Tensor]
 """What tiles computed beyond their cores, for blending: by the place in the grid of the tile that owns it, and the axis
 along which that comes next. Logits `(N, 1, C, *zone)`."""
 _STRIP_ROWS = 128
@@ -47,7 +48,7 @@ class TileSums(NamedTuple):
 
     total: list[Tensor]
     """`(F,)`, float64."""
-    count: list[int]
+    places: list[int]
 
 
 class TiledSegmentation(SegmentationDistribution):
@@ -70,7 +71,8 @@ class TiledSegmentation(SegmentationDistribution):
         chunk_elements: int = MAX_CHUNK_ELEMENTS,
     ) -> None:
         self.method, self.read, self.plan, self.averages = method, read, plan, dict(averages)
-        self.chunk_elements, self.on_tile = chunk_elements, lambda done: None
+        self.chunk_elements = chunk_elements
+        self.on_tile: Callable[[int], object] = int
         first = self._first(len(read(tuple(slice(0, 1) for _ in plan.whole))))
         device = next(method.parameters()).device
         batch, classes = first.logits_shape[:2]
@@ -115,7 +117,7 @@ class TiledSegmentation(SegmentationDistribution):
             prediction = self.predicted(tile)
             own = noise_at(draws, prediction.noise, tile.start)
             running: RunningStatistics | None = None
-            given: dict[tuple[tuple[int, ...], int], list[Tensor]] = {}
+            given: dict[EdgeKey, list[Tensor]] = {}
             step = max(1, self.chunk_elements // prediction.draw_elements)
             for start in range(0, len(weights), step):
                 part = slice(start, min(start + step, len(weights)))
@@ -131,7 +133,7 @@ class TiledSegmentation(SegmentationDistribution):
 
     def logits_at(self, tile: Tile, draws: Noise, edges: Edges) -> tuple[Tensor, Edges]:
         """Logits `(N, 1, C, *core)`, and what was computed of the cores after it."""
-        given: dict[tuple[tuple[int, ...], int], list[Tensor]] = {}
+        given: dict[EdgeKey, list[Tensor]] = {}
         with torch.inference_mode(), placed(self.place(tile)), strips_of(_STRIP_ROWS * tile.size[-1]):
             prediction = self.predicted(tile)
             logits = prediction.logits(noise_at(draws, prediction.noise, tile.start))
@@ -144,7 +146,7 @@ class TiledSegmentation(SegmentationDistribution):
         whole, edges = torch.empty(len(noise[0]), *self.logits_shape), Edges()
         for tile in self.plan:
             logits, given = self.logits_at(tile, noise, edges)
-            whole[(..., *tile.core)] = logits.cpu()
+            whole[along_last(tile.core, whole.ndim)] = logits.cpu()
             edges = _remaining(edges, tile) | given
         return whole
 
@@ -155,8 +157,9 @@ class TiledSegmentation(SegmentationDistribution):
             *(torch.empty(1, *some, *whole) for some in ((classes,), (), (classes,))),
         )
         for tile, found in self.tiles(draws, weights):
+            part: Tensor
             for part, own in zip(result, found, strict=True):
-                part[(..., *tile.core)] = own.cpu()
+                part[along_last(tile.core, part.ndim)] = own.cpu()
             self.on_tile(tile.number + 1)
         on_draws(len(weights))
         return result
@@ -204,7 +207,7 @@ def averages_of(method: SegmentationMethod, sums: Sequence[TileSums]) -> dict[nn
     averages = {}
     for number, module in enumerate(averaging_modules(method)):
         total = torch.stack([one.total[number] for one in sums]).sum(0)
-        averages[module] = (total / sum(one.count[number] for one in sums)).float()[None]
+        averages[module] = (total / sum(one.places[number] for one in sums)).float()[None]
     return averages
 
 
@@ -220,15 +223,14 @@ def _places_of_core(tile: Tile, size: Sequence[int]) -> Box:
 # ---- blending -------------------------------------------------------------------------------------------------------
 
 
-def _owned(
-    logits: Tensor, tile: Tile, plan: TilePlan, edges: Mapping[tuple[tuple[int, ...], int], Tensor], given: dict
-) -> Tensor:
+def _owned(logits: Tensor, tile: Tile, plan: TilePlan, edges: Edges, given: dict[EdgeKey, list[Tensor]]) -> Tensor:
     """Of logits `(n, 1, C, *window)` those of the core, blended with what tiles before gave; what tiles after need is
     added to `given`."""
     ends = [
         min(side.stop + more, length) for side, more, length in zip(tile.inner, plan.overlap, tile.size, strict=True)
     ]
-    own = logits[(..., *(slice(side.start, end) for side, end in zip(tile.inner, ends, strict=True)))]
+    box = tuple(slice(side.start, end) for side, end in zip(tile.inner, ends, strict=True))
+    own = logits[along_last(box, logits.ndim)]
     for axis in reversed(range(len(plan.whole))):
         dim, length = axis + 3, tile.core[axis].stop - tile.core[axis].start
         if own.shape[dim] > length:

@@ -7,7 +7,6 @@ there, and only there, with zeros. Where tiles are blended each window also reac
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,11 @@ from dataclasses import dataclass
 from plurimask.errors import InputError
 
 Box = tuple[slice, ...]
+
+
+def along_last(box: Box, num_dims: int) -> Box:
+    """A box of the last dimensions of `num_dims`, with all of those before."""
+    return (slice(None),) * (num_dims - len(box)) + box
 
 
 @dataclass(frozen=True)
@@ -155,10 +159,3 @@ def _side_within(whole: Sequence[int], max_pixels: int) -> int:
             return max(1, side)
         rest //= length
     return max(whole)
-
-
-def neighbours(index: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """The places of the grid whose tiles come before this one along one axis or several."""
-    for steps in itertools.product(*((0, 1) if at else (0,) for at in index)):
-        if any(steps):
-            yield tuple(at - step for at, step in zip(index, steps, strict=True))

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from plurimask.errors import InputError, reason_of, shown
+from plurimask.files.memory import parse_memory
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -42,6 +43,17 @@ def refuse_odd_address(words: str | None) -> None:
         f"--dask {shown(words)}: expected local[N] with N workers of this machine, 1 to {MAX_LOCAL}, or the address of "
         "a scheduler, such as tcp://head:8786"
     )
+
+
+def memory_of_each(words: str | None, given: str | None) -> int:
+    """Bytes that each process may take: what was given, or of this machine what is usable, in equal shares where
+    `local[N]` starts several.
+
+    Raises:
+        InputError: as `parse_memory`.
+    """
+    local = _LOCAL.fullmatch(words or "")
+    return parse_memory(given) // (int(local[1]) if local and given is None else 1)
 
 
 @contextmanager
@@ -102,7 +114,7 @@ def completed(
     from distributed import KilledWorker, as_completed
 
     waiting, running, most, looked = iter(tasks), as_completed(), 0, -_LOOK_SECONDS
-    known = {}
+    known: dict[str, _Task] = {}
     while True:
         if time.monotonic() - looked >= _LOOK_SECONDS:  # workers come and go
             most, looked = AHEAD * max(1, len(client.nthreads())), time.monotonic()

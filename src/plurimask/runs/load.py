@@ -39,7 +39,7 @@ class Run:
         digest = hashlib.sha256()
         for name in (RECORD_FILE, WEIGHTS_FILE):
             with open_file(self.folder / name) as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+                digest.update(hashlib.sha256(stream.read()).digest())
         return digest.hexdigest()[:32]
 
     @property

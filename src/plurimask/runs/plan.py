@@ -99,11 +99,6 @@ def settings_for(method: str, common: Mapping[str, Any]) -> dict[str, Any]:
     return chosen
 
 
-def used_settings(plan: Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`settings`, noted for a plan, without those of methods that its method is not made of (`used`)."""
-    return used(plan.method, settings, find_preset(plan.method, plan.preset).method)
-
-
 def used(method: str, settings: Mapping[str, Any], preset: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Settings of a method without those of methods that it is not made of.
 
@@ -133,6 +128,11 @@ def used(method: str, settings: Mapping[str, Any], preset: Mapping[str, Any] | N
             for name, own in of_methods.items()
         }
     return kept
+
+
+def used_by(plan: Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a plan, its own or what was noted of it, without those of methods that it is not made of."""
+    return used(plan.method, settings, find_preset(plan.method, plan.preset).method)
 
 
 def _settings_of(method: str) -> set[str]:

@@ -121,7 +121,7 @@ class TimedMachine:
             )
             with LiveTensors() as live:
                 learn(training, Objective(method), images, labels, TrainingStep(0, 0.0, generator))
-        return MARGIN * (live.most + images.nbytes + labels.nbytes)
+        return float(MARGIN * (live.most + images.nbytes + labels.nbytes))
 
     def image_bytes(self) -> float:
         """What predicting takes for each voxel, found by a small volume."""

@@ -14,6 +14,7 @@ from plurimask.errors import InputError, reason_of
 
 _MARKS = ("zarr.json", ".zgroup", ".zarray")
 _UNITS = {"nanometer": "nm", "micrometer": "µm", "millimeter": "mm", "centimeter": "cm", "meter": "m"}
+_USUAL_AXES = {2: "yx", 3: "cyx", 4: "czyx", 5: "tczyx"}
 NEEDED = "pip install 'plurimask[large]'"
 
 
@@ -56,7 +57,7 @@ class ZarrReader(ImageReader):
             found = zarr.open(path, mode="r")
             self.about = _multiscales(found)
             array = found[self.about["datasets"][0]["path"]] if self.about else found
-            names = [one["name"] for one in self.about["axes"]] if self.about else list("tczyx")[-array.ndim :]
+            names = [one["name"] for one in self.about["axes"]] if self.about else _axes_of(array)
             shape = dict(zip(names, array.shape, strict=True))
         except Exception as error:  # a damaged store can raise anything
             raise InputError(
@@ -94,6 +95,12 @@ class ZarrReader(ImageReader):
             return None
         size = dict(zip(self.names, map(float, scales[0]), strict=True))
         return PixelSize(size["y"], size["x"], units["y"], size["z"] if "z" in self.spatial else None)
+
+
+def _axes_of(array: Any) -> list[str]:
+    """Of a bare array: as it names them, or the usual ones of so many."""
+    named = getattr(array.metadata, "dimension_names", None)
+    return [str(one).lower() for one in named] if named and all(named) else list(_USUAL_AXES[array.ndim])
 
 
 def _multiscales(found: Any) -> dict[str, Any] | None:
