@@ -10,13 +10,36 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
-CONVOLVE = {2: functional.conv2d, 3: functional.conv3d}
+
+
+def convolve_volumes(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int | Sequence[int] = 0) -> Tensor:
+    """`conv3d`, without its fault on volumes of two slices.
+
+    For them torch 2.13 reads memory that nobody wrote in the backward pass of kernels of depth 3 in bf16 on a
+    processor: gradients of weights may be NaN. A slice of zeros more, where the padding has them, changes no value.
+    """
+    own = (padding,) * 3 if isinstance(padding, int) else tuple(padding)
+    is_affected = isinstance(x, Tensor) and x.shape[2] == 2 and own[0] == 1 and x.device.type == "cpu"
+    if not (is_affected and torch.is_grad_enabled()):
+        return functional.conv3d(x, weight, bias, padding=own)
+    return functional.conv3d(functional.pad(x, (0, 0, 0, 0, 0, 1)), weight, bias, padding=own)[:, :, :2]
+
+
+class _Convolution3d(nn.Conv3d):
+    """An `nn.Conv3d` without stride, dilation and groups."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        assert not isinstance(self.padding, str)
+        return convolve_volumes(input, self.weight, self.bias, self.padding)
+
+
+CONVOLVE: dict[int, Any] = {2: functional.conv2d, 3: convolve_volumes}
 CONVOLVE_TRANSPOSED = {2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
 
 
 def padded_convolution(in_channels: int, out_channels: int, kernel: Sequence[int]) -> nn.Conv2d | nn.Conv3d:
     """A convolution with this odd kernel, a number for each axis, that keeps the size of its inputs."""
-    kind: Any = CONVOLUTION[len(kernel)]
+    kind: Any = nn.Conv2d if len(kernel) == 2 else _Convolution3d
     layer: nn.Conv2d | nn.Conv3d = kind(
         in_channels, out_channels, kernel_size=tuple(kernel), padding=tuple(side // 2 for side in kernel)
     )
