@@ -14,7 +14,7 @@ from plurimask.compare.table import markdown_table
 PAGE = Path(__file__).parents[1] / "docs" / "bayesian.md"
 BACKPROPAGATION = "probabilistic-backpropagation"
 PLAIN = prose("""`probabilistic-backpropagation` is trained by the plain updates of its paper in these two tables:
-    without batch norm, and nothing is forgotten. What the settings of its preset do on the worms stands in the
+    without batch norm, and nothing is forgotten. What batch norm and a memory do on the worms stands in the
     [next table](#probabilistic-backpropagation-on-the-worms-by-its-settings).""")
 START, END = "<!-- tables: made by benchmarks/tables.py -->", "<!-- end of tables -->"
 NAMES = {"yeast": "Trapped yeast", "bbbc010": "C. elegans (BBBC010)"}

@@ -444,4 +444,8 @@ def test_a_full_disk_harms_nothing(
     assert code == 2
     assert "No space left" in capsys.readouterr().err
     assert out.read_text() == "before"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.json", "e.parts"]  # what is known of each image
+    monkeypatch.undo()
+    assert main(["evaluate", str(run), str(lesion_folder), "--samples", "2", "--out", str(out), "--overwrite"]) == 0
+    assert "5 of 5 images are evaluated already" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.csv", "e.json"]

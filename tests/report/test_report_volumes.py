@@ -31,10 +31,17 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+WAYS: dict[str, dict[str, Any]] = {
+    "slices across the depth": {"slices": 0},
+    "crops of 4 x 16 x 16": {"crop": (4, 16, 16)},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("method", CASES)
-def test_the_report_of_a_run_on_slices_shows_volumes(method: str, tmp_path: Path) -> None:
+def test_the_report_of_a_run_shows_volumes(method: str, way: str, tmp_path: Path) -> None:
     source = ball_source(3, 3)
-    train_run(Plan(method, "small", {**SETTINGS, **CASES[method], "slices": 0}), source, tmp_path / "run")
+    train_run(Plan(method, "small", {**SETTINGS, **CASES[method], **WAYS[way]}), source, tmp_path / "run")
     run = load_run(tmp_path / "run")
     content = collect_report(run, source, sampling=Sampling(3))
     assert content.method is type(underneath(run.method))
@@ -46,7 +53,7 @@ def test_the_report_of_a_run_on_slices_shows_volumes(method: str, tmp_path: Path
     titles = [text.get_text() for text in figures["planes"].figure.texts]
     assert sum(": axial" in title for title in titles) == sum(": sagittal" in title for title in titles) == 3
     page = build_report(content)
-    for words in ("volume_crps", "slices across the depth of volumes", "Depth x height x width", "6x22x18 (1 images)"):
+    for words in ("volume_crps", way, "Depth x height x width", "6x22x18 (1 images)"):
         assert words in page, words
     assert "2.5 x 0.7 x 0.6 mm" in page
 

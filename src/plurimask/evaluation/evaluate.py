@@ -174,9 +174,9 @@ def evaluate(
             metrics.update([scored])
             row |= scored.scores
             rows.append(row)
-            own = volume_rows(example.name, compared.volumes, voxel) if has_volumes else []
-            volumes += own
-            if (counts := _flips(image)) is not None:
+            volumes += (own := volume_rows(example.name, compared.volumes, voxel) if has_volumes else [])
+            counts = flip_counts(image.samples, example.labels[0], example.flips) if example.flips else None
+            if counts is not None:
                 flip_totals = counts if flip_totals is None else flip_totals + counts
             on_scored(ScoredImage(example.name, scored, counts, own))
             if on_image is not None:
@@ -204,11 +204,6 @@ def _reconstructed(
 def _notes_of(predicted: PredictedBatch) -> set[str]:
     """What was approximated or left out, in sentences."""
     return {*predicted.notes, *[WITHOUT_POSTERIOR] * isinstance(predicted.prediction, TiledSegmentation)}
-
-
-def _flips(image: EvaluatedImage) -> Tensor | None:
-    example = image.example
-    return flip_counts(image.samples, example.labels[0], example.flips) if example.flips else None
 
 
 def _totals(method: SegmentationMethod, view: ExampleView, table: Table) -> SegmentationMetrics:

@@ -173,9 +173,9 @@ _SINGLE_NETWORKS: dict[str, dict[str, Preset]] = {
     "energy-score-unet": {
         "small": Preset(
             _LAPTOP,
-            {"channels": _SMALL_WIDTHS},
+            {"channels": _SMALL_WIDTHS, "normalisation": "batch"},
             {**_SMALL_TRAINING, "gradient_clip": 1.0},
-            _SMALL_VOLUMES,
+            {**_SMALL_VOLUMES, "normalisation": "none"},  # of batches of two or so
             is_planned=True,
         )
     },

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plurimask.data import DataDescription, ImageSet
-from plurimask.data.images.dicom import is_dicom
+from plurimask.data.images.dicom import elements, is_dicom
 from plurimask.data.images.geometry import from_canonical
 from plurimask.data.images.medical import highdicom, pydicom
 from plurimask.errors import InputError, reason_of
@@ -51,7 +51,7 @@ def write_dicom_seg(predicted: Predicted, description: DataDescription, path: Pa
     Raises:
         InputError: highdicom is not installed, or the slices lack what a segmentation needs of them.
     """
-    library, seg = pydicom(), highdicom()
+    seg = highdicom()
     assert predicted.grid is not None
     mean = whole(predicted.mean, predicted, outside_maps(description)["mean"])
     stored = from_canonical(mean, predicted.grid)  # (C, columns, rows, slices)
@@ -59,7 +59,7 @@ def write_dicom_seg(predicted: Predicted, description: DataDescription, path: Pa
     fractions = np.nan_to_num(stored[counted].transpose(3, 2, 1, 0).astype(np.float32)).clip(0, 1)
     with warnings.catch_warnings(), _refusing(predicted.name):
         warnings.simplefilter("ignore")  # they are for programmers
-        slices = [library.dcmread(file) for file in predicted.files]
+        slices = [elements(file, with_pixels=True) for file in predicted.files]
         made = seg.seg.Segmentation(
             source_images=slices,
             pixel_array=fractions,

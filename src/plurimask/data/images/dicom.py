@@ -34,6 +34,7 @@ _OUT_OF_LINE = 0.1
 """Of the side of a pixel: by so much a slice may lie beside the line of the others."""
 _SAME_DIRECTION = 1e-3
 _Points: TypeAlias = npt.NDArray[np.float64]
+_PIXELS = 0x7FE00010
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _GEOMETRY = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 _TAGS = [
@@ -113,7 +114,7 @@ def _pixels(path: Path, size: tuple[int, int]) -> npt.NDArray[Any]:
     """`(rows, columns)` in the values that are meant."""
     library = pydicom()
     with _reading(path):
-        slice_ = library.dcmread(path)
+        slice_ = elements(path, with_pixels=True)
         if "PixelData" not in slice_:
             raise InputError(f"{path}: a slice without pixels, damaged or of another kind: export it again")
         _refuse_compression(slice_, path)
@@ -121,6 +122,22 @@ def _pixels(path: Path, size: tuple[int, int]) -> npt.NDArray[Any]:
     if values.shape != size:
         raise InputError(f"{path}: declares {size[0]}x{size[1]} pixels and gives {values.shape}: export it again")
     return values
+
+
+def elements(path: Path, with_pixels: bool) -> Any:
+    """The elements of a file up to its pixels, or with them. Tags ascend: what comes after the pixels, or out of order,
+    is not read, of which a damaged file may have no end."""
+    last = -1
+
+    def is_end(tag: int, *_: object) -> bool:
+        nonlocal last
+        ends = tag <= last or last >= _PIXELS or (tag >= _PIXELS and not with_pixels)
+        last = int(tag)
+        return ends
+
+    with open_file(path) as stream:
+        tags = None if with_pixels else [pydicom().tag.Tag(name) for name in _TAGS]
+        return pydicom().filereader.read_partial(stream, is_end, specific_tags=tags)
 
 
 def _refuse_compression(slice_: Any, path: Path) -> None:
@@ -179,7 +196,7 @@ def _header(path: Path) -> Any:
         meta = library.filereader.read_file_meta_info(path)
         if meta.get("TransferSyntaxUID") == _DEFLATED:
             raise InputError(f"{path}: deflated as a whole, which is not read: save it explicit, little endian")
-        return _checked(library.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS), path)
+        return _checked(elements(path, with_pixels=False), path)
 
 
 def _checked(header: Any, path: Path) -> Any:

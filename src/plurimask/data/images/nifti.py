@@ -29,7 +29,7 @@ _GZIP = b"\x1f\x8b"
 _UNITS = {1: "m", 2: "mm", 3: "µm"}
 _MAX_OFFSET = 2**26
 """Bytes before the data: headers and what programs add to them."""
-_MAX_TRAILING = 2**24
+_MAX_TRAILING = 2**20
 """Bytes after the data that are looked through for the checksum."""
 _CHUNK = 2**20
 _KINDS = {"b", "i", "u", "f"}
@@ -78,6 +78,8 @@ def read_nifti(path: Path, is_mask: bool) -> Stored:
         header = _header(start, path)
         shape = (*header.grid.shape, header.num_channels)
         size = math.prod(shape) * header.dtype.itemsize
+        if (there := path.stat().st_size) > header.offset + size + _MAX_TRAILING:  # padding is read byte by byte
+            raise InputError(f"{path}: {there:,} bytes, its header declares {size:,}: copy or export the file again")
         _skip(stream, header.offset - len(start), path)
         rest = start[header.offset :]  # a header of 348 bytes may be followed by data at once
         raw = rest[:size] + _read(stream, size - len(rest[:size]), path)

@@ -122,7 +122,9 @@ def walk_files(folder: Path) -> Iterator[Path]:
 def ending(file: str) -> str:
     """The ending of a file's name, in lower case, both parts of ".ome.tif" and the like."""
     lower = file.lower()
-    return next((each for each in _DOUBLE if lower.endswith(each)), os.path.splitext(lower)[1])  # noqa: PTH122
+    if lower.count(".") > 1 and (double := next((each for each in _DOUBLE if lower.endswith(each)), None)):
+        return double
+    return lower[lower.rfind(".") :] if lower.rfind(".") > 0 else ""
 
 
 def readable(name: str) -> str:
