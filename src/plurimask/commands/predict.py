@@ -216,7 +216,7 @@ class Watched:
 class MemoryNotice:
     """Says before an image that takes much memory how much it is at most; again only of a larger one."""
 
-    def __init__(self, say: Console, method: SegmentationMethod, num_samples: int, memory: int) -> None:
+    def __init__(self, say: Console, method: SegmentationMethod, num_samples: int, memory: float = math.inf) -> None:
         self.say, self.method, self.num_samples, self.memory = say, method, num_samples, memory
         self.largest = SURELY_SMALL
         self.per_pixel = 0.0
