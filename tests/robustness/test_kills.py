@@ -135,7 +135,7 @@ def test_what_a_signal_ends_is_continued_as_if_nothing_had_happened(
         killed += process.returncode != 0
         hidden = list(out.rglob(".*")) if out.exists() else []
         assert hidden == []
-        again = {"report": "--overwrite"}
+        again = {"report": "--overwrite"} | ({"evaluate": "--overwrite"} if process.returncode == 0 else {})
         again |= {"compare": ""} if not (out / "run.json").exists() else {"train": "--resume", "ensemble": "--resume"}
         finish([*words, *filter(None, [again.get(name)])])
         assert tree(out).keys() == whole.keys()

@@ -86,7 +86,7 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"--part {part}: what it finds would be lost: give --out, the same in all parts")
 
     from plurimask.commands.evaluate_work import EvaluateJob, EvaluateWork
-    from plurimask.evaluation.records import Records, folder_beside
+    from plurimask.evaluation.records import Records, folder_beside, has_begun
     from plurimask.prediction.predict import Sampling
 
     sampling = Sampling(options.samples, options.seed, options.batch_size, memory=memory)
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str]) -> int:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="plurimask-")))
         else:
             folder = folder_beside(options.out)
-            if part.is_all or not folder.is_dir():  # of parts that were joined the records are there
+            if not has_begun(folder, work.made_with):  # what is there then is of this same evaluation
                 for path in (options.out, options.out.with_suffix(".csv"), options.out.with_suffix(VOLUMES_ENDING)):
                     refuse_existing(path, "an evaluation", options.overwrite)
         records = stack.enter_context(Records(folder, work.made_with, part))

@@ -51,6 +51,12 @@ def folder_beside(out: Path) -> Path:
     return out.with_suffix(".parts")
 
 
+def has_begun(folder: Path, made_with: MadeWith) -> bool:
+    """Whether there are records of this evaluation: an earlier call was allowed to write its outcome."""
+    known = json.loads(json.dumps(dict(made_with)))
+    return any(_whole_lines(path, known) for path in folder.glob(f"*{_ENDING}"))
+
+
 class Records:
     """The records of all calls that share in an evaluation; this call adds to a file of its own.
 
