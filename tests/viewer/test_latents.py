@@ -31,7 +31,7 @@ def differing(one: np.ndarray, other: np.ndarray) -> float:
     return float((one != other).mean())
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [case for case in CASES if not case.endswith("of volumes")])  # which are refused
 def test_of_every_method_it_is_known_what_can_be_chosen(case: str) -> None:
     method = built(case).eval()
     expected = {
