@@ -12,25 +12,38 @@ from torch.nn import functional
 CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 
 
-def convolve_volumes(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int | Sequence[int] = 0) -> Tensor:
-    """`conv3d`, without its fault on volumes of two slices.
+def _is_faulty(x: Tensor, padding: Sequence[int]) -> bool:
+    """Whether torch 2.13 reads memory that nobody wrote in the backward pass of a convolution of `x`.
 
-    For them torch 2.13 reads memory that nobody wrote in the backward pass of kernels of depth 3 in bf16 on a
-    processor: gradients of weights may be NaN. A slice of zeros more, where the padding has them, changes no value.
+    It does for volumes of two slices, with kernels of depth 3, in bf16 on a processor: gradients of weights may be NaN.
+    One slice of zeros more, where the padding has them, changes no value.
     """
+    return x.shape[2] == 2 and padding[0] == 1 and x.device.type == "cpu" and torch.is_grad_enabled()
+
+
+def convolve_volumes(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int | Sequence[int] = 0) -> Tensor:
+    """`conv3d`, also of two slices."""
     own = (padding,) * 3 if isinstance(padding, int) else tuple(padding)
-    is_affected = isinstance(x, Tensor) and x.shape[2] == 2 and own[0] == 1 and x.device.type == "cpu"
-    if not (is_affected and torch.is_grad_enabled()):
+    if not _is_faulty(x, own):
         return functional.conv3d(x, weight, bias, padding=own)
-    return functional.conv3d(functional.pad(x, (0, 0, 0, 0, 0, 1)), weight, bias, padding=own)[:, :, :2]
+    return functional.conv3d(functional.pad(x, _ONE_SLICE), weight, bias, padding=own)[:, :, :2]
 
 
-class _Convolution3d(nn.Conv3d):
-    """An `nn.Conv3d` without stride, dilation and groups."""
+_ONE_SLICE = (0, 0, 0, 0, 0, 1)
 
-    def forward(self, input: Tensor) -> Tensor:
-        assert not isinstance(self.padding, str)
-        return convolve_volumes(input, self.weight, self.bias, self.padding)
+
+def _lengthen(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Before an `nn.Conv3d`, as in `convolve_volumes`: the layer itself stays what everybody knows."""
+    (x,) = inputs
+    if not _is_faulty(x, layer.padding):  # type: ignore[arg-type]
+        return None
+    longer = functional.pad(x, _ONE_SLICE)
+    longer.is_lengthened = True  # type: ignore[attr-defined]
+    return (longer,)
+
+
+def _shorten(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
+    return output[:, :, :2] if getattr(inputs[0], "is_lengthened", False) else None
 
 
 CONVOLVE: dict[int, Any] = {2: functional.conv2d, 3: convolve_volumes}
@@ -39,10 +52,13 @@ CONVOLVE_TRANSPOSED = {2: functional.conv_transpose2d, 3: functional.conv_transp
 
 def padded_convolution(in_channels: int, out_channels: int, kernel: Sequence[int]) -> nn.Conv2d | nn.Conv3d:
     """A convolution with this odd kernel, a number for each axis, that keeps the size of its inputs."""
-    kind: Any = nn.Conv2d if len(kernel) == 2 else _Convolution3d
+    kind: Any = CONVOLUTION[len(kernel)]
     layer: nn.Conv2d | nn.Conv3d = kind(
         in_channels, out_channels, kernel_size=tuple(kernel), padding=tuple(side // 2 for side in kernel)
     )
+    if isinstance(layer, nn.Conv3d):
+        layer.register_forward_pre_hook(_lengthen)
+        layer.register_forward_hook(_shorten)
     return layer
 
 
