@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -46,7 +46,7 @@ def _shorten(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tenso
     return output[:, :, :2] if getattr(inputs[0], "is_lengthened", False) else None
 
 
-CONVOLVE: dict[int, Any] = {2: functional.conv2d, 3: convolve_volumes}
+CONVOLVE: dict[int, Callable[..., Tensor]] = {2: functional.conv2d, 3: convolve_volumes}
 CONVOLVE_TRANSPOSED = {2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
 
 
