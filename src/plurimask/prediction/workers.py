@@ -77,7 +77,11 @@ def connected(words: str) -> Iterator[Client]:
         if local := _LOCAL.fullmatch(words):
             count = int(local[1])
             threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // count))
-            stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": MAX_DEATHS}))
+            settings = {
+                "distributed.scheduler.allowed-failures": MAX_DEATHS,
+                "distributed.nanny.pre-spawn-environ": {},  # memory that is given back at once is asked for again
+            }
+            stack.enter_context(dask.config.set(settings))
             place = stack.enter_context(
                 LocalCluster(
                     n_workers=count,
