@@ -46,6 +46,9 @@ def _shorten(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tenso
     return output[:, :, :2] if getattr(inputs[0], "is_lengthened", False) else None
 
 
+HARMLESS_HOOKS = frozenset((_lengthen, _shorten))
+"""They change no value: what looks at a layer may pass them by."""
+
 CONVOLVE: dict[int, Callable[..., Tensor]] = {2: functional.conv2d, 3: convolve_volumes}
 CONVOLVE_TRANSPOSED = {2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
 

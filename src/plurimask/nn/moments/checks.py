@@ -10,6 +10,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from plurimask.errors import InputError
+from plurimask.nn.convolution import HARMLESS_HOOKS
 from plurimask.nn.moments.moments import Moments
 from plurimask.nn.moments.rules import (
     FUNCTION_RULES,
@@ -94,7 +95,7 @@ def _require_layer_rule(path: str, layer: nn.Module, node: fx.Node) -> None:
         raise InputError(f"{path}: {type(layer).__name__} has no rule for moments; those that have one: {known}")
     if len(node.args) + len(node.kwargs) != 1:
         raise InputError(f"{path}: called with more than one tensor, which no rule takes")
-    if layer._forward_pre_hooks or layer._forward_hooks:
+    if {*layer._forward_pre_hooks.values(), *layer._forward_hooks.values()} - HARMLESS_HOOKS:
         raise InputError(
             f"{path}: {type(layer).__name__} has hooks, which a rule would pass by: remove them first (of weights: "
             "remove_weight_norm, remove_spectral_norm, prune.remove)"
