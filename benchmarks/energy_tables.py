@@ -115,7 +115,8 @@ def _world(record: dict[str, Any]) -> list[str]:
         "\n".join(lines),
         prose(f"""Mean absolute errors over held-out images, of the share of empty masks among 100 samples and of the
             mean probability of pixels that some reader may mark, against the law of the readers. By chance alone the
-            share among 100 draws from the law itself errs by {record["results"]["chance_error"]:.3f}."""),
+            share among 100 draws from the law itself errs by {record["results"]["chance_error"]:.3f}. The rows with
+            batch norm are of a processor."""),
     ]
 
 
