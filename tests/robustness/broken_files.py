@@ -114,7 +114,7 @@ def other_ending(path: Path, rng: Any) -> bool:
 
 
 def other_name(path: Path, rng: Any) -> bool:
-    names = ["i0", "x\udce4", "a\nb", " ", "i1.", "[i2]", "-", "i3_0000", "n" * 200, "CON", "=1+1", "\x1b[31m", "i0[/]"]
+    names = ["i0", "x\udce4", "a\nb", " ", "i1.", "[i2]", "-", "i3_0000", "n" * 200, "CON", "=1+1", "\x1b[31m", "i0[]"]
     path.rename(path.with_name(pick(rng, names) + path.suffix))
     return False
 
