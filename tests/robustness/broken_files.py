@@ -37,7 +37,7 @@ def empty(path: Path, rng: Any) -> bool:
 
 def flip_bytes(path: Path, rng: Any) -> bool:
     content = bytearray(path.read_bytes())
-    for place in rng.integers(0, len(content), 4):
+    for place in rng.integers(0, max(1, len(content)), 4 if content else 0):
         content[place] = rng.integers(256)
     path.write_bytes(bytes(content))
     return False

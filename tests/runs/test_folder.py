@@ -287,6 +287,19 @@ def test_a_run_is_not_continued_on_other_data(source: DataSource, tmp_path: Path
     assert tree(tmp_path / "run") == before
 
 
+@pytest.mark.parametrize("name", ["log", "keeping"])
+def test_what_no_checkpoint_holds_is_refused_without_a_warning_of_torch(
+    source: DataSource, tmp_path: Path, recwarn: pytest.WarningsRecorder, name: str
+) -> None:
+    train(source, tmp_path / "run")
+    path = tmp_path / "run/checkpoints/last.ckpt"
+    torch.save({**torch.load(path, weights_only=True), name: torch.zeros(3)}, path)
+    recwarn.clear()
+    with pytest.raises(InputError, match="cannot be continued from"):
+        train(source, tmp_path / "run", resume=True, max_steps=6)
+    assert [str(one.message) for one in recwarn if "index" in str(one.message)] == []
+
+
 def test_a_resume_that_fails_leaves_the_budget(source: DataSource, tmp_path: Path) -> None:
     train(source, tmp_path / "run")
     (tmp_path / "run/checkpoints/last.ckpt").write_bytes(b"nothing")

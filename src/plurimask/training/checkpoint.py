@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
@@ -180,29 +181,9 @@ class Training:
         if not self.job.resume or not self.job.last.exists():
             return
         try:
-            state = load_tensors(self.job.last)
-            if state.get("run") != self.job.identity:
-                raise ValueError("it is of another run than the record beside it")
-            require_finite(flattened(state), str(self.job.last), _AGAIN)
-            self.method.load_state_dict(state["method"])
-            if "own" in state:  # version 0.1 had none
-                self.method.load_training_state(state["own"])
-            if self.average is not None:
-                state["average"].pop("n_averaged", None)  # version 0.1 wrote the average in a wrapping
-                consume_prefix_in_state_dict_if_present(state["average"], "module.")
-                self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            for parameter, kept in self.optimizer.state.items():
-                if any(value.numel() != 1 and value.shape != parameter.shape for value in flattened(kept).values()):
-                    raise ValueError("what the optimiser kept is of other weights")
-            counted = {"put_off": False, "lowest_ged": state["best_ged"], **state}  # version 0.1 kept the lowest
-            for name, kinds in _COUNTED.items():
-                if not isinstance(counted[name], kinds) or not 0 <= (counted[name] or 0) < math.inf:
-                    raise ValueError(f"{name} is {shown(counted[name])}")
-                setattr(self, name, counted[name])
-            if "keeping" in state:
-                self.keeping.restore(state["keeping"])
-            self.log.restore(self.job.metrics, self.step, state["log"])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch warns of what no checkpoint holds, ahead of the refusal
+                self._restore(load_tensors(self.job.last))
         except InputError:
             raise
         except Exception as error:
@@ -212,6 +193,31 @@ class Training:
         if due < self.validations:  # the budget has grown since
             self.validations, self.worse = due, 0
             self.keeping.progress = min(self.keeping.progress, self.progress)
+
+    def _restore(self, state: Any) -> None:
+        """Raises whatever a checkpoint that is none makes torch raise."""
+        if state.get("run") != self.job.identity:
+            raise ValueError("it is of another run than the record beside it")
+        require_finite(flattened(state), str(self.job.last), _AGAIN)
+        self.method.load_state_dict(state["method"])
+        if "own" in state:  # version 0.1 had none
+            self.method.load_training_state(state["own"])
+        if self.average is not None:
+            state["average"].pop("n_averaged", None)  # version 0.1 wrote the average in a wrapping
+            consume_prefix_in_state_dict_if_present(state["average"], "module.")
+            self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for parameter, kept in self.optimizer.state.items():
+            if any(value.numel() != 1 and value.shape != parameter.shape for value in flattened(kept).values()):
+                raise ValueError("what the optimiser kept is of other weights")
+        counted = {"put_off": False, "lowest_ged": state["best_ged"], **state}  # version 0.1 kept the lowest
+        for name, kinds in _COUNTED.items():
+            if not isinstance(counted[name], kinds) or not 0 <= (counted[name] or 0) < math.inf:
+                raise ValueError(f"{name} is {shown(counted[name])}")
+            setattr(self, name, counted[name])
+        if "keeping" in state:
+            self.keeping.restore(state["keeping"])
+        self.log.restore(self.job.metrics, self.step, state["log"])
 
     def keep_best(self) -> None:
         """Write the evaluated weights as the best so far."""
