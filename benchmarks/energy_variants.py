@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -68,8 +68,12 @@ class ConditionedPrior(EnergyScoreUNet):
 FINISHING_WEIGHT, FINISHING_SHARE = 1000.0, 0.5
 
 
-def _charge(method: Any, images: Tensor, labels: Tensor, generator: torch.Generator | None) -> Loss:
-    """Of draws from the prior, alone."""
+def _in_the_end(
+    method: Any, bound: Callable[..., Loss], images: Tensor, labels: Tensor, generator: torch.Generator | None
+) -> Loss:
+    """The bound; in the last part of the training draws from the prior alone."""
+    if method.progress < 1 - FINISHING_SHARE:
+        return bound(images, labels, generator)
     prediction = method(images)
     draws = prediction.scores(prediction.draw_noise(method.config.energy_samples, generator))
     charge = charge_of_draws(draws, labels, method.config.has_background)
@@ -82,9 +86,7 @@ class ScoreInTheEnd(ProbabilisticUNet):
     progress = 0.0
 
     def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
-        if self.progress < 1 - FINISHING_SHARE:
-            return super().loss(images, labels, generator)
-        return _charge(self, images, labels, generator)
+        return _in_the_end(self, super().loss, images, labels, generator)
 
     def after_step(self, step: TrainingStep) -> None:
         self.progress = step.progress
@@ -96,9 +98,7 @@ class HierarchicalScoreInTheEnd(HierarchicalProbabilisticUNet):
     progress = 0.0
 
     def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Loss:
-        if self.progress < 1 - FINISHING_SHARE:
-            return super().loss(images, labels, generator)
-        return _charge(self, images, labels, generator)
+        return _in_the_end(self, super().loss, images, labels, generator)
 
     def after_step(self, step: TrainingStep) -> None:
         self.progress = step.progress

@@ -96,6 +96,23 @@ def compared(seconds: dict[str, list[tuple[float, float]]], threads: int) -> dic
     return found
 
 
+def about(turns: int, before: Path | None) -> dict[str, Any]:
+    """What a record says of the steps."""
+    return {
+        "widths": WIDTHS,
+        "latent_dim": LATENT_DIM,
+        "batch": BATCH,
+        "size": [SIZE, SIZE],
+        "turns": turns,
+        "data": "images of normal noise, random label maps",
+        "seed": 0,
+        "before": commit(before) if before else None,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "onednn_max_isa": os.environ.get("ONEDNN_MAX_CPU_ISA"),
+        "counted": "of 1 thread, bound to a core, the processor's time; of 2 threads the clock's",
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--before", type=Path, help="checkout of the commit to compare with")
@@ -107,19 +124,7 @@ def main() -> None:
     ways |= {f"float32, {layout}": (HERE, "float32", layout) for layout in options.layouts}
     if has_fast_bf16(torch.device("cpu")):
         ways["bfloat16, channels_last"] = (HERE, "bfloat16", "channels_last")
-    config = {
-        "widths": WIDTHS,
-        "latent_dim": LATENT_DIM,
-        "batch": BATCH,
-        "size": [SIZE, SIZE],
-        "turns": options.turns,
-        "data": "images of normal noise, random label maps",
-        "seed": 0,
-        "before": commit(options.before) if options.before else None,
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "onednn_max_isa": os.environ.get("ONEDNN_MAX_CPU_ISA"),
-        "counted": "of 1 thread, bound to a core, the processor's time; of 2 threads the clock's",
-    }
+    config = about(options.turns, options.before)
     results: dict[str, Any] = {}
     for threads in THREADS:
         for name in RATERS:

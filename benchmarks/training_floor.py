@@ -12,7 +12,6 @@ turns.
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +19,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from record import commit, record, write
+from record import record, write
 from torch import Tensor
 from torch.nn.functional import conv2d
 from torch.utils._python_dispatch import TorchDispatchMode
-from training import BEFORE, HERE, Way, compared, timed
-from training_steps import BATCH, LATENT_DIM, SIZE, WIDTHS, step_of
+from training import BEFORE, HERE, Way, about, compared, timed
+from training_steps import step_of
 
 NAME, NOW = "one_rater", "float32, contiguous"
 REPEATS = 7
@@ -140,17 +139,7 @@ def main() -> None:
     steps = compared(timed(NAME, ways, 1, options.turns), 1)
     results = {"steps": steps, **floor()}
     results["times_faster_at_most"] = round(steps[BEFORE]["processor_ms"] / results["floor_ms"], 3)
-    config = {
-        "widths": WIDTHS,
-        "latent_dim": LATENT_DIM,
-        "batch": BATCH,
-        "size": [SIZE, SIZE],
-        "turns": options.turns,
-        "repeats": REPEATS,
-        "before": commit(options.before),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "onednn_max_isa": os.environ.get("ONEDNN_MAX_CPU_ISA"),
-    }
+    config = {**about(options.turns, options.before), "repeats": REPEATS}
     write(options.out, record("training_floor", config, results))
     print(results)
 

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
+from volumes import ORDERS, SHAPE, reordered
 
 from plurimask.data.images.geometry import Grid, apart, from_canonical, to_canonical
 from plurimask.errors import InputError
 
 pytest.importorskip("nibabel")
 
-SHAPE = (4, 5, 6)
-"""Width (right), height (anterior), depth (superior)."""
-SPACING = (0.5, 0.75, 3.0)
-ORDERS = [
-    (order, signs) for order in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)
-]
-
 
 def in_order(order: tuple[int, ...], signs: tuple[int, ...]) -> tuple[np.ndarray, Grid, np.ndarray]:
     """The same volume with its axes in this order and direction: values, grid, and the values (X, Y, Z) as they lie in
     the patient."""
     straight = np.arange(np.prod(SHAPE)).reshape(SHAPE)
-    affine = np.zeros((4, 4))
-    affine[3, 3] = 1
-    affine[:3, 3] = (-10, 20, 30)
-    for axis, (target, sign) in enumerate(zip(order, signs, strict=True)):
-        affine[target, axis] = sign * SPACING[target]
-        if sign < 0:
-            affine[target, 3] += SPACING[target] * (SHAPE[target] - 1)
-    stored = straight.transpose(order)[tuple(slice(None, None, sign) for sign in signs)]
+    stored, affine = reordered(straight, order, signs)
     return stored, Grid.of(stored.shape, affine, "mm", "a file"), straight
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from plurimask.data import DataSource, ExampleSet, Place
-from plurimask.errors import InputError
 from plurimask.evaluation.evaluate import ExampleView, ScoredImage, evaluate
 from plurimask.evaluation.records import content_of
 from plurimask.metrics.representatives import TABLE_WITH_REPRESENTATIVES
@@ -19,6 +17,7 @@ from plurimask.metrics.volume_table import with_volumes
 from plurimask.prediction.cohort import Block
 from plurimask.prediction.finished import stamp_of
 from plurimask.prediction.predict import Sampling
+from plurimask.prediction.workers import ONE_AT_A_TIME, refuse_other_images, refuse_other_run, refuse_other_version
 from plurimask.runs.load import Run, find_split, load_run, open_run_data
 from plurimask.version import __version__
 
@@ -96,28 +95,19 @@ class EvaluateWork:
         return found
 
 
-_ONE_AT_A_TIME = threading.Lock()
-"""A worker with several threads of Dask evaluates one block after the other: torch has threads of its own."""
-
-
 @lru_cache(maxsize=1)
 def _opened(job: EvaluateJob) -> EvaluateWork:
     """The run and the data in a worker, once for all blocks of a job."""
-    if job.version != __version__:
-        raise InputError(
-            f"this worker has plurimask {__version__}, the caller {job.version}: install the same version on all"
-        )
+    refuse_other_version(job.version)
     work = EvaluateWork(job)
-    if work.run.digest != job.digest:
-        raise InputError(f"{job.run} is another run on this worker than where it was called: let all see one folder")
+    refuse_other_run(job.run, work.run.digest, job.digest)
     return work
 
 
 def evaluate_task(job: EvaluateJob, task: tuple[Block, list[int], tuple[str, ...]]) -> list[dict[str, Any]]:
     """A block in a worker: its places, those that are needed and their names; returns their records."""
     block, needed, names = task
-    with _ONE_AT_A_TIME:
+    with ONE_AT_A_TIME:
         work = _opened(job)
-        if [work.examples.names[index] for index in needed if index < len(work.examples)] != list(names):
-            raise InputError(f"{job.data} holds other images on this worker than where it was called")
+        refuse_other_images(job.data, work.examples.names, needed, names)
         return work.evaluate(block, needed)

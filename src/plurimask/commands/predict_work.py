@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -16,7 +15,6 @@ from torch import Tensor
 from plurimask.data import ImageSet, open_images
 from plurimask.data.image_set import SomeImages
 from plurimask.data.unlabelled import list_images
-from plurimask.errors import InputError
 from plurimask.figures.page import Classes
 from plurimask.figures.samples import overview
 from plurimask.figures.style import save_figure
@@ -29,6 +27,7 @@ from plurimask.prediction.huge_files import finish_huge
 from plurimask.prediction.predict import Sampling
 from plurimask.prediction.predicted import predict
 from plurimask.prediction.table import scores_of, write_table
+from plurimask.prediction.workers import ONE_AT_A_TIME, refuse_other_images, refuse_other_run, refuse_other_version
 from plurimask.report.predictions import (
     IndexPage,
     certainty,
@@ -202,29 +201,22 @@ class PredictWork:
 
 SURELY_SMALL = 2**17
 """Bytes: no file of so few holds an image that is too large, even if it is all of one value."""
-_ONE_AT_A_TIME = threading.Lock()
-"""A worker with several threads of Dask predicts one block after the other: torch has threads of its own."""
 
 
 @lru_cache(maxsize=1)
 def _opened(job: PredictJob) -> PredictWork:
     """The run and the images in a worker, once for all blocks of a job."""
-    if job.version != __version__:
-        raise InputError(
-            f"this worker has plurimask {__version__}, the caller {job.version}: install the same version on all"
-        )
+    refuse_other_version(job.version)
     work = PredictWork(job, is_checked=True)
-    if work.run.digest != job.digest:
-        raise InputError(f"{job.run} is another run on this worker than where it was called: let all see one folder")
+    refuse_other_run(job.run, work.run.digest, job.digest)
     return work
 
 
 def predict_task(job: PredictJob, task: tuple[Block, list[int], tuple[str, ...]]) -> int:
     """A block in a worker: its places, those that are needed and their names; returns how many images it wrote."""
     block, needed, names = task
-    with _ONE_AT_A_TIME:
+    with ONE_AT_A_TIME:
         work = _opened(job)
-        if [work.images.names[index] for index in needed if index < len(work.images)] != list(names):
-            raise InputError(f"{job.images} holds other images on this worker than where it was called")
+        refuse_other_images(job.images, work.images.names, needed, names)
         work.predict(block, needed)
     return len(names)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from plurimask.errors import InputError, reason_of, shown
 from plurimask.files.memory import parse_memory
+from plurimask.version import __version__
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -32,6 +35,30 @@ _LOOK_SECONDS = 2.0
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
+
+
+ONE_AT_A_TIME = threading.Lock()
+"""A worker with several threads of Dask computes one block after the other: torch has threads of its own."""
+
+
+def refuse_other_version(version: str) -> None:
+    """In a worker: InputError if the caller's version of the package is another."""
+    if version != __version__:
+        raise InputError(
+            f"this worker has plurimask {__version__}, the caller {version}: install the same version on all"
+        )
+
+
+def refuse_other_run(run: Path, found: str, digest: str) -> None:
+    """In a worker: InputError if the run that is found at the path is another than the caller's, of this digest."""
+    if found != digest:
+        raise InputError(f"{run} is another run on this worker than where it was called: let all see one folder")
+
+
+def refuse_other_images(place: Path, found: Sequence[str], needed: Sequence[int], names: Sequence[str]) -> None:
+    """In a worker: InputError if those that are needed have other names among those found than where it was called."""
+    if [found[index] for index in needed if index < len(found)] != list(names):
+        raise InputError(f"{place} holds other images on this worker than where it was called")
 
 
 def refuse_odd_address(words: str | None) -> None:

@@ -14,9 +14,7 @@ def nibabel() -> ModuleType:
     Raises:
         InputError: it is not installed.
     """
-    found = _library("nibabel", "NIfTI volumes")
-    importlib.import_module("nibabel.orientations")
-    return found
+    return _library("nibabel.orientations", "NIfTI volumes")
 
 
 def pydicom() -> ModuleType:
@@ -25,9 +23,7 @@ def pydicom() -> ModuleType:
     Raises:
         InputError: it is not installed.
     """
-    found = _library("pydicom", "DICOM series")
-    importlib.import_module("pydicom.pixels")
-    return found
+    return _library("pydicom.pixels", "DICOM series")
 
 
 def highdicom() -> ModuleType:
@@ -36,15 +32,17 @@ def highdicom() -> ModuleType:
     Raises:
         InputError: it is not installed.
     """
-    found = _library("highdicom", "DICOM segmentations")
-    importlib.import_module("highdicom.seg")
-    return found
+    return _library("highdicom.seg", "DICOM segmentations")
 
 
-def _library(name: str, what: str) -> ModuleType:
+def _library(part: str, what: str) -> ModuleType:
+    """The library of a part of it that it does not import by itself; without the library InputError."""
+    name = part.partition(".")[0]
     try:
-        return importlib.import_module(name)
+        found = importlib.import_module(name)
     except ImportError as error:
         raise InputError(
             f"{what} need {name}, which is not installed here: pip install 'plurimask[medical]'"
         ) from error
+    importlib.import_module(part)
+    return found
