@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,6 +31,28 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):  # one of several processes: each has one processor, those that it starts too
         torch.set_num_threads(1)
         os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def seed_by(name: str) -> None:
+    """What a test, a fixture or a module draws without a generator of its own does not depend on what ran before."""
+    number = zlib.crc32(name.encode())
+    torch.manual_seed(number)
+    np.random.seed(number)  # noqa: NPY002  (that is what libraries draw from)
+    random.seed(number)
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    seed_by(collector.nodeid)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> Iterator[None]:
+    seed_by(fixturedef.argname)
+    return (yield)
+
+
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    seed_by(pyfuncitem.nodeid)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +197,44 @@ def test_what_follows_a_warning_or_comes_twice_at_one_moment_is_no_second_signal
 def test_a_signal_that_nobody_was_told_of_ends_the_block() -> None:
     with pytest.raises(signals.Interrupted), signals.stopping():
         send(signal.SIGTERM)()
+
+
+@pytest.mark.parametrize("stopping", [False, True])
+def test_a_signal_while_an_object_is_freed_is_not_lost(
+    stopping: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python ignores what is raised there, and prints it."""
+    monkeypatch.setattr(signals, "SAME_SECONDS", 0.25 if not stopping else -1.0)
+    free, calls = send(*(signal.SIGTERM,) * (1 + stopping)), []
+
+    class Freed:
+        def __del__(self) -> None:
+            calls.append("freed")
+            free()
+            calls.append("not ended at once")  # never reached: the exception arose, and was ignored
+
+    with pytest.raises(signals.Interrupted), signals.ending(), signals.stopping() if stopping else nullcontext():
+        one = Freed()
+        del one
+        assert calls == ["freed"]
+        time.sleep(5)
+        pytest.fail("lost")
+    assert signals.exit_code() == 143
+    assert capsys.readouterr().err == ""
+
+
+def test_other_exceptions_that_python_ignores_are_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda ignored: told.append(ignored.exc_value))
+
+    class Freed:
+        def __del__(self) -> None:
+            raise ValueError
+
+    with signals.ending():
+        one = Freed()
+        del one
+    assert [type(value) for value in told] == [ValueError]
 
 
 def test_what_is_ignored_stays_so_but_for_ctrl_c() -> None:

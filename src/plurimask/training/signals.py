@@ -2,7 +2,8 @@
 
 Each ends it with the exit code 128 + the signal's number. Within `stopping`, which training is, the first lets the step
 under way be finished and saved, and a second ends at once; elsewhere the first does. At once means by an exception, so
-that what is half-written is taken away. A signal that was ignored when the process started stays ignored (`nohup`); but
+that what is half-written is taken away. Python ignores exceptions in what it calls while it frees an object; a signal
+that came just then is sent again. A signal that was ignored when the process started stays ignored (`nohup`); but
 not Ctrl-C, which shells ignore for all that they start in the background.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +26,8 @@ WARNING = getattr(signal, "SIGUSR1", None)
 """It precedes SIGTERM, which is no second signal then."""
 SAME_SECONDS = 0.25
 """Signals within this time are one: `timeout` and schedulers send it to a process and again to its group."""
+
+_AGAIN_SECONDS = 0.01
 
 _Handler: TypeAlias = Callable[[int, FrameType | None], None]
 _came: list[tuple[int, float]] = []
@@ -61,8 +65,33 @@ def ending() -> Iterator[None]:
             raise Interrupted
 
     _came.clear()
-    with _handling(on_signal):
+    with _handling(on_signal), _nothing_ignored():
         yield
+
+
+@contextmanager
+def _nothing_ignored() -> Iterator[None]:
+    """An `Interrupted` that Python ignores, since an object was being freed when its signal came, is raised again soon.
+
+    Other exceptions that it ignores are printed as ever.
+    """
+    before = sys.unraisablehook
+
+    def on_ignored(ignored: sys.UnraisableHookArgs) -> None:
+        if not isinstance(ignored.exc_value, Interrupted):
+            before(ignored)
+            return
+        number = exit_code() - 128
+        _came.clear()  # the next one is not the same
+        again = threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = on_ignored
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextmanager
