@@ -9,10 +9,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from plurimask.data.example import DataDescription, DataSource, ExampleSet
-from plurimask.distribution import IGNORE
 from plurimask.evaluation.agreement import comment_on_raters
 from plurimask.evaluation.counting import NUM_SAMPLES, SplitCount, facts_of_all
 from plurimask.evaluation.spacing import SpacingReport, spacing_report
+from plurimask.sets.unjudged import IGNORE
 
 SCALES_APART = 100
 """Images whose largest values differ by such a factor were hardly saved in the same bits and scale."""

@@ -7,15 +7,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.known import KnownFiles, common_folder
-from plurimask.distribution import IGNORE
 from plurimask.evaluation.agreement import differ_by_lines_only
-from plurimask.metrics import rater_distance
-from plurimask.metrics.modes import mode_spread
+from plurimask.sets.unjudged import IGNORE
 
 NUM_SAMPLES = 16
 """Of the oracle whose GED is told."""
@@ -61,6 +58,8 @@ def facts_of_all(examples: ExampleSet, about: DataDescription) -> Iterator[Examp
 
 def facts_of(example: Example, about: DataDescription, pixel_size: PixelSize | None) -> ExampleFacts:
     """What is counted of an example."""
+    import torch  # with the metrics, half of the time of a check that knows all files
+
     channels = example.image.flatten(1)
     maps = example.labels.flatten(1)
     given = (maps != IGNORE).any(1)
@@ -82,6 +81,9 @@ def facts_of(example: Example, about: DataDescription, pixel_size: PixelSize | N
 
 
 def _distance(example: Example, about: DataDescription) -> float | None:
+    from plurimask.metrics import rater_distance
+    from plurimask.metrics.modes import mode_spread
+
     if example.flips:
         return mode_spread(example.labels[0], example.flips)
     return rater_distance(example.labels, about.counted_classes)

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from plurimask.data.encoding import MaskEncoding, decide_encoding
 from plurimask.data.example import DataDescription, Example, ExampleSet, Patterns
@@ -27,8 +26,8 @@ from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.layouts.dataset_json import DatasetFile
 from plurimask.data.layouts.scan import known_scans, scan_all
 from plurimask.data.layouts.shapes import refuse_mixed, refuse_sizes
-from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
+from plurimask.sets.unjudged import IGNORE
 
 Array = npt.NDArray[Any]
 
@@ -119,6 +118,8 @@ class FileSet(ExampleSet):
         self.groups = tuple(item.group for item in items)
 
     def __getitem__(self, index: int) -> Example:
+        import torch
+
         item = self.items[index]
         image = join_channels([self.cache.get(path, read_image) for path in item.images], item.images)
         if self.reading.as_gray:

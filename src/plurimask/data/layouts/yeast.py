@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.images import image_numbers
@@ -69,6 +68,8 @@ class YeastSet(ExampleSet):
         self.groups = self.names
 
     def __getitem__(self, index: int) -> Example:
+        import torch
+
         item = self.items[index]
         image = self.cache.get(item.image, read_input)
         labels = self.cache.get(item.instances, item.read_labels)
@@ -239,6 +240,8 @@ def _merge(instances_path: Path, classes_path: Path) -> Array:
 
 def _load(path: Path) -> Array:
     """The tensor in `path`, whatever its type and shape."""
+    import torch
+
     try:
         values = load_tensors(path, MAX_BYTES)
     except InputError:
