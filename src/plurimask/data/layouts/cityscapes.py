@@ -22,7 +22,8 @@ from PIL import Image
 
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.images import read_image, read_mask
-from plurimask.data.layouts.files import ArrayCache, Found
+from plurimask.data.layouts.cache import ArrayCache
+from plurimask.data.layouts.files import Found
 from plurimask.data.layouts.listing import contents, refuse_repeated
 from plurimask.errors import InputError
 from plurimask.sets.unjudged import IGNORE

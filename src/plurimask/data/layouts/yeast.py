@@ -24,7 +24,8 @@ import numpy.typing as npt
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.images import image_numbers
 from plurimask.data.images.limit import refuse_large
-from plurimask.data.layouts.files import UNSPLIT, ArrayCache, Found
+from plurimask.data.layouts.cache import ArrayCache
+from plurimask.data.layouts.files import UNSPLIT, Found
 from plurimask.data.layouts.listing import contents, natural_key
 from plurimask.errors import InputError, reason_of
 from plurimask.files.reading import load_tensors
