@@ -75,6 +75,10 @@ def test_the_probabilistic_unet_fits_a_page() -> None:
     [
         ("from plurimask.commands.main import main; main(['--help'])", ("torch", "lightning", "numpy")),
         (
+            "import plurimask.commands.check, plurimask.data, plurimask.evaluation.check",
+            ("torch", "scipy", "lightning"),
+        ),
+        (
             "import plurimask.runs.load, plurimask.prediction.files, plurimask.report.page",
             ("lightning",),
         ),

@@ -10,12 +10,13 @@ car 6/17, vegetation 5/17 and road 4/17, 32 modes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
 
 from plurimask.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 MAX_FLIPS = 10
 """All 2^K modes are enumerated: 1024 of them at most."""
@@ -49,6 +50,8 @@ def mode_table(flips: Sequence[Flip]) -> tuple[Tensor, Tensor]:
         raise InputError(
             f"{len(flips)} classes flip, and all 2^{len(flips)} modes are enumerated: let at most {MAX_FLIPS} flip"
         )
+    import torch
+
     happens = (torch.arange(2 ** len(flips))[:, None] >> torch.arange(len(flips))) % 2 == 1
     probability = torch.tensor([flip.probability for flip in flips], dtype=torch.float64)
     return happens, torch.where(happens, probability, 1 - probability).prod(1)
@@ -56,6 +59,8 @@ def mode_table(flips: Sequence[Flip]) -> tuple[Tensor, Tensor]:
 
 def mode_index(happens: Tensor) -> Tensor:
     """Which flips happen, bool `(..., K)` -> the index of the mode in `mode_table`, long `(...)`."""
+    import torch
+
     return (happens.long() << torch.arange(happens.shape[-1], device=happens.device)).sum(-1)
 
 
@@ -70,6 +75,8 @@ def apply_flips(labels: Tensor, flips: Sequence[Flip], happens: Tensor) -> Tenso
     Returns:
         `(M, *spatial)`, uint8. All labels but the flipped classes stay as they are.
     """
+    import torch
+
     tables = torch.arange(256, dtype=torch.uint8, device=labels.device).repeat(len(happens), 1)
     for flip, yes in zip(flips, happens.unbind(1), strict=True):
         tables[yes.to(labels.device), flip.source] = flip.target
@@ -84,6 +91,8 @@ def draw_flips(labels: Tensor, flips: Sequence[Flip], num: int, generator: torch
         num: how many maps.
         generator: a CPU generator; all chance comes from it, so a seed means the same on every device.
     """
+    import torch
+
     probability = torch.tensor([flip.probability for flip in flips], dtype=torch.float64)
     uniform = torch.rand(num, len(flips), dtype=torch.float64, generator=generator)
     return apply_flips(labels, flips, uniform < probability)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import time
 import zlib
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from plurimask.commands.main import main
 from plurimask.data import known, open_data
-from plurimask.data.known import KnownFiles, cache_folder
+from plurimask.data.known import FileStates, KnownFiles, cache_folder
 from plurimask.data.layouts import scan
 from plurimask.data.unlabelled import open_images
 from plurimask.data.worlds.lesions import lesion_source, write_folder
@@ -165,6 +168,40 @@ def test_check_says_the_same_from_what_is_known(data: Path, capsys: pytest.Captu
         assert main(["check", str(data)]) == 0
         reports.append([line for line in capsys.readouterr().out.splitlines() if line and "known from" not in line])
     assert reports[0] == reports[1]
+
+
+def test_a_second_check_looks_at_each_file_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def looks() -> Counter[str]:
+        seen: Counter[str] = Counter()
+        once = os.stat
+
+        def counted(path: str, *arguments: Any, **options: Any) -> os.stat_result:
+            seen[str(path)] += 1
+            return once(path, *arguments, **options)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(known, "os", SimpleNamespace(**{**vars(os), "stat": counted}))
+            assert main(["check", str(data)]) == 0
+        return Counter({name: count for name, count in seen.items() if name.endswith(".png")})
+
+    looks()
+    assert looks() == Counter({str(path): 1 for path in data.rglob("*.png")})
+
+
+def test_a_file_that_changes_between_two_looks_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("1")
+    os.utime(file, (1, 1))
+    states = FileStates()
+    first = KnownFiles("numbers", tmp_path, states=states)
+    assert first.get([file]) is None
+    first.put([file], 1)
+    os.utime(file, (2, 2))
+    first.put([file], 2)  # read after the change, under the state of before
+    first.save()
+    assert KnownFiles("numbers", tmp_path).get([file]) is None
+    os.utime(file, (1, 1))
+    assert KnownFiles("numbers", tmp_path).get([file]) == 2
 
 
 @pytest.mark.parametrize("given", ["relative", ""])

@@ -43,14 +43,17 @@ def main(arguments: Sequence[str]) -> int:
     place = place_of(options)
 
     from plurimask.data import open_data
-    from plurimask.data.preprocessing import Preprocessing, Views
+    from plurimask.data.known import FileStates
     from plurimask.evaluation.check import check_data
 
-    place = replace(place, keep=False)
+    states = FileStates()
+    place = replace(place, keep=False, states=states)
     source = open_data(place, group=options.group, seed=options.seed, flips=options.flips)
     if options.center_crop is not None:
+        from plurimask.data.preprocessing import Preprocessing, Views
+
         window = Preprocessing(mean=(0.0,), std=(1.0,), center_crop=options.center_crop)
         splits = {name: Views(examples, window) for name, examples in source.splits.items()}
         source = replace(source, splits=splits)
-    print("\n".join(check_data(source).lines()))
+    print("\n".join(check_data(source, states).lines()))
     return 0

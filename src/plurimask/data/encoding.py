@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from plurimask.data.example import DataDescription
 from plurimask.data.layouts.dataset_json import FOREGROUND, MAX_VALUE, DatasetFile
-from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
+from plurimask.sets.unjudged import IGNORE
 
 Array = npt.NDArray[Any]
 Values = Mapping[frozenset[int], str]

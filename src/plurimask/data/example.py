@@ -6,16 +6,17 @@ import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from plurimask.data.images.pixel_size import PixelSize
-from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 from plurimask.flips import Flip, switchable_classes
+from plurimask.sets.unjudged import IGNORE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class NotADataSet(InputError):
@@ -99,8 +100,8 @@ class DataDescription(BaseModel):
         return tuple(range(1 if self.has_background else 0, self.num_classes))
 
 
-class ExampleSet(Dataset[Example], abc.ABC):
-    """A sequence of examples with their names and groups known before any is read."""
+class ExampleSet(abc.ABC):
+    """A sequence of examples with their names and groups known before any is read; a map-style data set of torch."""
 
     names: Sequence[str]
     groups: Sequence[str]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from plurimask.data.example import DataDescription, DataSource, Example, ExampleSet
 from plurimask.data.images.pixel_size import PixelSize
-from plurimask.distribution import IGNORE
 from plurimask.errors import InputError, unknown_name
 from plurimask.flips import MAX_FLIPS, Flip
+from plurimask.sets.unjudged import IGNORE
 
 NONE = "none"
 

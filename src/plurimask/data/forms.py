@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import ndimage
 
 from plurimask.data.example import DataDescription
 from plurimask.data.images.masks import MaskKind, StoredMask
@@ -191,6 +190,8 @@ def _numbered_objects(values: Array, found: frozenset[int]) -> int:
         return 0
     if count < 2:
         return count
+    from scipy import ndimage
+
     boxes = [box for box in ndimage.find_objects(values.astype(np.int32)) if box is not None]
     marks = sorted(found - {0})
     whole = sum(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from plurimask.data.images.geometry import Grid
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.images.reading import ImageReader, WholeReader
 from plurimask.errors import InputError, shown
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _OUTPUT_ENDINGS = (".png", ".tif", ".json", ".nii.gz", ".zarr", ".geojson")
 _PAGE_ENDINGS = (".csv", ".html", ".json")

@@ -44,6 +44,25 @@ def common_folder(files: Sequence[Path]) -> Path:
     return Path(os.path.commonpath([file.absolute().parent for file in files])) if files else Path()
 
 
+class FileStates:
+    """The size and time of change of files, each of which is looked at once: for a moment, not for good."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        """Of the file that has this path.
+
+        Raises:
+            OSError: it cannot be looked at.
+        """
+        state = self._known.get(name)
+        if state is None:
+            about = os.stat(name)  # noqa: PTH116  (it is asked for 100,000 files)
+            state = self._known[name] = f"{about.st_size} {about.st_mtime_ns}"
+        return state
+
+
 class KnownFiles:
     """What some files of a data set hold, by an earlier scan and by this one.
 
@@ -56,9 +75,11 @@ class KnownFiles:
         purpose: what values mean; their form is part of it.
         root: the folder of the files.
         context: what values depend on beside the files.
+        states: of the files, if they were looked at a moment ago. A file that changes after that is read once more by
+            the next scan, as its state is then another one.
     """
 
-    def __init__(self, purpose: str, root: Path, context: str = "") -> None:
+    def __init__(self, purpose: str, root: Path, context: str = "", states: FileStates | None = None) -> None:
         self.root, self.began = os.path.abspath(root), time.time()  # noqa: PTH100  (links stay)
         self.identity = hashlib.sha256(json.dumps([FORMAT, purpose, self.root, context]).encode()).hexdigest()
         self.path = cache_folder() / f"{self.identity[:32]}.json.z" if os.environ.get(SWITCH) != "0" else None
@@ -70,6 +91,7 @@ class KnownFiles:
         self._values: list[Any] = []
         self._numbers: dict[str, int] = {}
         self._seen: dict[str, tuple[str, int]] = {}
+        self._states = states
         self._load()
 
     def get(self, files: Sequence[Path]) -> Any:
@@ -142,12 +164,8 @@ class KnownFiles:
 
     def _state(self, files: Sequence[Path]) -> tuple[str, str]:
         """The files by name, and the size and time of change of each."""
-        names, states = [], []
-        for file in files:
-            name, about = os.fspath(file), os.stat(file)  # noqa: PTH116  (it is asked for 100,000 files)
-            names.append(name)
-            states.append(f"{about.st_size} {about.st_mtime_ns}")
-        return "\n".join(names), "\n".join(states)
+        names, states = list(map(str, files)), FileStates() if self._states is None else self._states
+        return "\n".join(names), "\n".join([states[name] for name in names])
 
     def _youngest(self, stamp: str) -> float:
         return max((int(line.partition(" ")[2]) for line in stamp.split("\n")), default=0) / 1e9

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from plurimask.data.example import DataDescription, DataSource, ExampleSet, NotADataSet, Patterns
 from plurimask.data.flipping import NONE, law_of, parse_flips, with_flips, without_flips
+from plurimask.data.known import FileStates
 from plurimask.data.layouts import cityscapes
 from plurimask.data.layouts.cityscapes import is_cityscapes, open_cityscapes
 from plurimask.data.layouts.dataset_json import MASKS as MASK_READINGS
@@ -53,6 +54,8 @@ class Place:
     """Rater to a pattern for the files of their masks; what `*` and `**` stand for pairs them with the images."""
     keep: bool = True
     """Whether decoded files are kept in memory, as far as there is room: not by who reads each of them once."""
+    states: FileStates | None = None
+    """Where the sizes and times of change of files are kept, for who looks at all of them again at once."""
 
 
 DEFAULT_FLIPS: dict[str, tuple[str, ...]] = {cityscapes.LAYOUT: ("street",)}
@@ -175,9 +178,10 @@ def _find(place: Place, expected: DataDescription | None) -> Found:
         raise InputError(f"{path}: there is no such file or folder: check the path")
     refuse_special(path)
     declared = _declared(path if path.is_dir() else path.parent, masks)
+    opening = declared, expected, place.keep, place.states
     patterns = _patterns(place, expected)
     if patterns is not None:
-        return open_layout(_read_patterns(patterns, place, declared), declared, expected, place.keep)
+        return open_layout(_read_patterns(patterns, place, declared), *opening)
     if path.is_file():
         if path.suffix.lower() != ".npz":
             raise NotADataSet(f"{path}: a single file, looked for {_LOOKED_FOR}: give the folder that holds the data")
@@ -187,16 +191,16 @@ def _find(place: Place, expected: DataDescription | None) -> Found:
         _refuse_read_as(place, "Cityscapes")
         return open_cityscapes(path, expected)
     if is_nnunet(path):
-        return open_layout(read_nnunet(path, declared), declared, expected, place.keep)
+        return open_layout(read_nnunet(path, declared), *opening)
     if folders and all(is_lidc_crops(folder) for folder in folders.values()):
-        return _noted(path, folders, open_layout(read_lidc_crops(folders), declared, expected, place.keep))
+        return _noted(path, folders, open_layout(read_lidc_crops(folders), *opening))
     if any(is_folder_layout(folder) for folder in folders.values()):
         _refuse_both(path, folders)
-        return _noted(path, folders, open_layout(read_folder(folders, declared), declared, expected, place.keep))
+        return _noted(path, folders, open_layout(read_folder(folders, declared), *opening))
     if is_folder_layout(path):
-        return open_layout(read_folder({UNSPLIT: path}, declared), declared, expected, place.keep)
+        return open_layout(read_folder({UNSPLIT: path}, declared), *opening)
     if is_lidc_crops(path):
-        return open_layout(read_lidc_crops({UNSPLIT: path}), declared, expected, place.keep)
+        return open_layout(read_lidc_crops({UNSPLIT: path}), *opening)
     if any(is_yeast(folder) for folder in folders.values()):
         _refuse_both(path, folders)
         _refuse_read_as(place, "trapped yeast")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from plurimask.data.image_set import ImageSet, refuse_collisions, wrong_channels
 from plurimask.data.images import (
@@ -45,6 +43,9 @@ from plurimask.data.zarr_images import ZarrImages, beside_zarrs, zarr_folders
 from plurimask.errors import InputError
 from plurimask.files.reading import refuse_special
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 class ImageFiles(ImageSet):
     """Images in files, one per image or one per channel."""
@@ -75,6 +76,8 @@ class ImageFiles(ImageSet):
         return self
 
     def __getitem__(self, index: int) -> Tensor:
+        import torch
+
         files, count = self.paths[index], len(self.channel_names)
         image = join_channels([read_image(path) for path in files], files)
         self._refuse_dims(files[0], image.ndim - 1)
@@ -116,6 +119,8 @@ class YeastInputs(ImageSet):
         self.names, self.paths = tuple(found), tuple(found.values())
 
     def __getitem__(self, index: int) -> Tensor:
+        import torch
+
         return torch.from_numpy(read_input(self.paths[index]))
 
     def files(self, index: int) -> tuple[Path, ...]:
@@ -129,6 +134,8 @@ class ImageArray(ImageSet):
         self.names, self.images = names, images
 
     def __getitem__(self, index: int) -> Tensor:
+        import torch
+
         return torch.from_numpy(image_numbers(self.images[index], self.names[index]))
 
 

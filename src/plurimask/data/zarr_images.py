@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from plurimask.data.image_set import ImageSet, refuse_collisions, wrong_channels
 from plurimask.data.images import is_image_file
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.images.zarr_arrays import ZarrReader, is_zarr, zarr_marks
 from plurimask.data.layouts.listing import readable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class ZarrImages(ImageSet):
@@ -27,6 +28,8 @@ class ZarrImages(ImageSet):
                 raise wrong_channels(str(path), count, channel_names)
 
     def __getitem__(self, index: int) -> Tensor:
+        import torch
+
         reader = self.reader(index)
         whole = tuple(slice(0, length) for length in reader.shape[1:])
         return torch.from_numpy(reader.read(whole, str(self.paths[index])))

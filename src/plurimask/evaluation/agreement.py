@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from plurimask.distribution import IGNORE
+from plurimask.sets.unjudged import IGNORE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _STILL_HELP = (
     "dropout-unet, ensemble and lightweight-probabilistic still show where a model is unsure; methods that learn "
@@ -47,7 +49,7 @@ def comment_on_raters(
         return f"one rater: {_STILL_HELP}"
     if not several:
         return "no image has two raters: how far they differ can be learnt, but not measured (no GED, no oracle)"
-    known = torch.tensor([distance for distance in distances if distance is not None])
-    if num_lines_only >= _NEARLY_ALL * several and bool((known < _CLOSE).all()):
+    are_close = all(distance < _CLOSE for distance in distances if distance is not None)
+    if num_lines_only >= _NEARLY_ALL * several and are_close:
         return f"the raters agree but for the border of objects (a pixel or two): {_STILL_HELP}"
     return None

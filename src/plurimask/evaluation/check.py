@@ -9,10 +9,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from plurimask.data.example import DataDescription, DataSource, ExampleSet
-from plurimask.distribution import IGNORE
+from plurimask.data.known import FileStates
 from plurimask.evaluation.agreement import comment_on_raters
 from plurimask.evaluation.counting import NUM_SAMPLES, SplitCount, facts_of_all
 from plurimask.evaluation.spacing import SpacingReport, spacing_report
+from plurimask.sets.unjudged import IGNORE
 
 SCALES_APART = 100
 """Images whose largest values differ by such a factor were hardly saved in the same bits and scale."""
@@ -91,13 +92,17 @@ class DataReport(BaseModel):
         return lines + (["", *said] if said else [])
 
 
-def check_data(source: DataSource) -> DataReport:
+def check_data(source: DataSource, states: FileStates | None = None) -> DataReport:
     """Reads every example of every split once, and reports.
+
+    Args:
+        source: the data.
+        states: of its files, where they were looked at when it was opened a moment ago (`Place.states`).
 
     Raises:
         InputError: a file is damaged or does not fit.
     """
-    splits = {name: _split_report(examples, source.description) for name, examples in source.splits.items()}
+    splits = {name: _split_report(examples, source.description, states) for name, examples in source.splits.items()}
     warnings = [*_split_warnings(splits, source.description), *_overlap_warnings(source.splits)]
     comment = None if source.description.flips else _comment(source.description, list(splits.values()))
     return DataReport(
@@ -110,11 +115,12 @@ def check_data(source: DataSource) -> DataReport:
     )
 
 
-def _split_report(examples: ExampleSet, about: DataDescription) -> SplitReport:
+def _split_report(examples: ExampleSet, about: DataDescription, states: FileStates | None) -> SplitReport:
     count = SplitCount(about)
-    for found in facts_of_all(examples, about):
+    for found in facts_of_all(examples, about, states):
         count.add(found)
-    pixels = count.pixels.astype(float)
+    total = np.array(count.pixels, np.int64)
+    pixels = total.astype(float)
     for flip in about.flips:
         pixels[flip.target] = flip.probability * pixels[flip.source]
         pixels[flip.source] *= 1 - flip.probability
@@ -123,13 +129,13 @@ def _split_report(examples: ExampleSet, about: DataDescription) -> SplitReport:
         num_images=count.num_images,
         num_groups=len(set(examples.groups)),
         sizes={"x".join(map(str, size)): number for size, number in sorted(count.sizes.items())},
-        value_range=tuple(zip(count.low.tolist(), count.high.tolist(), strict=True)),
+        value_range=tuple(zip(count.low, count.high, strict=True)),
         num_constant=count.num_constant,
         num_raters=dict(sorted(count.num_raters.items())),
-        marked_share=tuple((count.marked / np.maximum(count.given, 1)).tolist()),
-        absent_share=tuple((1 - count.given / max(count.num_images, 1)).tolist()),
+        marked_share=tuple((np.array(count.marked) / np.maximum(count.given, 1)).tolist()),
+        absent_share=tuple((1 - np.array(count.given) / max(count.num_images, 1)).tolist()),
         class_shares=tuple((pixels[: about.num_classes] / judged).tolist()),
-        ignored_share=float(count.pixels[IGNORE] / max(count.pixels.sum(), 1)),
+        ignored_share=float(total[IGNORE] / max(total.sum(), 1)),
         rater_distance=_mean(count.distances),
         oracle_ged=_mean(count.oracles),
         num_lines_only=count.num_lines_only,

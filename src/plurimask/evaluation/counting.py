@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
+from operator import add
 from typing import Any, NamedTuple
-
-import numpy as np
-import torch
 
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.images.pixel_size import PixelSize
-from plurimask.data.known import KnownFiles, common_folder
-from plurimask.distribution import IGNORE
+from plurimask.data.known import FileStates, KnownFiles, common_folder
 from plurimask.evaluation.agreement import differ_by_lines_only
-from plurimask.metrics import rater_distance
-from plurimask.metrics.modes import mode_spread
+from plurimask.sets.unjudged import IGNORE
 
 NUM_SAMPLES = 16
 """Of the oracle whose GED is told."""
@@ -42,11 +39,13 @@ class ExampleFacts(NamedTuple):
     pixel_size: list[Any] | None
 
 
-def facts_of_all(examples: ExampleSet, about: DataDescription) -> Iterator[ExampleFacts]:
+def facts_of_all(
+    examples: ExampleSet, about: DataDescription, states: FileStates | None = None
+) -> Iterator[ExampleFacts]:
     """The facts of each example; those are read whose files an earlier call has not seen (`plurimask.data.known`)."""
     count = len(examples)
     ends = [file for index in sorted({0, count - 1} & set(range(count))) for file in examples.files(index)]
-    known = KnownFiles("facts", common_folder(ends), about.model_dump_json())
+    known = KnownFiles("facts", common_folder(ends), about.model_dump_json(), states)
     for index in range(count):
         files = examples.files(index)
         value = known.get(files) if files else None
@@ -61,6 +60,8 @@ def facts_of_all(examples: ExampleSet, about: DataDescription) -> Iterator[Examp
 
 def facts_of(example: Example, about: DataDescription, pixel_size: PixelSize | None) -> ExampleFacts:
     """What is counted of an example."""
+    import torch  # with the metrics, half of the time of a check that knows all files
+
     channels = example.image.flatten(1)
     maps = example.labels.flatten(1)
     given = (maps != IGNORE).any(1)
@@ -82,6 +83,9 @@ def facts_of(example: Example, about: DataDescription, pixel_size: PixelSize | N
 
 
 def _distance(example: Example, about: DataDescription) -> float | None:
+    from plurimask.metrics import rater_distance
+    from plurimask.metrics.modes import mode_spread
+
     if example.flips:
         return mode_spread(example.labels[0], example.flips)
     return rater_distance(example.labels, about.counted_classes)
@@ -96,24 +100,25 @@ class SplitCount:
         self.peaks: list[float] = []
         self.sizes: Counter[tuple[int, ...]] = Counter()
         self.num_raters: Counter[int] = Counter()
-        self.low, self.high = np.full(channels, np.inf), np.full(channels, -np.inf)
-        self.marked, self.given = np.zeros(raters, np.int64), np.zeros(raters, np.int64)
-        self.pixels = np.zeros(256, np.int64)
+        # Plain numbers: arrays of one or two of them take ten times as long.
+        self.low, self.high = [math.inf] * channels, [-math.inf] * channels
+        self.marked, self.given = [0] * raters, [0] * raters
+        self.pixels = [0] * 256
         self.distances: list[float] = []
         self.oracles: list[float] = []
         self.pixel_sizes: list[PixelSize | None] = []
 
     def add(self, facts: ExampleFacts) -> None:
         """Count one more example."""
-        self.low, self.high = np.minimum(self.low, facts.low), np.maximum(self.high, facts.high)
+        self.low, self.high = list(map(min, self.low, facts.low)), list(map(max, self.high, facts.high))
         self.peaks.append(max(facts.high))
         self.num_images += 1
         self.num_constant += facts.low == facts.high
         self.sizes[tuple(facts.size)] += 1
-        self.given += facts.given
-        self.marked += facts.marked
-        labels, counts = np.array(facts.pixels, np.int64)
-        self.pixels[labels] += counts
+        self.given = list(map(add, self.given, facts.given))
+        self.marked = list(map(add, self.marked, facts.marked))
+        for label, count in zip(*facts.pixels, strict=True):
+            self.pixels[label] += count
         present = sum(facts.given)
         self.num_raters[present] += 1
         self.num_lines_only += facts.lines_only

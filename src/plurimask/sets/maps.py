@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plurimask.errors import InputError
-
-IGNORE = 255
-"""The label of a pixel that nobody judged. An absent rater is a map of IGNORE; one who saw nothing is one of 0."""
+from plurimask.sets.unjudged import IGNORE as IGNORE
 
 Maps: TypeAlias = Tensor | NDArray[Any]
 

@@ -13,7 +13,8 @@ import torch
 from data_trees import HEIGHT, WIDTH, gray, mask, save, write_folder, write_images, write_json
 
 from plurimask.data.layouts import folder as folder_layout
-from plurimask.data.layouts.files import ArrayCache, FileSet
+from plurimask.data.layouts.cache import ArrayCache
+from plurimask.data.layouts.files import FileSet
 from plurimask.data.source import open_data
 from plurimask.errors import InputError
 

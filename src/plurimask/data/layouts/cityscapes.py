@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.images import read_image, read_mask
-from plurimask.data.layouts.files import ArrayCache, Found
+from plurimask.data.layouts.cache import ArrayCache
+from plurimask.data.layouts.files import Found
 from plurimask.data.layouts.listing import contents, refuse_repeated
-from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
+from plurimask.sets.unjudged import IGNORE
 
 Array = npt.NDArray[Any]
 
@@ -86,6 +86,8 @@ class CityscapesSet(ExampleSet):
         self.groups = tuple(scene.city for scene in scenes)
 
     def __getitem__(self, index: int) -> Example:
+        import torch
+
         scene = self.scenes[index]
         image, labels = self.cache.get(scene.image, _reduced_image), self.cache.get(scene.labels, _reduced_labels)
         if image.shape[1:] != labels.shape:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from plurimask.distribution import IGNORE
 from plurimask.errors import InputError, shown
 from plurimask.files.reading import is_there, read_json, read_text
+from plurimask.sets.unjudged import IGNORE
 
 FILE_NAME, COLOURS_NAME = "dataset.json", "labelmap.txt"
 MAX_CLASSES = IGNORE

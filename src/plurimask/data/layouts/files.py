@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from plurimask.data.encoding import MaskEncoding, decide_encoding
 from plurimask.data.example import DataDescription, Example, ExampleSet, Patterns
@@ -24,15 +22,16 @@ from plurimask.data.images import (
     read_stored_mask,
 )
 from plurimask.data.images.pixel_size import PixelSize
+from plurimask.data.known import FileStates
+from plurimask.data.layouts.cache import CACHE_BYTES, ArrayCache
 from plurimask.data.layouts.dataset_json import DatasetFile
 from plurimask.data.layouts.scan import known_scans, scan_all
 from plurimask.data.layouts.shapes import refuse_mixed, refuse_sizes
-from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
+from plurimask.sets.unjudged import IGNORE
 
 Array = npt.NDArray[Any]
 
-CACHE_BYTES = 2**30
 MAX_RATERS = 1000
 UNSPLIT = ""
 """The name of the only "split" of a data set that comes without split folders."""
@@ -61,45 +60,6 @@ class FileItem:
     """One per rater; None where the rater is absent."""
 
 
-class Sized(Protocol):
-    """What a cache holds: an array, or what has one."""
-
-    @property
-    def nbytes(self) -> int: ...
-
-
-_T = TypeVar("_T", bound=Sized)
-
-
-class ArrayCache:
-    """Decoded arrays in their stored type, up to a number of bytes; what does not fit is read again each time.
-
-    A copy for another process starts empty.
-    """
-
-    def __init__(self, budget: int = CACHE_BYTES) -> None:
-        self.budget, self.used = budget, 0
-        self._arrays: dict[Path, Sized] = {}
-        self._lock = threading.Lock()
-
-    def get(self, path: Path, read: Callable[[Path], _T]) -> _T:
-        """The array of `path`, which is always read by the same function; not to be written to."""
-        array = cast("_T | None", self._arrays.get(path))
-        if array is None:
-            array = read(path)
-            with self._lock:
-                if path not in self._arrays and self.used + array.nbytes <= self.budget:
-                    self._arrays[path] = array
-                    self.used += array.nbytes
-        return array
-
-    def __getstate__(self) -> int:
-        return self.budget
-
-    def __setstate__(self, budget: int) -> None:
-        self.__init__(budget)  # type: ignore[misc]
-
-
 @dataclass(frozen=True)
 class Reading:
     """How the files of a data set become examples, the same for all of them."""
@@ -119,6 +79,8 @@ class FileSet(ExampleSet):
         self.groups = tuple(item.group for item in items)
 
     def __getitem__(self, index: int) -> Example:
+        import torch
+
         item = self.items[index]
         image = join_channels([self.cache.get(path, read_image) for path in item.images], item.images)
         if self.reading.as_gray:
@@ -182,13 +144,13 @@ class _Seen(NamedTuple):
     note: tuple[str, ...]
 
 
-def _scanned(items: Sequence[FileItem], num_raters: int, cache: ArrayCache) -> _Seen:
+def _scanned(items: Sequence[FileItem], num_raters: int, cache: ArrayCache, states: FileStates | None) -> _Seen:
     summaries: dict[MaskSummary, str] = {}
     counts: dict[int, FileItem] = {}
     ranks: list[int] = []
     marks: list[frozenset[int]] = [frozenset() for _ in range(num_raters)]
     files = [(item.images, item.masks) for item in items]
-    known = known_scans(files)
+    known = known_scans(files, states)
     scans = scan_all(files, lambda path: cache.get(path, read_stored_mask), known)
     for item, (shape, found) in zip(items, scans, strict=True):
         counts.setdefault(shape[0], item)
@@ -203,7 +165,13 @@ def _scanned(items: Sequence[FileItem], num_raters: int, cache: ArrayCache) -> _
     return _Seen(summaries, counts, ranks[0], marks, tuple(known.note("the contents")))
 
 
-def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription | None, keep: bool = True) -> Found:
+def open_layout(
+    layout: Layout,
+    declared: DatasetFile,
+    expected: DataDescription | None,
+    keep: bool = True,
+    states: FileStates | None = None,
+) -> Found:
     """Reads all masks and the headers of all images, decides the encoding, and gives the examples of each split.
 
     What files held when they were read earlier is known if they have not been changed since (`plurimask.data.known`).
@@ -214,7 +182,7 @@ def open_layout(layout: Layout, declared: DatasetFile, expected: DataDescription
     """
     cache = ArrayCache(CACHE_BYTES if keep else 0)
     items = [item for split in layout.items.values() for item in split]
-    seen = _scanned(items, len(layout.rater_names), cache)
+    seen = _scanned(items, len(layout.rater_names), cache, states)
     summaries, counts, rank = seen.summaries, seen.counts, seen.rank
     as_gray = set(counts) == {1, 3} or (
         set(counts) == {3} and expected is not None and len(expected.channel_names) == 1

@@ -63,15 +63,17 @@ def find_images(folder: Path, unread: Unread | None = None) -> dict[str, Path]:
         InputError: a folder cannot be read, or two files have the same name.
     """
     found: dict[str, Path] = {}
-    for path, is_image in walk_images(folder):
-        if not is_image:
-            if unread is not None:
-                unread.endings[ending(path.name) or "without ending"] += 1
-            continue
-        name = image_name(path, folder)
-        if name in found:
-            raise InputError(f"{path} and {found[name]} have the same name: keep one of the two")
-        found[name] = path
+    for parent, files in _walk_images(folder):
+        prefix = "".join(f"{readable(part)}/" for part in parent.parts[len(folder.parts) :])
+        for file, is_image in files:
+            if not is_image:
+                if unread is not None:
+                    unread.endings[ending(file) or "without ending"] += 1
+                continue
+            name = prefix + readable(file[: -len(ending(file))] if is_image_file(file) else file)
+            if name in found:
+                raise InputError(f"{parent / file} and {found[name]} have the same name: keep one of the two")
+            found[name] = parent / file
     return dict(sorted(found.items()))
 
 
@@ -82,22 +84,24 @@ def walk_images(folder: Path) -> Iterator[tuple[Path, bool]]:
     Raises:
         InputError: as `walk_files`.
     """
-    series: set[Path] = set()
-    for path in walk_files(folder):
-        if is_image_file(path.name):
-            yield path, True
-        elif path.parent != folder and may_be_slice(path.name) and is_dicom(path):
-            if path.parent not in series:
-                series.add(path.parent)
-                yield path.parent, True
-        else:
-            yield path, False
+    for parent, files in _walk_images(folder):
+        yield from ((parent / file, is_image) for file, is_image in files)
 
 
-def image_name(path: Path, folder: Path) -> str:
-    """The name of an image in `folder` or below: its path without the ending; of a series that of its folder."""
-    name = "/".join(path.parts[len(folder.parts) :])
-    return readable(name[: -len(ending(path.name))] if is_image_file(path.name) else name)
+def _walk_images(folder: Path) -> Iterator[tuple[Path, list[tuple[str, bool]]]]:
+    """The same by the folders that they lie in: their names, and whether they are images."""
+    for parent, names in _walk(folder):
+        files, has_slices = [], False
+        for name in names:
+            if is_image_file(name):
+                files.append((name, True))
+            elif parent != folder and may_be_slice(name) and is_dicom(parent / name):
+                has_slices = True
+            else:
+                files.append((name, False))
+        if has_slices:
+            yield parent.parent, [(parent.name, True)]
+        yield parent, files
 
 
 def walk_files(folder: Path) -> Iterator[Path]:
@@ -106,6 +110,12 @@ def walk_files(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: a folder cannot be read, or links lead to it in more than `MAX_WAYS` ways.
     """
+    for parent, names in _walk(folder):
+        yield from (parent / name for name in names)
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """The same by the folders that they lie in: their names, in order."""
     if _leads_back(folder.parent, folder.name):
         raise InputError(f"{folder}: a link to a folder that holds it: remove it")
     ways: Counter[str] = Counter()
@@ -115,8 +125,7 @@ def walk_files(folder: Path) -> Iterator[Path]:
         if ways[here] > MAX_WAYS:  # there may be more ways than anybody can go
             raise InputError(f"{parent}: links below {folder} lead there in more than {MAX_WAYS} ways: remove some")
         folders[:] = [name for name in sorted(folders) if name[0] != "." and not _leads_back(Path(parent), name)]
-        within = Path(parent)
-        yield from (within / file for file in sorted(files) if file[0] != ".")
+        yield Path(parent), sorted(file for file in files if file[0] != ".")
 
 
 def ending(file: str) -> str:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from plurimask.data.encoding import MaskEncoding, decide_encoding
 from plurimask.data.example import DataDescription, Example, ExampleSet, NotADataSet
@@ -25,9 +24,9 @@ from plurimask.data.images.limit import refuse_large
 from plurimask.data.layouts.dataset_json import DatasetFile
 from plurimask.data.layouts.files import Found, describe, name_channels
 from plurimask.data.layouts.listing import refuse_odd_names
-from plurimask.distribution import IGNORE
 from plurimask.errors import InputError, reason_of, shown
 from plurimask.files.reading import memory_bytes, require_file
+from plurimask.sets.unjudged import IGNORE
 
 Array = npt.NDArray[Any]
 
@@ -60,6 +59,8 @@ class ArraySet(ExampleSet):
         self.names, self.groups = arrays.names, arrays.groups
 
     def __getitem__(self, index: int) -> Example:
+        import torch
+
         arrays = self.arrays
         where = f"{arrays.path}, image {arrays.names[index]}"
         image = image_numbers(arrays.images[index], where)

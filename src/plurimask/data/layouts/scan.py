@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from plurimask.data.forms import MaskSummary, summarise
 from plurimask.data.images import StoredMask, is_image_file
-from plurimask.data.known import KnownFiles, common_folder
+from plurimask.data.known import FileStates, KnownFiles, common_folder
 from plurimask.data.layouts.shapes import channel_shape, refuse_apart, refuse_sizes
 
 Files = tuple[Sequence[Path], Sequence[Path | None]]
@@ -28,9 +28,10 @@ class Scan(NamedTuple):
     masks: tuple[MaskSummary | None, ...]
 
 
-def known_scans(items: Sequence[Files]) -> KnownFiles:
-    """What is known of the files of a data set."""
-    return KnownFiles("scans", common_folder([images[0] for images, _ in (*items[:1], *items[-1:])]))
+def known_scans(items: Sequence[Files], states: FileStates | None) -> KnownFiles:
+    """What is known of the files of a data set, whose `states` may be known already."""
+    ends = [images[0] for images, _ in (*items[:1], *items[-1:])]
+    return KnownFiles("scans", common_folder(ends), states=states)
 
 
 def scan_all(items: Sequence[Files], read_mask: Callable[[Path], StoredMask], known: KnownFiles) -> Iterator[Scan]:

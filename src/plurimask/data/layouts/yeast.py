@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.images import image_numbers
 from plurimask.data.images.limit import refuse_large
-from plurimask.data.layouts.files import UNSPLIT, ArrayCache, Found
+from plurimask.data.layouts.cache import ArrayCache
+from plurimask.data.layouts.files import UNSPLIT, Found
 from plurimask.data.layouts.listing import contents, natural_key
 from plurimask.errors import InputError, reason_of
 from plurimask.files.reading import load_tensors
@@ -69,6 +69,8 @@ class YeastSet(ExampleSet):
         self.groups = self.names
 
     def __getitem__(self, index: int) -> Example:
+        import torch
+
         item = self.items[index]
         image = self.cache.get(item.image, read_input)
         labels = self.cache.get(item.instances, item.read_labels)
@@ -239,6 +241,8 @@ def _merge(instances_path: Path, classes_path: Path) -> Array:
 
 def _load(path: Path) -> Array:
     """The tensor in `path`, whatever its type and shape."""
+    import torch
+
     try:
         values = load_tensors(path, MAX_BYTES)
     except InputError:
