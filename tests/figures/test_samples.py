@@ -158,6 +158,15 @@ def test_the_overview_shows_readings_with_their_shares() -> None:
     assert "one reading of 7 samples" in words(overview(row, readings_of(row, tuple(range(7))), BINARY))
 
 
+def test_a_reading_is_not_called_empty_since_its_picture_is_coarse() -> None:
+    row = make_row(2, None)
+    readings = [one._replace(areas=((0, 0), (6, 6))) for one in readings_of(row, tuple(range(7)))]
+    row.samples[:] = 0
+    figure = overview(row, readings, BINARY)
+    assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["nothing here"]
+    assert "6 pixels" in [axes.get_xlabel() for axes in figure.axes]
+
+
 def test_readings_of_several_images_have_their_shares_in_the_corner() -> None:
     rows = [make_row(2, 3), make_row(2, None)]
     rows[0].samples[:] = 0

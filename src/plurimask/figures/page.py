@@ -202,15 +202,15 @@ def counted(shown: int, count: int, what: str) -> str:
     return f"{shown} of {count} {plural}" if shown < count else f"{count} {plural}"
 
 
-def draw_map(axes: Axes, labels: NDArray[Any], classes: Classes, own: str) -> None:
-    """A label map over the image in `axes`; words where there is nothing to see."""
+def draw_map(axes: Axes, labels: NDArray[Any], classes: Classes, own: str, nothing: str = "empty") -> None:
+    """A label map over the image in `axes`; words where there is nothing to see: `nothing` where nothing is marked."""
     axes.imshow(classes.overlay(labels, own, 0.35 if classes.is_binary else 0.7), interpolation="nearest")
     if classes.are_outlined:
         for index in classes.counted:
             outline(axes, labels == index, classes.colour(index, own))
     if np.isin(labels, classes.counted).any():
         return
-    label(axes, "no map" if (labels == IGNORE).all() else "empty", 0.5, 0.09)
+    label(axes, "no map" if (labels == IGNORE).all() else nothing, 0.5, 0.09)
 
 
 def label(axes: Axes, words: str, left: float, top: float) -> None:

@@ -160,7 +160,7 @@ def readings_grid(rows: Sequence[GridRow], class_names: Sequence[str], has_backg
         panel_of_mean.imshow(probability_over(mean, classes), interpolation="antialiased")
         for number, reading in enumerate(readings):
             show(axes := sheet.panel(3, number), picture)
-            draw_map(axes, thinned(row.samples[reading.medoid]), classes, SAMPLE_COLOUR)
+            draw_map(axes, thinned(row.samples[reading.medoid]), classes, SAMPLE_COLOUR, _nothing(reading, classes))
             label(axes, share_of_samples(reading), 0.16, 0.92)
     if classes.is_binary:
         sheet.bar(2, "viridis", 1.0, "probability")
@@ -211,7 +211,7 @@ def _draw_readings(panels: Sequence[Axes], row: GridRow, readings: Sequence[Read
         draw_map(panels[1], thinned(row.raters)[0], classes, RATER_COLOUR)
     panels[first - 1].imshow(probability_over(thinned(row.mean), classes), interpolation="antialiased")
     for axes, reading in zip(panels[first:], readings, strict=True):
-        draw_map(axes, thinned(row.samples[reading.medoid]), classes, SAMPLE_COLOUR)
+        draw_map(axes, thinned(row.samples[reading.medoid]), classes, SAMPLE_COLOUR, _nothing(reading, classes))
 
 
 def reading_title(number: int, reading: Reading, count: int) -> str:
@@ -244,6 +244,11 @@ def area_range(reading: Reading, classes: Classes, measure: tuple[str, float] = 
     least, most = (f"{count:,}" if scale == 1 else f"{count * scale:.3g}" for count in reading.areas[1])
     amount = f"{most} {unit}" if least == most else f"{least} to {most} {unit}"
     return "empty" if reading.areas[1][1] == 0 else amount
+
+
+def _nothing(reading: Reading, classes: Classes) -> str:
+    """What to say of a picture of a reading on which nothing is to be seen: of a plane, or of an image made coarse."""
+    return "nothing here" if any(reading.areas[index][1] for index in classes.counted) else "empty"
 
 
 def probability_over(mean: NDArray[Any], classes: Classes) -> NDArray[np.float64]:
