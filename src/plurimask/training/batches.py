@@ -74,12 +74,11 @@ class TrainingBatches(IterableDataset[tuple[Tensor, Tensor]]):
         """An example as the network sees it: normalised, and cropped where the settings say so."""
         train, preprocessing = self.data.train, self.data.preprocessing
         example, size = train[index], None if preprocessing.spacing is None else train.pixel_size(index)
-        if example.image.ndim < 4 or preprocessing.image_scaling != "none":
+        if example.image.ndim < 4:
             return self._cropped(preprocessing.example(example, size), index, generator)
-        cut = self._cropped(
-            preprocessing.view(example, size), index, generator
-        )  # of a volume a part alone is normalised
-        return replace(cut, image=preprocessing.ready(cut.image, cut.name))
+        view = preprocessing.view(example, size)
+        cut = self._cropped(view, index, generator)  # of a volume a part alone is normalised
+        return replace(cut, image=preprocessing.ready(cut.image, cut.name, view.image))
 
     def _cropped(self, example: Example, index: int, generator: torch.Generator) -> Example:
         crop, share = self.config.crop, self.config.crop_on_objects
