@@ -13,6 +13,7 @@ from plurimask.data.crops import sides_of
 from plurimask.data.example import Example, ExampleSet
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.preprocessing import Preprocessing
+from plurimask.data.slices import in_slices
 from plurimask.training.batches import TrainingBatches, TrainingData
 from plurimask.training.candidates import Task
 from plurimask.training.config import TrainingConfig
@@ -115,6 +116,13 @@ def test_a_look_at_volumes_knows_their_depth_and_their_voxels() -> None:
     assert 9 <= look.object_side <= 18
     assert look.lines()[0].startswith("6 volumes of 7x22x18 voxels (depth x height x width, median; they differ)")
     assert "slices deep" in look.lines()[0]
+
+
+def test_a_look_at_slices_counts_them_and_their_volumes() -> None:
+    source = in_slices(ball_source(6, 2), 0)
+    examples = source.splits["train"]
+    (line,) = look_at(examples, source.description).lines()
+    assert line.startswith(f"{len(examples)} slices of 6 volumes, of 22x18 pixels, 2 classes")
 
 
 class One(ExampleSet):
