@@ -164,7 +164,7 @@ def test_a_side_or_three_of_them_and_rows_of_numbers() -> None:
     assert value("--spacing", "2.5", "0.7", "0.7") == (2.5, 0.7, 0.7)
     assert value("--strides", "1,2,2", "2,2,2") == ((1, 2, 2), (2, 2, 2))
     for words, reason in (
-        (("--crop", "8", "64"), "expected one value, or 3"),
+        (("--crop", "8", "64"), "expected one value, or 3: .*this side, or of volumes of this depth, height and width"),
         (("--crop", "4"), "greater than or equal to 8"),
         (("--spacing", "fine"), "median"),
     ):

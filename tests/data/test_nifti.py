@@ -145,6 +145,21 @@ def test_a_mask_on_another_grid_is_refused(
     assert str(mask) in str(refused.value) and str(tmp_path / "images" / "b.nii.gz") in str(refused.value)
 
 
+def test_a_mask_whose_header_says_nothing_of_its_place_is_refused_in_these_words(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    write_volumes(tmp_path)
+    mask = tmp_path / "masks" / "ben" / "b.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.ones(SHAPE, np.uint8), None), mask)
+    with pytest.raises(
+        InputError, match=f"; the header of {mask} does not say where it lies.*give it the image's head"
+    ):
+        open_data(tmp_path)
+    nibabel.save(nibabel.Nifti1Image(straight(), None), tmp_path / "images" / "b.nii.gz")  # nor does the image's
+    save_nifti(tmp_path / "masks" / "anna" / "b.nii.gz", np.ones(SHAPE, np.uint8))
+    with pytest.raises(InputError, match=r"; the header of .*images/b\.nii\.gz does not say where it lies"):
+        open_data(tmp_path)
+
+
 def test_pictures_beside_volumes_are_refused_by_name(tmp_path: Path) -> None:
     from data_trees import write_folder
 

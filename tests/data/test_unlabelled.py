@@ -32,6 +32,16 @@ def test_images_folder_beside_masks(tmp_path: Path) -> None:
         open_images(tmp_path, ONE)
 
 
+@pytest.mark.parametrize("channels", [ONE, ["t1", "t2"]])
+def test_of_a_data_set_of_nnunet_the_folder_of_images_is_asked_for(tmp_path: Path, channels: list[str]) -> None:
+    for number in range(len(channels)):
+        save(tmp_path / "imagesTr" / f"a_{number:04d}.png", gray(number))
+    save(tmp_path / "labelsTr" / "a.png", mask(0))  # no image to predict
+    with pytest.raises(InputError, match=r"nnU-Net's data.*: give a folder of images, .*imagesTr"):
+        open_images(tmp_path, channels)
+    assert open_images(tmp_path / "imagesTr", channels).names == ("a",)
+
+
 def test_channel_folders(tmp_path: Path) -> None:
     for seed, name in enumerate(["gfp", "phase"]):
         save(tmp_path / name / "a.png", gray(seed))

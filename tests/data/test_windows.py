@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+
 import torch
 
 from plurimask.data.example import Example, ExampleSet
 from plurimask.data.preprocessing import Preprocessing
 from plurimask.data.remembered import Remembered
-from plurimask.data.windows import ObjectWindows, crop_on_object
+from plurimask.data.windows import MAX_PLACES, MarkedPlaces, ObjectWindows, crop_on_object, marked_places
 from plurimask.distribution import IGNORE
 
 HEIGHT, WIDTH = 70, 90
@@ -33,9 +35,9 @@ class Listed(ExampleSet):
 
 def test_a_window_has_a_marked_pixel_in_its_middle_half_and_image_and_labels_agree() -> None:
     one = example({(1, 40, 50): 1})
-    places = set()
+    places, marks = set(), marked_places(one.labels, [1])
     for seed in range(60):
-        window = crop_on_object(one, 24, [1], torch.Generator().manual_seed(seed))
+        window = crop_on_object(one, 24, marks, torch.Generator().manual_seed(seed))
         assert window.image.shape == (1, 24, 24)
         assert window.labels.shape == (3, 24, 24)
         ((row, column),) = window.labels[1].nonzero().tolist()
@@ -50,9 +52,9 @@ def test_raters_who_mark_little_and_rare_classes_are_seen_as_often() -> None:
     one = example({(0, 10, 12): 2, (1, 30, 80): 2})
     one.labels[1, 55:65, 5:85] = 1
     one.labels[2] = IGNORE
-    seen = {0: 0, 1: 0, 2: 0}
+    seen, marks = {0: 0, 1: 0, 2: 0}, marked_places(one.labels, [1, 2])
     for seed in range(400):
-        window = crop_on_object(one, 8, [1, 2], torch.Generator().manual_seed(seed))
+        window = crop_on_object(one, 8, marks, torch.Generator().manual_seed(seed))
         at_first = bool((window.labels[0] == 2).any())
         seen[0 if at_first else 2 if bool((window.labels[1] == 2).any()) else 1] += 1
     assert abs(seen[0] - 200) < 5 * 10  # five standard errors
@@ -60,17 +62,57 @@ def test_raters_who_mark_little_and_rare_classes_are_seen_as_often() -> None:
 
 
 def test_a_window_stays_inside_and_an_image_that_is_smaller_is_whole() -> None:
-    corner = crop_on_object(example({(0, 0, 89): 1}), 32, [1], torch.Generator().manual_seed(1))
+    one = example({(0, 0, 89): 1})
+    corner = crop_on_object(one, 32, marked_places(one.labels, [1]), torch.Generator().manual_seed(1))
     assert float(corner.image[0, 0, -1]) == 89
-    whole = crop_on_object(example({(0, 3, 4): 1}), 80, [1], torch.Generator().manual_seed(1))
+    other = example({(0, 3, 4): 1})
+    whole = crop_on_object(other, 80, marked_places(other.labels, [1]), torch.Generator().manual_seed(1))
     assert whole.image.shape == (1, 70, 80)
 
 
 def test_where_nothing_is_marked_a_window_lies_anywhere() -> None:
     one = example({(0, 5, 5): 7})
     one.labels[1] = IGNORE
-    starts = {float(crop_on_object(one, 24, [1], torch.Generator().manual_seed(s)).image[0, 0, 0]) for s in range(40)}
+    marks = marked_places(one.labels, [1])
+    starts = {float(crop_on_object(one, 24, marks, torch.Generator().manual_seed(s)).image[0, 0, 0]) for s in range(40)}
     assert len(starts) > 30
+
+
+def test_marked_places_are_those_of_each_rater_and_class() -> None:
+    one = example({(0, 1, 2): 1, (0, 3, 4): 2, (0, 69, 89): 1, (2, 5, 6): 7})
+    one.labels[1] = IGNORE
+    found = [{index: places.tolist() for index, places in rater.items()} for rater in marked_places(one.labels, [1, 2])]
+    assert found == [{1: [WIDTH + 2, 69 * WIDTH + 89], 2: [3 * WIDTH + 4]}, {}, {}]
+
+
+def test_of_many_marked_places_a_bounded_number_is_kept_spread_over_all() -> None:
+    labels = torch.ones(1, 9, 40, 50, dtype=torch.uint8)
+    labels[:, 4:] = 2
+    (marks,) = marked_places(labels, [1, 2])
+    assert {index: len(places) for index, places in marks.items()} == {1: MAX_PLACES, 2: MAX_PLACES}
+    first, last = 4 * 2000, 9 * 2000
+    assert int(marks[1].min()) == 0
+    assert int(marks[2].min()) == first
+    steps = marks[2].diff()
+    assert {int(steps.min()), int(steps.max())} <= {2, 3}  # 10,000 pixels
+    assert int(marks[2].max()) >= last - 3
+
+
+def test_labels_are_searched_once_for_an_example_and_places_kept_within_bounds() -> None:
+    labels = torch.zeros(2, HEIGHT, WIDTH, dtype=torch.uint8)
+    labels[0, 3, 4:14] = 1  # 40 bytes
+    nothing = torch.zeros_like(labels)
+    marked = MarkedPlaces([1], max_bytes=100)
+    first = marked.of(5, labels)
+    assert marked.of(5, nothing) is first
+    marked.of(6, labels)
+    marked.of(5, nothing)
+    marked.of(7, labels)  # 6, the least recently used, makes room
+    assert list(marked.kept) == [5, 7]
+    assert marked.num_bytes == 80
+    assert marked.of(6, nothing) == [{}, {}]
+    copy = pickle.loads(pickle.dumps(marked))
+    assert (copy.counted_classes, copy.max_bytes, len(copy.kept)) == ((1,), 100, 0)
 
 
 def test_validation_windows_are_around_the_middle_of_what_is_marked() -> None:

@@ -100,14 +100,15 @@ def test_only_voxels_that_are_known_to_be_cubes_are_tilted() -> None:
 
 def test_settings_of_the_other_dimension_are_refused() -> None:
     for settings, dims, words in (
-        ({"crop": (8, 64, 64)}, 2, "--crop has three sides"),
+        ({"crop": (8, 64, 64)}, 2, "--crop has three sides, and these are images of two: .* such as --crop 64$"),
+        ({"crop": (8, 64, 48), "slices": 1}, 2, "and slices of volumes are images of two: .* such as --crop 64$"),
         ({"center_crop": (8, 64, 64)}, 2, "--center-crop has three sides"),
         ({"spacing": "median"}, 2, "--spacing is for volumes"),
         ({"resize": (64, 64)}, 3, "--resize is for images"),
     ):
         with pytest.raises(InputError, match=words):
             require_fitting(TrainingConfig(**settings), dims)
-    with pytest.raises(ValueError, match="exclude each other"):
+    with pytest.raises(ValueError, match=r"spacing and slices exclude each other: .* leave out spacing, or"):
         TrainingConfig(spacing="median", slices=0)
 
 

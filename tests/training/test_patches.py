@@ -13,6 +13,7 @@ from plurimask.data.crops import sides_of
 from plurimask.data.example import Example, ExampleSet
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.preprocessing import Preprocessing
+from plurimask.data.slices import in_slices
 from plurimask.training.batches import TrainingBatches, TrainingData
 from plurimask.training.candidates import Task
 from plurimask.training.config import TrainingConfig
@@ -117,6 +118,13 @@ def test_a_look_at_volumes_knows_their_depth_and_their_voxels() -> None:
     assert "slices deep" in look.lines()[0]
 
 
+def test_a_look_at_slices_counts_them_and_their_volumes() -> None:
+    source = in_slices(ball_source(6, 2), 0)
+    examples = source.splits["train"]
+    (line,) = look_at(examples, source.description).lines()
+    assert line.startswith(f"{len(examples)} slices of 6 volumes, of 22x18 pixels, 2 classes")
+
+
 class One(ExampleSet):
     """A large volume with one marked voxel, and how often it was read."""
 
@@ -151,6 +159,8 @@ def test_a_share_of_the_patches_holds_what_a_rater_marked(spacing: Any) -> None:
         assert labels.shape == (4, 2, 4, 8, 8)
         marked += [bool((one == 1).any()) for one in labels]
     assert abs(sum(marked) / len(marked) - 0.5) < 0.12  # four standard errors
+    base.example.labels.zero_()  # what was marked is known, and not looked for at each step
+    assert sum(len(places) for rater in batches.marked.of(0, base.example.labels) for places in rater.values()) > 0
     if spacing is None:
         assert float(images.min()) >= -0.25
 

@@ -270,7 +270,8 @@ def _value(name: str, field: FieldInfo, given: bool | str | list[str]) -> Any:
     except ValidationError as error:
         mistake = error.errors()[0]
         if is_either(field) and len(words) not in (1, len(parts)):
-            raise InputError(f"{_brief(' '.join([name, *words]))}: expected one value, or {len(parts)}") from None
+            expected = f"expected one value, or {len(parts)}: {field.description}"
+            raise InputError(f"{_brief(' '.join([name, *words]))}: {expected}") from None
         reason = "a value is missing" if mistake["type"] == "missing" else mistake["msg"].removeprefix("Value error, ")
         if parts and words and os.path.exists(words[-1]):  # noqa: PTH110  (no word is too long for it)
             reason += f" ({name} takes all words up to the next option)"

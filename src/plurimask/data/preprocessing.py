@@ -73,9 +73,9 @@ class Preprocessing(BaseModel):
             return self.each_slice(image, lambda one: self.image(one, name))
         return self.ready(self.seen(image, pixel_size, name), name)
 
-    def ready(self, image: Tensor, name: str) -> Tensor:
-        """What is `seen` of an image, normalised."""
-        ready = self.normalise(scaled(image, self.image_scaling))
+    def ready(self, image: Tensor, name: str, whole: Tensor | None = None) -> Tensor:
+        """What is `seen` of an image, or a part of that as a part of the `whole`, normalised."""
+        ready = self.normalise(scaled(image, self.image_scaling, whole))
         if not bool(torch.isfinite(ready).all()):
             raise InputError(
                 f"{name}: values as large as {float(image.abs().max()):.3g} are infinite or no numbers once they are "
@@ -183,11 +183,12 @@ class Views(ExampleSet):
         return None if self.preprocessing.spacing is None else self.base.pixel_size(index)
 
 
-def scaled(image: Tensor, scaling: ImageScaling) -> Tensor:
-    """An image `(K, *spatial)`; with "maximum" each channel is divided by its largest value, if that is above 0."""
+def scaled(image: Tensor, scaling: ImageScaling, whole: Tensor | None = None) -> Tensor:
+    """An image `(K, *spatial)`; with "maximum" each channel is divided by its largest value, if that is above 0; of a
+    part by that of the `whole` image."""
     if scaling == "none":
         return image
-    largest = image.float().amax(tuple(range(1, image.ndim)), keepdim=True)
+    largest = (image if whole is None else whole).float().amax(tuple(range(1, image.ndim)), keepdim=True)
     return image / torch.where(largest > 0, largest, 1.0)
 
 

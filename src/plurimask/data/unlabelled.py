@@ -206,6 +206,11 @@ def _open(path: Path, channel_names: Sequence[str]) -> ImageSet:
         raise InputError(
             f"{path}: a data set with the splits {', '.join(splits)}: give one of them, {path / splits[0]}"
         )
+    if of_nnunet := [name for name in NNUNET_IMAGES if (path / name).is_dir()]:
+        raise InputError(
+            f"{path}: nnU-Net's data, with images in {' and '.join(of_nnunet)} and labels beside them: give a folder "
+            f"of images, {path / of_nnunet[-1]}"
+        )
     if (path / MASKS).is_dir():
         raise InputError(
             f"{path}: looked for {IMAGES}/ or the channel folders {', '.join(names)} beside {MASKS}/, "

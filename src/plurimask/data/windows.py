@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,26 +14,78 @@ from plurimask.data.crops import random_crop, sides_of, window
 from plurimask.data.example import Example, ExampleSet
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.preprocessing import Preprocessing, Views
+from plurimask.distribution import IGNORE
+
+MAX_PLACES = 2**12
+"""Of one class of one rater in one image, of which windows are drawn: more lie so close that it makes no difference."""
+MAX_BYTES = 2**27
+"""Of the places of all images together that are kept."""
+
+Marks: TypeAlias = Sequence[Mapping[int, Tensor]]
+"""Of each rater the classes marked, each with places: numbers of pixels in the order of the axes, `(n,)`, int32."""
 
 
-def crop_on_object(
-    example: Example, size: int | Sequence[int], counted_classes: Sequence[int], generator: torch.Generator
-) -> Example:
+def marked_places(labels: Tensor, counted_classes: Sequence[int]) -> Marks:
+    """Where each of the maps `(R, *spatial)` has which class: all places, or `MAX_PLACES` evenly among them."""
+    return [_places_of(rater.flatten(), counted_classes) for rater in labels]
+
+
+def _places_of(rater: Tensor, counted_classes: Sequence[int]) -> dict[int, Tensor]:
+    counts = torch.bincount(rater, minlength=IGNORE + 1).tolist()
+    found = {}
+    for index in counted_classes:
+        if counts[index]:
+            places = (rater == index).nonzero().flatten()
+            if len(places) > MAX_PLACES:
+                places = places[torch.arange(MAX_PLACES) * len(places) // MAX_PLACES]
+            found[index] = places.int()
+    return found
+
+
+class MarkedPlaces:
+    """Where raters marked what in the examples of a set that are seen again and again: looked for once in each.
+
+    The places of all are kept, up to `max_bytes`; those least recently used make room for others. A copy for another
+    process starts empty.
+    """
+
+    def __init__(self, counted_classes: Sequence[int], max_bytes: int = MAX_BYTES) -> None:
+        self.counted_classes, self.max_bytes, self.num_bytes = tuple(counted_classes), max_bytes, 0
+        self.kept: OrderedDict[int, Marks] = OrderedDict()
+
+    def of(self, index: int, labels: Tensor) -> Marks:
+        """The places in the example of number `index`, whose labels are looked at when they are not known."""
+        if index in self.kept:
+            self.kept.move_to_end(index)
+            return self.kept[index]
+        marks = self.kept[index] = marked_places(labels, self.counted_classes)
+        self.num_bytes += _bytes_of(marks)
+        while self.num_bytes > self.max_bytes:
+            self.num_bytes -= _bytes_of(self.kept.popitem(last=False)[1])
+        return marks
+
+    def __reduce__(self) -> tuple[type[MarkedPlaces], tuple[Sequence[int], int]]:
+        return MarkedPlaces, (self.counted_classes, self.max_bytes)
+
+
+def _bytes_of(marks: Marks) -> int:
+    return sum(places.nbytes for rater in marks for places in rater.values())
+
+
+def crop_on_object(example: Example, size: int | Sequence[int], marks: Marks, generator: torch.Generator) -> Example:
     """A window of such a side, or such sides, that has a marked pixel in its middle half; anywhere if none is marked.
 
     The pixel is drawn in three steps, of one of the raters who marked something, of one of the classes marked by that
-    rater, of its pixels: so that neither a rater who marks little nor a rare class is seen seldom. Along an axis
-    that is shorter than the window the image is kept whole.
+    rater, of its places in `marks`: so that neither a rater who marks little nor a rare class is seen seldom. Along an
+    axis that is shorter than the window the image is kept whole.
     """
-    order = torch.randperm(len(example.labels), generator=generator).tolist()
-    marked = (one for one in order if bool(_is_counted(example.labels[one], counted_classes).any()))
-    chosen = next(marked, None)
+    order = torch.randperm(len(marks), generator=generator).tolist()
+    chosen = next((marks[one] for one in order if marks[one]), None)
     if chosen is None:
         return random_crop(example, size, generator)
-    rater = example.labels[chosen]
-    present = [index for index in counted_classes if bool((rater == index).any())]
-    places = (rater == present[_drawn(len(present), generator)]).nonzero()
-    place = places[_drawn(len(places), generator)].tolist()
+    places = list(chosen.values())[_drawn(len(chosen), generator)]
+    number = int(places[_drawn(len(places), generator)])
+    place = [int(one) for one in np.unravel_index(number, example.labels.shape[1:])]
     sides = sides_of(size, len(place))
     starts = [
         middle - side // 4 - _drawn(max(1, side // 2), generator) for middle, side in zip(place, sides, strict=True)

@@ -80,9 +80,13 @@ def require_fitting(training: TrainingConfig, spatial_dims: int) -> None:
             raise InputError("--resize is for images, and these are volumes: give a --spacing, or leave it out")
         return
     for name in ("crop", "center_crop", "validation_crop"):
-        if not isinstance(getattr(training, name), int | None):
+        sides = getattr(training, name)
+        if not isinstance(sides, int | None):
             option = f"--{name.replace('_', '-')}"
-            raise InputError(f"{option} has three sides, and these are images of two: give one side")
+            what = "these are images" if training.slices is None else "slices of volumes are images"
+            raise InputError(
+                f"{option} has three sides, and {what} of two: give one side for both, such as {option} {max(sides)}"
+            )
     if training.spacing is not None:
         raise InputError("--spacing is for volumes, and these are images: give a --resize, or leave it out")
 

@@ -14,7 +14,7 @@ from plurimask.data.crops import random_crop, stack_padded
 from plurimask.data.example import Example, ExampleSet
 from plurimask.data.preprocessing import Preprocessing, Views, draw_labels
 from plurimask.data.remembered import CachedVolumes
-from plurimask.data.windows import crop_on_object
+from plurimask.data.windows import MarkedPlaces, crop_on_object
 from plurimask.prediction.seeds import generator_of
 from plurimask.training.config import TrainingConfig
 
@@ -53,6 +53,7 @@ class TrainingBatches(IterableDataset[tuple[Tensor, Tensor]]):
     ) -> None:
         self.data, self.config, self.seed = data, config, seed
         self.start, self.rank, self.world = start, rank, world
+        self.marked = MarkedPlaces(data.counted_classes)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         worker = get_worker_info()
@@ -73,17 +74,18 @@ class TrainingBatches(IterableDataset[tuple[Tensor, Tensor]]):
         """An example as the network sees it: normalised, and cropped where the settings say so."""
         train, preprocessing = self.data.train, self.data.preprocessing
         example, size = train[index], None if preprocessing.spacing is None else train.pixel_size(index)
-        if example.image.ndim < 4 or preprocessing.image_scaling != "none":
-            return self._cropped(preprocessing.example(example, size), generator)
-        cut = self._cropped(preprocessing.view(example, size), generator)  # of a volume a part alone is normalised
-        return replace(cut, image=preprocessing.ready(cut.image, cut.name))
+        if example.image.ndim < 4:
+            return self._cropped(preprocessing.example(example, size), index, generator)
+        view = preprocessing.view(example, size)
+        cut = self._cropped(view, index, generator)  # of a volume a part alone is normalised
+        return replace(cut, image=preprocessing.ready(cut.image, cut.name, view.image))
 
-    def _cropped(self, example: Example, generator: torch.Generator) -> Example:
+    def _cropped(self, example: Example, index: int, generator: torch.Generator) -> Example:
         crop, share = self.config.crop, self.config.crop_on_objects
         if crop is None:
             return example
         if share and float(torch.rand((), generator=generator)) < share:
-            return crop_on_object(example, crop, self.data.counted_classes, generator)
+            return crop_on_object(example, crop, self.marked.of(index, example.labels), generator)
         return random_crop(example, crop, generator)
 
     def _indices(self, step: int) -> list[int]:

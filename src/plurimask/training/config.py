@@ -110,9 +110,13 @@ class TrainingConfig(BaseModel):
     def _is_consistent(self) -> TrainingConfig:
         if self.crop is not None and self.center_crop is not None:
             raise ValueError("crop and center_crop exclude each other: give one of them")
-        if self.spacing is not None and (self.resize is not None or self.slices is not None):
-            other = "resize" if self.resize is not None else "slices"
-            raise ValueError(f"spacing and {other} exclude each other: give one of them")
+        if self.spacing is not None and self.resize is not None:
+            raise ValueError("spacing and resize exclude each other: give one of them")
+        if self.spacing is not None and self.slices is not None:
+            raise ValueError(
+                "spacing and slices exclude each other: slices are seen in the pixels that they are stored in; leave "
+                "out spacing, or learn from whole volumes without slices"
+            )
         if self.schedule == "exponential-steps" and self.final_learning_rate == 0:
             raise ValueError("the schedule exponential-steps needs a final_learning_rate above 0")
         if self.resize is not None and not 8 <= min(self.resize) <= max(self.resize) <= MAX_SIDE:

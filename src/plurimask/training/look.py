@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.resampling import spacing_of
+from plurimask.data.slices import Slices
 from plurimask.distribution import IGNORE
 
 MAX_IMAGES, MAX_PIXELS = 200, 2 * 10**8
@@ -53,6 +54,8 @@ class DataLook(BaseModel):
     """Pixels: how thick objects are at their thickest, the median."""
     agreement: float | None
     """Mean Dice of the foreground of two raters; None where no image has two who mark something."""
+    num_volumes: int | None = None
+    """Of which the images are slices; None of other images."""
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -63,7 +66,8 @@ class DataLook(BaseModel):
         """In words, for people."""
         size, differ = "x".join(map(str, self.size)), "" if self.is_one_size else "median; they differ"
         if self.depth is None:
-            words = f"{self.num_images:,} images of {size}{f' ({differ})' if differ else ''} pixels"
+            what = "images" if self.num_volumes is None else f"slices of {self.num_volumes:,} volumes,"
+            words = f"{self.num_images:,} {what} of {size}{f' ({differ})' if differ else ''} pixels"
         else:
             order = "depth x height x width" + (f", {differ}" if differ else "")
             voxel = "unknown" if self.voxel is None else " x ".join(f"{side:g}" for side in self.voxel) + " mm"
@@ -123,6 +127,7 @@ def look_at(examples: ExampleSet, about: DataDescription) -> DataLook:
         object_depth=_most([one.depth for one in objects]) if depth else None,
         object_width=round(median(one.thickness for one in objects)) if objects else None,
         agreement=fmean(agreements) if agreements else None,
+        num_volumes=len(examples.base) if isinstance(examples, Slices) else None,
     )
 
 

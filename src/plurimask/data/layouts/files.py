@@ -192,7 +192,7 @@ def open_layout(
         (first, one), (second, other) = list(counts.items())[:2]
         raise InputError(
             f"{one.images[0]} has {first} channels, {other.images[0]} has {second}: "
-            "save all images with the same channels (all gray, or all in colour)"
+            f"save all images with the same channels{' (all gray, or all in colour)' if rank == 2 else ''}"
         )
     form = decide_form(summaries, declared, expected)
     values: dict[frozenset[int], str] = {}

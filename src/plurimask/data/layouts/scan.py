@@ -70,7 +70,8 @@ def scan(item: Files, read_mask: Callable[[Path], StoredMask]) -> Scan:
 def _summary(path: Path, image: Path, size: Sequence[int], read_mask: Callable[[Path], StoredMask]) -> MaskSummary:
     mask = read_mask(path)
     refuse_sizes(path, mask.shape, image, size)
-    refuse_apart(path, image, "a mask must lie on the grid of its image: resample it, or correct its header")
+    advice = "resample it, or, where its voxels are those of the image, give it the image's header"
+    refuse_apart(path, image, f"a mask must lie on the grid of its image: {advice}")
     return summarise(mask)
 
 

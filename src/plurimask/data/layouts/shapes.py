@@ -44,8 +44,11 @@ def refuse_apart(one: Path, other: Path, advice: str) -> None:
     """Raise InputError if two volumes do not lie in the same places."""
     grid, expected = (image_grid(path) for path in (one, other)) if one != other else (None, None)
     difference = None if grid is None or expected is None else apart(grid, expected)
-    if difference is not None:
-        raise InputError(f"{one} and {other} lie in different places ({difference}): {advice}")
+    if grid is None or expected is None or difference is None:
+        return
+    silent = [str(path) for path, own in ((one, grid), (other, expected)) if own.unit is None]
+    words = f"; the header of {silent[0]} does not say where it lies" if len(silent) == 1 else ""
+    raise InputError(f"{one} and {other} lie in different places ({difference}{words}): {advice}")
 
 
 def refuse_mixed(ranks: Sequence[int], images: Sequence[Path]) -> None:
