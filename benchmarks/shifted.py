@@ -107,9 +107,10 @@ def main() -> None:
     config = {"data": DATA["yeast"].about, "images": len(plain), "samples": options.samples}
     before = kept_of(options.out, config, options.methods)
     results: dict[str, dict[str, dict[str, float | None]]] = dict(before.get("results", {}))
+    settings = dict(before.get("settings", {}))
     for method in options.methods:
         run, sampling = load_run(options.work / "yeast" / "runs" / method), Sampling(options.samples, 0)
-        own = scores(run, plain, sampling)
+        own, settings[method] = scores(run, plain, sampling), run.record.config
         results[method] = {score: {} for score in SCORES}
         for name, shift in SHIFTS.items():
             shifted = scores(run, [(image_name, shift(image)) for image_name, image in plain], sampling)
@@ -117,7 +118,8 @@ def main() -> None:
                 results[method][score][name] = auroc(shifted[score], own[score])
         print(method, results[method], flush=True)
     ordered = {method: results[method] for method in METHODS if method in results}
-    write(options.out, {**record("shifted", config, ordered), "earlier": earlier(before, before.get("results", {}))})
+    kept = {"settings": settings, "earlier": earlier(before, before.get("results", {}))}
+    write(options.out, {**record("shifted", config, ordered), **kept})
 
 
 if __name__ == "__main__":
