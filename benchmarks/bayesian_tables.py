@@ -46,8 +46,8 @@ def updates(configs: Mapping[str, Mapping[str, Any]]) -> str:
     for way, plain in ways.items():
         names = [NAMES[name] for name, own in configs.items() if is_plain(own) is plain]
         said += [f"in the table of {' and that of '.join(names)} {way}"] if names else []
-    return prose(f"""`{BACKPROPAGATION}` is trained {"; ".join(said)}. What batch norm and a memory do on the worms stands
-        in the [next table](#probabilistic-backpropagation-on-the-worms-by-its-settings).""")
+    return prose(f"""`{BACKPROPAGATION}` is trained {"; ".join(said)}. What batch norm and a memory do on the worms
+        stands in the [next table](#probabilistic-backpropagation-on-the-worms-by-its-settings).""")
 
 
 def farthest(results: Mapping[str, Any]) -> str:

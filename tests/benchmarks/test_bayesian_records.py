@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import bayesian
+import bayesian_tables
 import pytest
 import shifted
 import tables
-from bayesian_tables import BACKPROPAGATION, COSTS, KEYS, is_plain
+from bayesian_tables import BACKPROPAGATION, COSTS, KEYS, farthest, is_plain, updates
 from weight_draws import LIMITS
 
 from plurimask.methods.presets import PRESETS
@@ -91,3 +92,21 @@ def test_twenty_draws_of_weights_cost_what_is_asked() -> None:
     assert record["config"]["draws"] == 20 and len(record["results"]) > 0
     for values in record["results"].values():
         assert [name for name, limit in LIMITS.items() if values[f"{name}, ratio"] > limit] == []
+
+
+def test_tables_say_which_updates_they_are_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_paper = {"variants": {BACKPROPAGATION: [BACKPROPAGATION, {"memory": None}]}}
+    both = updates({"yeast": {"variants": {}}, "bbbc010": of_paper})
+    assert "in the table of Trapped yeast as its preset `small` has it" in both
+    assert "; in the table of C. elegans (BBBC010) by the plain updates" in both
+    one = updates({"yeast": of_paper, "bbbc010": of_paper})
+    assert "the table of Trapped yeast and that of C. elegans (BBBC010) by the plain updates" in one and ";" not in one
+    record = {"results": {"unet": {"entropy": {"blurred": 0.5}}}, "config": {"images": 6, "samples": 2}}
+    for settings, way in (({}, "the plain updates"), ({BACKPROPAGATION: {"memory": 3.0}}, "its preset `small`")):
+        monkeypatch.setattr(bayesian_tables, "load", lambda _, own=settings: {**record, "settings": own})
+        assert way in bayesian_tables.shifted()[-1]
+
+
+def test_the_farthest_below_the_network_is_named() -> None:
+    methods = {"unet": {"dice": 0.9}, "swag": {"dice": 0.91}, "ensemble": {"dice": 0.875}}
+    assert farthest({"methods": methods}) == "Farthest below `unet`: `ensemble`, by 0.025 Dice."
