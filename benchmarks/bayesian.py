@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import torch
 from compared import Protocol, arguments, compare
-from record import data_folder, record, write
+from record import data_folder, earlier, record, write
 from yeast import ADF, Drawn
 
 from plurimask import build_method, load_run, open_data
@@ -130,7 +130,7 @@ def costs(methods: Sequence[str], work: Path, source: DataSource, samples: int) 
 
 
 def joined(path: Path, new: Mapping[str, Any]) -> dict[str, Any]:
-    """A record with what a record in `path` has of other methods and data sets."""
+    """A record with what a record in `path` has of other methods and data sets, and when that was measured."""
     before = json.loads(path.read_text()) if path.exists() else {"config": {}, "results": {}}
     config, results = {**before["config"], **new["config"]}, {**before["results"]}
     for name, found in new["results"].items():
@@ -139,7 +139,14 @@ def joined(path: Path, new: Mapping[str, Any]) -> dict[str, Any]:
         config[name] = {**config[name], "variants": {**config[name].get("variants", {}), **kept}}
         methods = {**results.get(name, {}).get("methods", {}), **found["methods"]}
         results[name] = {**found, "methods": {method: methods[method] for method in METHODS if method in methods}}
-    return {**new, "config": config, "results": results}
+    measured = {(name, method) for name, found in new["results"].items() for method in found["methods"]}
+    kept = [
+        f"{method} on {name}"
+        for name, found in results.items()
+        for method in found["methods"]
+        if (name, method) not in measured
+    ]
+    return {**new, "config": config, "results": results, "earlier": earlier(before, kept)}
 
 
 def missed(results: Mapping[str, Any]) -> list[str]:

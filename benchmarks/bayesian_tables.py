@@ -13,9 +13,6 @@ from plurimask.compare.table import markdown_table
 
 PAGE = Path(__file__).parents[1] / "docs" / "bayesian.md"
 BACKPROPAGATION = "probabilistic-backpropagation"
-PLAIN = prose("""`probabilistic-backpropagation` is trained by the plain updates of its paper in these two tables:
-    without batch norm, and nothing is forgotten. What batch norm and a memory do on the worms stands in the
-    [next table](#probabilistic-backpropagation-on-the-worms-by-its-settings).""")
 START, END = "<!-- tables: made by benchmarks/tables.py -->", "<!-- end of tables -->"
 NAMES = {"yeast": "Trapped yeast", "bbbc010": "C. elegans (BBBC010)"}
 KEYS = ("dice", "iou", "ece", "nll", "error_auroc", "error_auroc_information", "parameters", "steps", "minutes")
@@ -39,6 +36,27 @@ def is_plain(config: Mapping[str, Any]) -> bool:
     return own["memory"] is None
 
 
+def updates(configs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Which updates of probabilistic backpropagation the tables of the data sets are of."""
+    ways = {
+        "as its preset `small` has it: with batch norm, which no other method has here, and a memory": False,
+        "by the plain updates of its paper: without batch norm, and nothing is forgotten": True,
+    }
+    said = []
+    for way, plain in ways.items():
+        names = [NAMES[name] for name, own in configs.items() if is_plain(own) is plain]
+        said += [f"in the table of {' and that of '.join(names)} {way}"] if names else []
+    return prose(f"""`{BACKPROPAGATION}` is trained {"; ".join(said)}. What batch norm and a memory do on the worms
+        stands in the [next table](#probabilistic-backpropagation-on-the-worms-by-its-settings).""")
+
+
+def farthest(results: Mapping[str, Any]) -> str:
+    """Which method is the farthest below the deterministic network."""
+    below = {name: results["methods"]["unet"]["dice"] - own["dice"] for name, own in results["methods"].items()}
+    name = max(below, key=lambda method: below[method])
+    return f"Farthest below `unet`: `{name}`, by {below[name]:.3f} Dice."
+
+
 def rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {"method": name, **{key: own[key] for key in KEYS}, **{title: own.get(key) for key, title in COSTS.items()}}
@@ -59,10 +77,11 @@ def compared() -> list[str]:
             f"{config['data']}; {steps} steps of {size} images, the ensemble's 4 members 500 each, seed {seed}, "
             f"{config['samples']} samples. {machine(record)}",
             markdown_table(rows(results)),
+            farthest(results),
         ]
-    parts += [PLAIN] if any(is_plain(config) for config in record["config"].values()) else []
     return [
         *parts,
+        updates(record["config"]),
         prose("""Minutes are of a machine that did other work beside. Milliseconds are of the processor, in one thread,
             medians of turns: of a step on a batch (of the ensemble, one member's) with its gradient, and of an image
             with 20 samples, mean and entropy."""),
@@ -123,6 +142,8 @@ def shifted() -> list[str]:
     for method, own in record["results"].items():
         lines.append(f"| {method} | " + " | ".join(number(own[score][name]) for score, name in columns) + " |")
     config = record["config"]
+    plain = record.get("settings", {}).get(BACKPROPAGATION, {"memory": None})["memory"] is None
+    way = "by the plain updates of its paper" if plain else "as its preset `small` has it"
     return [
         "### Shifted images",
         f"`python benchmarks/shifted.py --work bayesian --out benchmarks/results/shifted.json`: {config['images']} "
@@ -130,6 +151,7 @@ def shifted() -> list[str]:
         f"{config['samples']} samples. AUROC of an image's mean mutual information, and of its mean entropy, for "
         "shifted or not: 1 is perfect, 0.5 chance, below 0.5 a method that is surer of what it has never seen.",
         "\n".join(lines),
+        f"`{BACKPROPAGATION}` is trained {way}.",
     ]
 
 

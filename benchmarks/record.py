@@ -9,7 +9,7 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,12 @@ def write(path: Path | None, content: Mapping[str, Any]) -> None:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def earlier(before: Mapping[str, Any], kept: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Date and commit of rows that a new record keeps of one before, by their names."""
+    own = {name: before.get(name) for name in ("date", "commit")}
+    return {name: before.get("earlier", {}).get(name, own) for name in kept}
 
 
 def hardware() -> dict[str, Any]:

@@ -11,19 +11,21 @@ they are and shifted in three ways,
 
 and each image has one score: its mean mutual information over pixels, nats, and beside it its mean entropy. The table
 has the AUROC of the score for "shifted or not": the probability that a shifted image scores higher than one as it is.
+What the JSON has of methods that are not asked for (`--methods`) stays.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from bayesian import DATA, METHODS
-from record import record, write
+from record import earlier, record, write
 from scipy.ndimage import gaussian_filter
 from scipy.stats import rankdata
 from torch import Tensor
@@ -77,6 +79,20 @@ def auroc(positive: np.ndarray, negative: np.ndarray) -> float | None:
     return float((ranks - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative)))
 
 
+def kept_of(path: Path | None, config: Mapping[str, Any], methods: Collection[str]) -> dict[str, Any]:
+    """The record in `path` without the methods that are measured now; {} where there is none.
+
+    Raises:
+        SystemExit: it is of other images or samples, which would stand beside the new as if they were alike.
+    """
+    if path is None or not path.exists():
+        return {}
+    before: dict[str, Any] = json.loads(path.read_text())
+    if before["config"] != config:
+        raise SystemExit(f"{path} is of other images or samples ({before['config']}): name another file")
+    return {**before, "results": {name: own for name, own in before["results"].items() if name not in methods}}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of benchmarks/bayesian.py")
@@ -89,15 +105,12 @@ def main() -> None:
     examples = [found[index] for index in range(min(options.images, len(found)))]
     plain = [(example.name, example.image) for example in examples]
     config = {"data": DATA["yeast"].about, "images": len(plain), "samples": options.samples}
-    results: dict[str, dict[str, dict[str, float | None]]] = {}
-    if (
-        options.out is not None and options.out.exists()
-    ):  # methods that are not asked for now stay as they were measured
-        before = json.loads(options.out.read_text())
-        results = before["results"] if before["config"] == config else {}
+    before = kept_of(options.out, config, options.methods)
+    results: dict[str, dict[str, dict[str, float | None]]] = dict(before.get("results", {}))
+    settings = dict(before.get("settings", {}))
     for method in options.methods:
         run, sampling = load_run(options.work / "yeast" / "runs" / method), Sampling(options.samples, 0)
-        own = scores(run, plain, sampling)
+        own, settings[method] = scores(run, plain, sampling), run.record.config
         results[method] = {score: {} for score in SCORES}
         for name, shift in SHIFTS.items():
             shifted = scores(run, [(image_name, shift(image)) for image_name, image in plain], sampling)
@@ -105,7 +118,8 @@ def main() -> None:
                 results[method][score][name] = auroc(shifted[score], own[score])
         print(method, results[method], flush=True)
     ordered = {method: results[method] for method in METHODS if method in results}
-    write(options.out, record("shifted", config, ordered))
+    kept = {"settings": settings, "earlier": earlier(before, before.get("results", {}))}
+    write(options.out, {**record("shifted", config, ordered), **kept})
 
 
 if __name__ == "__main__":
