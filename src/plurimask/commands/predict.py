@@ -232,8 +232,9 @@ class MemoryNotice:
         self.largest = math.prod(size)
         self.per_pixel = self.per_pixel or bytes_per_pixel(self.method, channels)
         budget = Budget(self.method, self.memory, self.num_samples, channels)
-        bound = memory_bound(self.per_pixel, min(self.largest, budget.usual(size)), channels, self.num_samples)
-        bound += budget.results(self.largest) if budget.usual(size) < self.largest else 0
+        at_once = int(min(self.largest, budget.usual(size)))
+        bound = memory_bound(self.per_pixel, at_once, channels, self.num_samples)
+        bound += budget.results(self.largest) if at_once < self.largest else 0
         sides = " x ".join(f"{side:,}" for side in reversed(size))
         what = "voxels" if len(size) == 3 else "pixels"
         in_tiles = " in tiles," if bound > self.memory or not budget.is_whole(size) else ""
