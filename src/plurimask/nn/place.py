@@ -63,16 +63,6 @@ class Neighbours(NamedTuple):
     share: Tensor
 
 
-def is_interpolated_here(coarse: Tensor) -> bool:
-    """Whether `linear_rows` is to interpolate these features: those of a tile, and in bf16 those of a whole image too,
-    so that both are rounded alike. torch's own interpolation adds up in another order, and has gradients."""
-    if here() is not None:
-        return True
-    if torch.is_grad_enabled() or not isinstance(coarse, Tensor):  # but what stands for one while it is traced
-        return False
-    return coarse.dtype == torch.bfloat16
-
-
 def linear_rows(coarse: Tensor, size: Sequence[int], start: int, stop: int) -> Tensor:
     """Features `(B, F, *coarse)` linearly interpolated to `size` with aligned corners, as the tile's place asks: of the
     first axis only the rows from `start` to before `stop`."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plurimask.nn.blocked import dense
-from plurimask.nn.place import is_interpolated_here, linear_rows
+from plurimask.nn.place import here, linear_rows
 from plurimask.nn.space import PLANE, Space
 from plurimask.nn.unet import Decoder, Encoder, Style, UNetFeatures, class_scores
 
@@ -157,9 +157,13 @@ def _joined(decoder: Decoder, coarse: Tensor, skip_rows: RowsOf, size: tuple[int
 
 
 def upsampled_rows(decoder: Decoder, coarse: Tensor, size: tuple[int, int], start: int, stop: int) -> Tensor:
-    """The rows from `start` to before `stop` of `decoder.upsample(coarse, size)`."""
+    """The rows from `start` to before `stop` of `decoder.upsample(coarse, size)`.
+
+    In bf16 it is rounded as in tiles, also where there are none. torch's own interpolation adds up in another order; it
+    is faster, and stays for small images.
+    """
     height, width = size
-    if decoder.style.upsampling == "linear" and is_interpolated_here(coarse):
+    if decoder.style.upsampling == "linear" and (here() is not None or coarse.dtype == torch.bfloat16):
         return linear_rows(coarse, size, start, stop)
     targets = torch.arange(start, stop, dtype=torch.float32, device=coarse.device)
     if decoder.style.upsampling == "nearest":

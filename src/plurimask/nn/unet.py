@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from plurimask.nn.blocked import dense, is_chained, joined
 from plurimask.nn.convolution import CONVOLUTION, padded_convolution
-from plurimask.nn.place import is_interpolated_here, linear_rows
+from plurimask.nn.place import here, linear_rows
 from plurimask.nn.residual import residual_blocks
 from plurimask.nn.space import PLANE, Space
 
@@ -149,7 +149,7 @@ class Decoder(nn.Module):
         """Features `(B, F, *coarse)` at the `size` of the next finer scale."""
         if self.style.upsampling == "nearest":
             return functional.interpolate(coarse, size=size, mode="nearest")
-        if is_interpolated_here(coarse):
+        if here() is not None:
             return linear_rows(coarse, size, 0, size[0])
         mode = LINEAR_INTERPOLATION[self.spatial_dims]
         return functional.interpolate(coarse, size=size, mode=mode, align_corners=True)
