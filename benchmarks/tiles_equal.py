@@ -116,7 +116,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="what it holds of other methods, steps, sizes and precisions is kept")
     options = parser.parse_args()
     if options.precision:
-        device.has_fast_bf16 = lambda _: options.precision == "bf16"
+        forced = options.precision == "bf16"
+        device.has_fast_bf16 = lambda device: forced
     precision = "bf16" if device.has_fast_bf16(torch.device("cpu")) else "float32"
     height, width = options.size
     worst = 0.0
