@@ -31,7 +31,7 @@ from plurimask import load_run
 from plurimask.data.worlds.lesions import lesion_source, write_folder
 from plurimask.files.memory import parse_memory
 from plurimask.prediction.budget import Budget, in_tiles
-from plurimask.prediction.predict import Sampling, predict_images
+from plurimask.prediction.device import fast_precision, images_in_layout
 from plurimask.prediction.records import FOLDER
 from plurimask.prediction.seeds import generators_of
 
@@ -100,8 +100,9 @@ def tiles_over_whole(work: Path, side: int, memory: int, samples: int, repeats: 
     budget = Budget(run.method, memory, samples, 1)
 
     def whole() -> None:
-        for batch in predict_images(run.method, [(NAME, image)], Sampling(samples)):
-            batch.statistics.mean()
+        with torch.inference_mode(), fast_precision(torch.device("cpu")):
+            prediction = run.method(images_in_layout(image[None], "channels_last"))
+            prediction.freeze(samples, generators_of(0, [NAME])).mean()
 
     def tiles() -> None:
         prediction = in_tiles(budget, lambda box: image[(slice(None), *box)], (side, side), str, beside=0.0)

@@ -72,7 +72,7 @@ def small_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
             assert halo is not None and max(halo) < 64
             return plan_tiles(size, halo, (0, 0), (128, 128), 280 * 280)
 
-        monkeypatch.setattr(Budget, "is_whole", lambda budget, size: False)
+        monkeypatch.setattr(Budget, "fits", lambda budget, size: False)
         monkeypatch.setattr(Budget, "holds", lambda budget, size: holds)
         monkeypatch.setattr(Budget, "plan", plan)
 
@@ -192,7 +192,7 @@ def test_results_that_fit_are_ordinary_files(
     small_memory(True)
     tiled = predict(run, image, tmp_path / "tiled")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Budget, "is_whole", lambda budget, size: True)
+        patch.setattr(Budget, "fits", lambda budget, size: True)
         whole = predict(run, image, tmp_path / "whole")
     files = {path.name for path in whole.iterdir()}
     assert {path.name for path in tiled.iterdir()} == files and "mean.tif" in files
@@ -204,7 +204,7 @@ def test_evaluation_in_tiles_has_the_same_figures(
     run: Path, tmp_path: Path, small_memory: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, found = run.parent / "data", {}
-    monkeypatch.setattr(Budget, "is_whole", lambda budget, size: True)
+    monkeypatch.setattr(Budget, "fits", lambda budget, size: True)
     for name in ("whole", "tiles"):
         out = tmp_path / f"{name}.json"
         assert main(["evaluate", str(run), str(data), "--samples", "4", "--out", str(out)]) == 0

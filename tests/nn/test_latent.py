@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
 from plurimask.nn.latent import LOG_SIGMA_BOUND, Gaussian, GaussianEncoder
+from plurimask.nn.place import Place, placed
 
 B, L = 5, 3
 
@@ -33,3 +35,16 @@ def test_log_sigma_is_bounded_and_in_float32_whatever_the_images() -> None:
     assert gaussian.mean.dtype == gaussian.log_sigma.dtype == torch.float32
     assert gaussian.mean.shape == (B, L)
     assert float(gaussian.log_sigma.abs().max()) <= LOG_SIGMA_BOUND
+
+
+def test_the_average_is_that_of_all_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums of many places in float32 would lose what tiles add up in float64."""
+    encoder, images = GaussianEncoder(2, (6, 64), L), torch.zeros(1, 2, 4, 4)
+    features = 100 + torch.randn(1, 64, 310, 203, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(encoder, "averaged", lambda images: features)
+    upper, lower = (part.double().flatten(2).sum(2) for part in features.split([150, 160], dim=2))
+    known = {encoder: ((upper + lower) / (310 * 203)).float()}
+    with placed(Place((0, 0), (4, 4), (4, 4), known)):
+        expected = encoder(images)
+    found = encoder(images)
+    assert torch.equal(found.mean, expected.mean) and torch.equal(found.log_sigma, expected.log_sigma)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from plurimask.nn import strips
+from plurimask.nn.place import Place, placed
 from plurimask.nn.strips import coarsest_features, pixel_features, upsampled_rows
 from plurimask.nn.unet import Encoder, Style, UNetFeatures
 
@@ -75,6 +76,18 @@ def test_rows_of_an_upsampled_map(style: str, size: tuple[int, int]) -> None:
     expected = decoder.upsample(coarse, size)
     for start, stop in ((0, 1), (size[0] // 2, size[0]), (size[0] // 3, size[0] // 2 + 1)):
         torch.testing.assert_close(upsampled_rows(decoder, coarse, size, start, stop), expected[:, :, start:stop])
+
+
+def test_in_bf16_tiles_and_strips_of_the_whole_are_interpolated_alike() -> None:
+    decoder, size = network("plain", (4, 6)).decoder, (302, 301)
+    coarse = torch.randn(1, 16, 151, 151, generator=torch.Generator().manual_seed(0)).bfloat16()
+    with torch.inference_mode():
+        whole = upsampled_rows(decoder, coarse, size, 0, size[0])
+        rows = upsampled_rows(decoder, coarse, size, 9, 200)
+        with placed(Place((8, 0), (204, 301), size)):
+            tile = decoder.upsample(coarse[:, :, 4:106], (204, 301))
+    assert torch.equal(rows, whole[:, :, 9:200])
+    assert torch.equal(tile[:, :, 2:200], whole[:, :, 10:208])  # the first and last rows look beyond the tile
 
 
 def test_the_halo_counts_every_convolution() -> None:

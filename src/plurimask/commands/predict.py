@@ -223,6 +223,7 @@ class MemoryNotice:
 
     def __call__(self, name: str, image: Tensor) -> None:
         """An image `(K, *spatial)` as the method sees it."""
+        from plurimask.prediction.budget import Budget
         from plurimask.prediction.memory import bytes_per_pixel, memory_bound
 
         channels, size = len(image), tuple(image.shape[1:])
@@ -230,9 +231,12 @@ class MemoryNotice:
             return
         self.largest = math.prod(size)
         self.per_pixel = self.per_pixel or bytes_per_pixel(self.method, channels)
-        bound = memory_bound(self.per_pixel, self.largest, channels, self.num_samples)
+        budget = Budget(self.method, self.memory, self.num_samples, channels)
+        at_once = int(min(self.largest, budget.usual(size)))
+        bound = memory_bound(self.per_pixel, at_once, channels, self.num_samples)
+        bound += budget.results(self.largest) if at_once < self.largest else 0
         sides = " x ".join(f"{side:,}" for side in reversed(size))
         what = "voxels" if len(size) == 3 else "pixels"
-        in_tiles = " in tiles," if bound > self.memory else ""
+        in_tiles = " in tiles," if bound > self.memory or not budget.is_whole(size) else ""
         taken = min(bound, self.memory) / 1e9
         self.say.print(f"{name}: {sides} {what},{in_tiles} takes up to {taken:.1f} GB of memory", markup=False)

@@ -139,7 +139,7 @@ class PredictWork:
         size = self.images.reader(index).shape[1:]
         seen = tuple(side.stop - side.start for side in preparing.window(size))
         has_tiles = len(seen) == len(self.run.method.strides) and self.images.grid(index) is None
-        return has_tiles and not self.budget.is_whole(seen) and not self.budget.holds(seen)
+        return has_tiles and not self.budget.fits(seen) and not self.budget.holds(seen)
 
     def _predict_huge(self, index: int, stamp: Any, on_phase: Callable[[str], object]) -> None:
         about, name, out = self.run.record, self.images.names[index], self.job.out

@@ -44,10 +44,11 @@ from plurimask.prediction.predict import (
     spread_samples,
 )
 from plurimask.prediction.seeds import generators_of
-from plurimask.prediction.tiled import TiledSegmentation
 from plurimask.sets.representatives import Representatives
 
-WITHOUT_POSTERIOR = "images in tiles have no reconstructions from a posterior, which sees all of an image at once"
+WITHOUT_POSTERIOR = (
+    "images too large for memory have no reconstructions from a posterior, which sees all of an image at once"
+)
 
 
 @dataclass(frozen=True)
@@ -196,14 +197,14 @@ def _maps_of(predicted: PredictedBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]
 def _reconstructed(
     method: SegmentationMethod, predicted: PredictedBatch, examples: Sequence[Example]
 ) -> list[Tensor] | None:
-    if isinstance(predicted.prediction, TiledSegmentation):  # a posterior has seen all of an image at once, or nothing
+    if not predicted.fits:  # a posterior has seen all of an image at once, or nothing
         return None
     return reconstruct_images(method, [each.image for each in examples], [each.labels for each in examples])
 
 
 def _notes_of(predicted: PredictedBatch) -> set[str]:
     """What was approximated or left out, in sentences."""
-    return {*predicted.notes, *[WITHOUT_POSTERIOR] * isinstance(predicted.prediction, TiledSegmentation)}
+    return {*predicted.notes, *[WITHOUT_POSTERIOR] * (not predicted.fits)}
 
 
 def _totals(method: SegmentationMethod, view: ExampleView, table: Table) -> SegmentationMetrics:

@@ -41,9 +41,13 @@ class GaussianEncoder(nn.Module):
         """The features that are averaged over all places, `(B, F, *coarse)`, float32."""
         return coarsest_features(self.encoder, images).float()
 
+    def _average(self, images: Tensor) -> Tensor:
+        """`(B, F)`, float32. Added up in float64, as over tiles: so both round to the same."""
+        return self.averaged(images).flatten(2).mean(2, dtype=torch.float64).float()
+
     def forward(self, images: Tensor) -> Gaussian:
         known = known_average(self)
-        pooled = self.averaged(images).flatten(2).mean(2) if known is None else known.to(images.device)
+        pooled = self._average(images) if known is None else known.to(images.device)
         with torch.autocast(images.device.type, enabled=False):
             return _bounded(functional.linear(pooled, self.moments.weight.float(), self.moments.bias.float()))
 

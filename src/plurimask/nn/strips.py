@@ -157,9 +157,13 @@ def _joined(decoder: Decoder, coarse: Tensor, skip_rows: RowsOf, size: tuple[int
 
 
 def upsampled_rows(decoder: Decoder, coarse: Tensor, size: tuple[int, int], start: int, stop: int) -> Tensor:
-    """The rows from `start` to before `stop` of `decoder.upsample(coarse, size)`."""
+    """The rows from `start` to before `stop` of `decoder.upsample(coarse, size)`.
+
+    In bf16 it is rounded as in tiles, also where there are none. torch's own interpolation adds up in another order; it
+    is faster, and stays for small images.
+    """
     height, width = size
-    if here() is not None and decoder.style.upsampling == "linear":
+    if decoder.style.upsampling == "linear" and (here() is not None or coarse.dtype == torch.bfloat16):
         return linear_rows(coarse, size, start, stop)
     targets = torch.arange(start, stop, dtype=torch.float32, device=coarse.device)
     if decoder.style.upsampling == "nearest":

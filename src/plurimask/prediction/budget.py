@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from plurimask.distribution import MAX_CHUNK_ELEMENTS
 from plurimask.errors import InputError
 from plurimask.files.memory import give_back, resident_bytes
 from plurimask.method import SegmentationMethod
+from plurimask.prediction import device
 from plurimask.prediction.field import Field, field_of
 from plurimask.prediction.memory import MARGIN, PROGRAM, bytes_per_pixel
 from plurimask.prediction.tiled import Read, TiledSegmentation, averages_of, sums_at
@@ -22,12 +22,21 @@ BLENDED = (
     "tiles are blended where they overlap, since this method sees further around a pixel than tiles reach: its maps "
     "are near those of the whole image, not the same"
 )
+SMALLER = (
+    "the memory has no room for an image at once, or for tiles of the usual size: in bf16, where sums in another order "
+    "round differently, some pixels may differ from those with more --memory"
+)
+LARGEST_WHOLE = 2**21
+"""Pixels: larger images are computed in tiles of one size, whatever the memory, so that they do not depend on it."""
+TILE_SIDE = 1024
+"""Pixels of the core of such a tile, where image and memory are large enough."""
 LEAST_PIXELS = 2**14
 """Images of so few pixels are computed whole in any case."""
 _SURELY_ENOUGH = 20_000
 """Bytes for each pixel: more than networks take that people train, so that nothing is measured for small images."""
-_CHUNK_SHARE, _BYTES_OF_LOGIT = 64, 24
-"""Logits that are computed at once take a share of the memory; softmax and sums hold copies of a logit."""
+_CHUNK_SHARE, _BYTES_OF_LOGIT, _MOST_LOGITS = 64, 24, 2**20
+"""Logits that are computed at once take a share of the memory, up to so many: where it has room for tiles of the usual
+size, how many samples are computed at once does not depend on it. Softmax and sums hold copies of a logit."""
 _STRIP_ROWS = 160
 _BLENDED_HALO, _BLENDED_OVERLAP = 64, 64
 """Pixels at least, where no halo is exact."""
@@ -95,6 +104,23 @@ class Budget:
 
     def is_whole(self, size: Sequence[int]) -> bool:
         """Whether an image of this size is computed at once."""
+        return self.fits(size) and math.isinf(self.usual(size))
+
+    def usual(self, size: Sequence[int]) -> float:
+        """Pixels of a tile of an image of this size, with what is around it, at most, whatever the memory.
+
+        Of images that are computed whole where there is memory, it is infinite: those that are small, volumes, and
+        those for which no halo is exact, or it is wider than a quarter of a tile.
+        """
+        if len(size) != 2 or math.prod(size) <= LARGEST_WHOLE or len(self.method.strides) != 2:
+            return math.inf
+        halo = self.field.halo
+        if halo is None or 4 * max(halo) > TILE_SIDE:
+            return math.inf
+        return math.prod(TILE_SIDE + 2 * one for one in halo)
+
+    def fits(self, size: Sequence[int]) -> bool:
+        """Whether there is memory for an image of this size at once."""
         pixels = math.prod(size)
         if pixels <= LEAST_PIXELS or len(size) != len(self.method.strides):
             return True
@@ -108,7 +134,7 @@ class Budget:
 
     def chunk_elements(self) -> int:
         """How many logits are computed at once in a tile."""
-        return int(min(MAX_CHUNK_ELEMENTS, max(2**16, self.free / _CHUNK_SHARE / _BYTES_OF_LOGIT * 8)))
+        return int(min(_MOST_LOGITS, max(2**16, self.free / _CHUNK_SHARE / _BYTES_OF_LOGIT * 8)))
 
     def plan(self, size: Sequence[int], beside: float = 0.0) -> TilePlan:
         """Tiles of an image of this size, where `beside` bytes are held for other things.
@@ -118,12 +144,16 @@ class Budget:
         """
         strides, unit = self.field.strides, CHUNK[len(size)]
         room = self.free - beside - _BYTES_OF_LOGIT * self.chunk_elements()
-        low, high = 1.0, float(math.prod(size))
+        usual = self.usual(size)
+        low, high = 1.0, min(float(math.prod(size)), usual)
         if self.computing(high) > room:
             while high - low > 1:
                 middle = (low + high) / 2
                 low, high = (middle, high) if self.computing(middle) <= room else (low, middle)
             high = low
+        is_smaller = high < min(math.prod(size), usual) or self.chunk_elements() < _MOST_LOGITS
+        if is_smaller and device.has_fast_bf16(next(self.method.parameters()).device):
+            self.notes = (SMALLER,)
         halo, overlap = self._around(size, high)
         units = [math.lcm(stride, unit) for stride in strides]
         try:

@@ -61,8 +61,15 @@ def in_layout(method: SegmentationMethod, layout: Layout) -> SegmentationMethod:
 
 
 def images_in_layout(images: Tensor, layout: Layout) -> Tensor:
-    """Images `(B, K, *spatial)` in a memory layout."""
-    return images.contiguous(memory_format=_FORMATS[layout][images.ndim])
+    """Images `(B, K, *spatial)` in a memory layout.
+
+    With one channel both layouts lie alike in memory and only their strides differ, which `contiguous` leaves as they
+    came: a convolution would take one kernel for an image and another for a part of it, and round differently.
+    """
+    laid = images.contiguous(memory_format=_FORMATS[layout][images.ndim])
+    if layout == "contiguous" or images.shape[1] != 1:
+        return laid
+    return laid.as_strided(laid.shape, (laid.stride(0), 1, *laid.stride()[2:]))
 
 
 def channels_last(method: SegmentationMethod) -> SegmentationMethod:

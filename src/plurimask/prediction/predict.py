@@ -37,7 +37,8 @@ class Sampling:
     batch_size: int = 16
     spread: bool = False
     memory: int | None = None
-    """Bytes that predicting may take; images that would need more are computed in tiles. None: no bound."""
+    """Bytes that predicting may take; images that would need more are computed in tiles, and large ones in any case
+    (`budget.LARGEST_WHOLE`). None: no bound."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_samples <= MAX_SAMPLES:
@@ -62,6 +63,8 @@ class PredictedBatch(NamedTuple):
     """For further draws: it holds the features of the images."""
     notes: tuple[str, ...] = ()
     """What is only approximated, in sentences for people."""
+    fits: bool = True
+    """Whether there is memory for all of an image at once."""
 
 
 def spread_samples(batch: PredictedBatch, sampling: Sampling) -> Tensor | None:
@@ -90,14 +93,14 @@ def predict_images(
         if batch and not (place % sampling.batch_size and _fits(batch, image, sampling)):
             yield _predict(method, batch, sampling, on_phase)
             batch = []
-        if sampling.memory is not None:
-            budget = Budget(method, sampling.memory, sampling.num_samples, len(image))
-            if not budget.is_whole(image.shape[1:]):
-                if batch:
-                    yield _predict(method, batch, sampling, on_phase)
-                    batch = []
-                yield _predict_in_tiles(budget, name, image, sampling, on_phase)
-                continue
+        bound = math.inf if sampling.memory is None else sampling.memory
+        budget = Budget(method, bound, sampling.num_samples, len(image))
+        if not budget.is_whole(image.shape[1:]):
+            if batch:
+                yield _predict(method, batch, sampling, on_phase)
+                batch = []
+            yield _predict_in_tiles(budget, name, image, sampling, on_phase)
+            continue
         batch.append((name, image))
     if batch:
         yield _predict(method, batch, sampling, on_phase)
@@ -163,7 +166,7 @@ def _predict_in_tiles(
     prediction = in_tiles(
         budget, lambda box: image[(slice(None), *box)], size, lambda words: on_phase(f"{name}: {words}")
     )
-    return _drawn(prediction, [name], sampling, str)._replace(notes=budget.notes)
+    return _drawn(prediction, [name], sampling, str)._replace(notes=budget.notes, fits=budget.fits(size))
 
 
 def _drawn(

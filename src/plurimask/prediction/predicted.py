@@ -83,7 +83,7 @@ def predict(
             on_read(name, seen)
             yield name, seen
 
-    for names, samples, statistics, prediction, notes in predict_images(method, prepared(), sampling, on_phase):
+    for names, samples, statistics, prediction, notes, _ in predict_images(method, prepared(), sampling, on_phase):
         maps = [statistics.mean(), statistics.mutual_information()[:, None], statistics.variance()]
         require_probabilities(maps[0], names)
         del statistics, prediction  # and with them the image's features, which are larger than all that is written
