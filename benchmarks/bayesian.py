@@ -139,14 +139,14 @@ def joined(path: Path, new: Mapping[str, Any]) -> dict[str, Any]:
         config[name] = {**config[name], "variants": {**config[name].get("variants", {}), **kept}}
         methods = {**results.get(name, {}).get("methods", {}), **found["methods"]}
         results[name] = {**found, "methods": {method: methods[method] for method in METHODS if method in methods}}
-    measured = {(name, method) for name, found in new["results"].items() for method in found["methods"]}
-    kept = [
+    fresh = {(name, method) for name, found in new["results"].items() for method in found["methods"]}
+    others = [
         f"{method} on {name}"
         for name, found in results.items()
         for method in found["methods"]
-        if (name, method) not in measured
+        if (name, method) not in fresh
     ]
-    return {**new, "config": config, "results": results, "earlier": earlier(before, kept)}
+    return {**new, "config": config, "results": results, "earlier": earlier(before, others)}
 
 
 def missed(results: Mapping[str, Any]) -> list[str]:

@@ -35,8 +35,8 @@ def test_bf16_units_count_where_torch_uses_them(amx: bool, avx512_bf16: bool, in
 def test_an_image_of_one_channel_and_a_part_of_it_lie_alike() -> None:
     """Else a convolution takes one kernel for the whole and another for a tile, which round differently."""
     image = torch.randn(1, 1, 40, 53)
-    assert images_in_layout(image, "channels_last").stride() == (40 * 53, 1, 53, 1)
-    assert images_in_layout(image[:, :, 4:20, 8:30], "channels_last").stride() == (16 * 22, 1, 22, 1)
+    assert images_in_layout(image, "channels_last").stride() == (40 * 53, 40 * 53, 53, 1)
+    assert images_in_layout(image[:, :, 4:20, 8:30], "channels_last").stride() == (16 * 22, 16 * 22, 22, 1)
     assert torch.equal(images_in_layout(image, "channels_last"), image)
 
 

@@ -9,10 +9,12 @@ from functools import cached_property
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+import torch
+
 from plurimask.errors import InputError
 from plurimask.files.memory import give_back, resident_bytes
 from plurimask.method import SegmentationMethod
-from plurimask.prediction import device
+from plurimask.prediction.device import fast_dtype
 from plurimask.prediction.field import Field, field_of
 from plurimask.prediction.memory import MARGIN, PROGRAM, bytes_per_pixel
 from plurimask.prediction.tiled import Read, TiledSegmentation, averages_of, sums_at
@@ -152,7 +154,7 @@ class Budget:
                 low, high = (middle, high) if self.computing(middle) <= room else (low, middle)
             high = low
         is_smaller = high < min(math.prod(size), usual) or self.chunk_elements() < _MOST_LOGITS
-        if is_smaller and device.has_fast_bf16(next(self.method.parameters()).device):
+        if is_smaller and fast_dtype(next(self.method.parameters()).device) == torch.bfloat16:
             self.notes = (SMALLER,)
         halo, overlap = self._around(size, high)
         units = [math.lcm(stride, unit) for stride in strides]

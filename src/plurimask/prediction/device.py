@@ -36,6 +36,11 @@ def has_fast_bf16(device: torch.device) -> bool:
     return bool(has_units and torch.backends.cpu.get_cpu_capability() == "AVX512")
 
 
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """What products are rounded to within `fast_precision`."""
+    return torch.bfloat16 if has_fast_bf16(device) else torch.float32
+
+
 def fast_precision(device: torch.device) -> AbstractContextManager[object]:
     """bf16 autocast where the machine has it. Distributions and metrics stay in float32 inside."""
     return torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bf16(device))
@@ -64,12 +69,11 @@ def images_in_layout(images: Tensor, layout: Layout) -> Tensor:
     """Images `(B, K, *spatial)` in a memory layout.
 
     With one channel both layouts lie alike in memory and only their strides differ, which `contiguous` leaves as they
-    came: a convolution would take one kernel for an image and another for a part of it, and round differently.
+    came: a convolution would take one kernel for an image and another for a part of it, and round differently. These
+    have the strides of the plain layout.
     """
     laid = images.contiguous(memory_format=_FORMATS[layout][images.ndim])
-    if layout == "contiguous" or images.shape[1] != 1:
-        return laid
-    return laid.as_strided(laid.shape, (laid.stride(0), 1, *laid.stride()[2:]))
+    return laid.as_strided(laid.shape, torch.empty(laid.shape, device="meta").stride()) if laid.shape[1] == 1 else laid
 
 
 def channels_last(method: SegmentationMethod) -> SegmentationMethod:
