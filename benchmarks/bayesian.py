@@ -139,14 +139,14 @@ def joined(path: Path, new: Mapping[str, Any]) -> dict[str, Any]:
         config[name] = {**config[name], "variants": {**config[name].get("variants", {}), **kept}}
         methods = {**results.get(name, {}).get("methods", {}), **found["methods"]}
         results[name] = {**found, "methods": {method: methods[method] for method in METHODS if method in methods}}
-    fresh = {(name, method) for name, found in new["results"].items() for method in found["methods"]}
-    others = [
+    measured = {(name, method) for name, found in new["results"].items() for method in found["methods"]}
+    older = [
         f"{method} on {name}"
         for name, found in results.items()
         for method in found["methods"]
-        if (name, method) not in fresh
+        if (name, method) not in measured
     ]
-    return {**new, "config": config, "results": results, "earlier": earlier(before, others)}
+    return {**new, "config": config, "results": results, "earlier": earlier(before, older)}
 
 
 def missed(results: Mapping[str, Any]) -> list[str]:
