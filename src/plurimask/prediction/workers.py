@@ -10,6 +10,7 @@ import os
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -132,12 +133,17 @@ def connected(words: str) -> Iterator[Client]:
 
 
 def completed(
-    client: Client, function: Callable[[_Task], _Result], tasks: Iterable[_Task], named: Callable[[_Task], str] = str
+    client: Client,
+    function: Callable[[_Task], _Result],
+    tasks: Iterable[_Task],
+    named: Callable[[_Task], str] = str,
+    then: Callable[[_Task, _Result], Iterable[_Task]] = lambda task, result: (),
 ) -> Iterator[tuple[_Task, _Result]]:
     """Each task with what `function` gives for it on a worker, in the order in which they end.
 
     A task whose worker is lost runs again on another. As many tasks are sent out as keep all workers busy, so that the
-    scheduler holds few of a long list. `named` says what a task is, for errors.
+    scheduler holds few of a long list. `named` says what a task is, for errors; `then` gives the tasks that follow from
+    a result, which go before those of the list.
 
     Raises:
         InputError: what `function` raised, or workers died with one task again and again.
@@ -145,11 +151,12 @@ def completed(
     from distributed import KilledWorker, as_completed
 
     waiting, running, most, looked = iter(tasks), as_completed(), 0, -_LOOK_SECONDS
+    following: deque[_Task] = deque()
     known: dict[str, _Task] = {}
     while True:
         if time.monotonic() - looked >= _LOOK_SECONDS:  # workers come and go
             most, looked = AHEAD * max(1, len(client.nthreads())), time.monotonic()
-        while len(known) < most and (task := next(waiting, None)) is not None:
+        while len(known) < most and (task := following.popleft() if following else next(waiting, None)) is not None:
             future = client.submit(function, task, pure=False)
             known[future.key] = task
             running.add(future)
@@ -166,4 +173,5 @@ def completed(
                 "take fewer --samples or larger machines"
             ) from error
         ended.release()
+        following.extend(then(task, result))
         yield task, result
