@@ -29,8 +29,8 @@ _SURELY_ENOUGH = 20_000
 _CHUNK_SHARE, _BYTES_OF_LOGIT = 64, 24
 """Logits that are computed at once take a share of the memory; softmax and sums hold copies of a logit."""
 _STEPS, _PACKAGES = 16, 6e7
-"""The memory that a program takes above the usual is rounded up to such a share of all; some bytes more of packages, such
-as those of a worker of Dask, are usual."""
+"""What a program takes above the usual is rounded up to such a share of all memory; some bytes of further packages,
+such as those of a worker of Dask, are usual too."""
 _STRIP_ROWS = 160
 _BLENDED_HALO, _BLENDED_OVERLAP = 64, 64
 """Pixels at least, where no halo is exact."""
