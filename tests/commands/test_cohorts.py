@@ -7,14 +7,12 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
+from processes import start, tree, workers_of
 
 from plurimask.commands.main import main
 from plurimask.data.worlds.lesions import lesion_source, write_folder
@@ -50,15 +48,6 @@ def images(data: Path, tmp_path: Path) -> Path:
 
 def predict(run: Path, images: Path, out: Path, *more: str) -> int:
     return main(["predict", str(run), str(images), "--samples", "3", "--out", str(out), *more])
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    """Each file with its content; of TIFFs, which tell the time, the pixels."""
-    return {
-        str(path.relative_to(folder)): tifffile.imread(path).tobytes() if path.suffix == ".tif" else path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def changed(folder: Path, before: dict[str, int]) -> set[str]:
@@ -258,25 +247,6 @@ def test_parts_of_an_evaluation(run: Path, data: Path, tmp_path: Path) -> None:
 # ---- Dask ---------------------------------------------------------------------------------------------------------
 
 LOCAL = ("--dask", "local[2]")
-
-
-def start(words: list[str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "plurimask", *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def children(process: int) -> list[int]:
-    """The processes that a process has started, and those that they have."""
-    found: list[int] = []
-    for task in Path(f"/proc/{process}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            found += [child, *children(child)]
-    return found
-
-
-def workers_of(process: int) -> list[int]:
-    """The workers of Dask that a process has started."""
-    return [one for one in children(process) if "spawn_main" in Path(f"/proc/{one}/cmdline").read_text()]
 
 
 @pytest.mark.slow

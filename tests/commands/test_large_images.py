@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from large_world import mosaic, tiny_run
 from numpy.typing import NDArray
 from PIL import Image
 
 from plurimask.commands.main import main
-from plurimask.data.worlds.lesions import lesion_source, write_folder
 from plurimask.errors import InputError
 from plurimask.files.memory import memory_limit, parse_memory
 from plurimask.prediction import device
@@ -28,29 +28,12 @@ from plurimask.prediction.tiles import TilePlan, plan_tiles
 
 pytest.importorskip("zarr", reason="zarr is not installed: pip install 'plurimask[large]'")
 
-TINY = "--channels 4 6 --convs-per-scale 1 --batch-size 2 --max-steps 3 --num-validations 1".split()  # noqa: SIM905
 HEIGHT, WIDTH = 557, 431
-
-
-def mosaic(height: int, width: int) -> NDArray[np.uint16]:
-    """An image of many lesions, 16 bits."""
-    source = lesion_source(num_train=12, num_val=1, seed=2, size=64)
-    tiles = [source.splits["train"][index].image[0].numpy() for index in range(12)]
-    rows = [
-        [tiles[(3 * row + 5 * column) % 12] for column in range(-(-width // 64))] for row in range(-(-height // 64))
-    ]
-    return (np.block(rows)[:height, :width] * 200).astype(np.uint16)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("large")
-    write_folder(lesion_source(num_train=6, num_val=2, seed=5, size=64), folder / "data")
-    for path in (folder / "data").rglob("images/*.png"):
-        Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * 200).save(path)
-    train = ["train", str(folder / "data"), "--method", "probabilistic-unet", *TINY, "--validation-samples", "2"]
-    assert main([*train, "--out", str(folder / "run")]) == 0
-    return folder / "run"
+    return tiny_run(tmp_path_factory.mktemp("large"))
 
 
 @pytest.fixture(scope="module")

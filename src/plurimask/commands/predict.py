@@ -132,10 +132,10 @@ def main(arguments: Sequence[str]) -> int:
             notice = MemoryNotice(say, work.run.method, options.samples, memory)
             for block, some in within(everything, needed):
                 work.predict(block, some, watched.phase, notice, watched.done)
-            for note in sorted(work.notes):
-                say.print(f"note: {note}", markup=False)
         else:
             _on_workers(options.dask, work, list(within(everything, needed)), watched)
+        for note in sorted(work.notes):
+            say.print(f"note: {note}", markup=False)
     if not part.is_all:
         work.write_part(own, part)
     missing = work.write_pages()
@@ -167,19 +167,21 @@ def _say_how(say: Console, work: PredictWork, options: PredictOptions) -> None:
 
 def _on_workers(words: str, work: PredictWork, tasks: Sequence[tuple[Block, list[int]]], watched: Watched) -> None:
     """Predict blocks on workers of Dask, which write the files of their images themselves."""
-    from plurimask.commands.predict_work import predict_task
+    from plurimask.commands.predict_tasks import BlockTask, Task, TilesUnderWay, name_of, predict_task
 
     job = replace(
         work.job, run=folder_of(work.job.run).resolve(), images=work.job.images.resolve(), out=work.job.out.resolve(),
         digest=work.run.digest,
     )  # fmt: skip
-    named = [(block, some, tuple(work.images.names[index] for index in some)) for block, some in tasks]
+    named: list[Task] = [BlockTask(block, some, [work.images.names[index] for index in some]) for block, some in tasks]
+    tiles = TilesUnderWay()
     watched.phase("waiting for workers")
     with connected(words) as client:
         work.run.method.cpu()
-        for _, count in completed(client, partial(predict_task, job), named, lambda task: task[2][0]):
-            watched.phase(f"predicting on {len(client.nthreads())} workers")
-            for _ in range(count):
+        for task, outcome in completed(client, partial(predict_task, job), named, name_of, tiles.after):
+            watched.phase(f"predicting on {len(client.nthreads())} workers{tiles.words(task)}")
+            work.notes |= outcome.notes
+            for _ in range(outcome.num_images):
                 watched.done()
 
 

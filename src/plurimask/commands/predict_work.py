@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,19 +15,21 @@ from torch import Tensor
 from plurimask.data import ImageSet, open_images
 from plurimask.data.image_set import SomeImages
 from plurimask.data.unlabelled import list_images
+from plurimask.errors import InputError
 from plurimask.figures.page import Classes
 from plurimask.figures.samples import overview
 from plurimask.figures.style import save_figure
 from plurimask.prediction.budget import Budget
 from plurimask.prediction.cohort import Block, Part
 from plurimask.prediction.files import Outputs, Written, clear, write_prediction
-from plurimask.prediction.finished import PART_TABLES, RECORD, begin, finish, mark, record_of, stamp_of, why_not
+from plurimask.prediction.finished import PART_TABLES, RECORD, Stamp, begin, finish, mark, record_of, stamp_of, why_not
 from plurimask.prediction.huge import HugeImage, HugePrediction
 from plurimask.prediction.huge_files import finish_huge
+from plurimask.prediction.huge_tiles import HugeTiles
 from plurimask.prediction.predict import Sampling
 from plurimask.prediction.predicted import predict
+from plurimask.prediction.records import Cut
 from plurimask.prediction.table import scores_of, write_table
-from plurimask.prediction.workers import ONE_AT_A_TIME, refuse_other_images, refuse_other_run, refuse_other_version
 from plurimask.report.predictions import (
     IndexPage,
     certainty,
@@ -57,6 +59,17 @@ class PredictJob:
     version: str = __version__
 
 
+@dataclass(frozen=True)
+class Begun:
+    """An image too large for memory whose tiles can be computed, by whoever opens the same job."""
+
+    index: int
+    """In the list of images."""
+    name: str
+    stamp: Stamp
+    cut: Cut
+
+
 class PredictWork:
     """A job whose run and images are open.
 
@@ -74,6 +87,7 @@ class PredictWork:
         self.side = thumbnail_side(len(self.images))
         self.notes: set[str] = set()
         """What is only approximated, in sentences for people."""
+        self._tiles: tuple[Begun, HugeTiles] | None = None
 
     @cached_property
     def made_with(self) -> Mapping[str, Any]:
@@ -100,18 +114,22 @@ class PredictWork:
     def predict(
         self,
         block: Block,
-        needed: Iterable[int],
+        needed: Sequence[int],
         on_phase: Callable[[str], object] = str,
         on_read: Callable[[str, Tensor], object] = lambda name, image: None,
         on_image: Callable[[], object] = lambda: None,
     ) -> None:
         """Predict a block of images, and write the files of those that are needed: the others' are there."""
-        wanted = {self.images.names[index]: stamp_of(self.images, index) for index in needed}
-        huge = [index for index in block if self._is_huge(index)]
-        for index in huge:
-            if self.images.names[index] in wanted:
-                self._predict_huge(index, wanted[self.images.names[index]], on_phase)
-                on_image()
+        huge = self.huge_of(block)
+        for index in [one for one in needed if one in huge]:
+            begun = self.begin_huge(index)
+            self.tiles_of(begun).run(on_phase)
+            on_phase(f"{begun.name}: writing")
+            self.finish_huge(begun)
+            on_image()
+        wanted = {self.images.names[index]: stamp_of(self.images, index) for index in needed if index not in huge}
+        if not wanted:
+            return
         some = SomeImages(self.images, [index for index in block if index not in huge])
         for one in predict(self.run.method, some, self.run.record.preprocessing, self.job.sampling, on_phase, on_read):
             self.notes |= {*one.notes}
@@ -141,22 +159,52 @@ class PredictWork:
         has_tiles = len(seen) == len(self.run.method.strides) and self.images.grid(index) is None
         return has_tiles and not self.budget.fits(seen) and not self.budget.holds(seen)
 
-    def _predict_huge(self, index: int, stamp: Any, on_phase: Callable[[str], object]) -> None:
-        about, name, out = self.run.record, self.images.names[index], self.job.out
+    def huge_of(self, some: Iterable[int]) -> list[int]:
+        """Those of some images whose results are too many to be held in memory."""
+        return [index for index in some if self._is_huge(index)]
+
+    def begin_huge(self, index: int) -> Begun:
+        """Make one of those ready, so that its tiles can be computed, here and in other processes."""
+        name, stamp = self.images.names[index], stamp_of(self.images, index)
+        mark(self.job.out, self.made_with)
+        clear(begin(self.job.out, name), ("*.png", "*.tif", "*.geojson"))
+        self._tiles = None
+        tiles = self._open_tiles(index, name, stamp)
+        begun = Begun(index, name, stamp, tiles.begin())
+        self._tiles = begun, tiles
+        self.notes |= {*tiles.prediction.budget.notes}
+        return begun
+
+    def tiles_of(self, begun: Begun) -> HugeTiles:
+        """The tiles of an image that was begun here or elsewhere; the last ones are kept, with the image's noise."""
+        if self._tiles is None or self._tiles[0] != begun:
+            self._tiles = None
+            tiles = self._open_tiles(begun.index, begun.name, begun.stamp)
+            if tiles.cut != begun.cut:
+                raise InputError(f"{begun.name}: another call computes its tiles too: let one end before the other")
+            self._tiles = begun, tiles
+        return self._tiles[1]
+
+    def finish_huge(self, begun: Begun) -> None:
+        """Write what follows from all of its tiles, which are recorded, and record the image as finished."""
+        colours = (255 * np.asarray(self.classes.colours)).round().astype(int).tolist()
+        chosen = {number: colours[number] for number in self.classes.counted}
+        tiles = self.tiles_of(begun)
+        written = finish_huge(tiles, self.job.outputs, chosen)
+        self._finish(written, begun.stamp)
+        tiles.records.remove()
+        self.forget_tiles()
+
+    def forget_tiles(self) -> None:
+        """Free what is kept of the last large image."""
+        self._tiles = None
+
+    def _open_tiles(self, index: int, name: str, stamp: Stamp) -> HugeTiles:
+        about = self.run.record
         assert self.budget is not None
         image = HugeImage(name, self.images.reader(index), self.images.pixel_size(index))
         prediction = HugePrediction(image, about.preprocessing, about.data, self.budget, self.job.sampling)
-        mark(out, self.made_with)
-        folder, made_with = begin(out, name), {**self.made_with, "image": stamp}
-        clear(folder, ("*.png", "*.tif", "*.geojson"))
-        done = prediction.run(folder, made_with, on_phase)
-        on_phase(f"{name}: writing")
-        colours = (255 * np.asarray(self.classes.colours)).round().astype(int).tolist()
-        chosen = {number: colours[number] for number in self.classes.counted}
-        written = finish_huge(prediction, done, folder, self.job.outputs, chosen)
-        self.notes |= {*self.budget.notes}
-        self._finish(written, stamp)
-        done[0].remove()
+        return HugeTiles(prediction, self.job.out / name, {**self.made_with, "image": stamp})
 
     def _finish(self, written: Written, stamp: Any) -> None:
         one, about, folder = written.predicted, self.run.record.data, self.job.out / written.predicted.name
@@ -201,22 +249,3 @@ class PredictWork:
 
 SURELY_SMALL = 2**17
 """Bytes: no file of so few holds an image that is too large, even if it is all of one value."""
-
-
-@lru_cache(maxsize=1)
-def _opened(job: PredictJob) -> PredictWork:
-    """The run and the images in a worker, once for all blocks of a job."""
-    refuse_other_version(job.version)
-    work = PredictWork(job, is_checked=True)
-    refuse_other_run(job.run, work.run.digest, job.digest)
-    return work
-
-
-def predict_task(job: PredictJob, task: tuple[Block, list[int], tuple[str, ...]]) -> int:
-    """A block in a worker: its places, those that are needed and their names; returns how many images it wrote."""
-    block, needed, names = task
-    with ONE_AT_A_TIME:
-        work = _opened(job)
-        refuse_other_images(job.images, work.images.names, needed, names)
-        work.predict(block, needed)
-    return len(names)

@@ -39,11 +39,14 @@ _SURELY_ENOUGH = 20_000
 _CHUNK_SHARE, _BYTES_OF_LOGIT, _MOST_LOGITS = 64, 24, 2**20
 """Logits that are computed at once take a share of the memory, up to so many: where it has room for tiles of the usual
 size, how many samples are computed at once does not depend on it. Softmax and sums hold copies of a logit."""
+_STEPS, _PACKAGES = 16, 6e7
+"""What a program takes above the usual is rounded up to such a share of all memory; some bytes of further packages,
+such as those of a worker of Dask, are usual too."""
 _STRIP_ROWS = 160
 _BLENDED_HALO, _BLENDED_OVERLAP = 64, 64
 """Pixels at least, where no halo is exact."""
 CHUNK = {2: 512, 3: 64}
-"""Sides of the blocks in which results are stored: cores of tiles are whole blocks."""
+"""Sides, at most, of the blocks in which results are stored: cores of tiles are whole blocks (`TilePlan.block`)."""
 
 
 _Found = TypeVar("_Found")
@@ -71,8 +74,10 @@ class Budget:
 
     @cached_property
     def free(self) -> float:
-        """Bytes, beside the program and the method."""
-        return max(0.0, self.total - max(PROGRAM, resident_bytes()))
+        """Bytes, beside the program and the method; in steps, so that all processes cut an image alike."""
+        step = self.total / _STEPS
+        above = math.ceil(max(0.0, resident_bytes() - PROGRAM - _PACKAGES) / step) * step
+        return max(0.0, self.total - PROGRAM - above)
 
     @property
     def in_strips(self) -> float:

@@ -17,6 +17,7 @@ from typing import Any
 from plurimask.data import Example, ExampleSet, ImageSet
 from plurimask.errors import InputError, shown
 from plurimask.files.writing import is_temporary, is_within, refuse_unwritable, remove_temporaries, replace_file
+from plurimask.prediction.records import FOLDER as TILES
 
 RECORD = "finished.json"
 MARKER = "predictions.json"
@@ -90,6 +91,8 @@ def why_not(folder: Path, made_with: MadeWith, stamp: Stamp) -> str | None:
     if content["image"] != stamp:
         return "have another image file now"
     there = {one.name for one in os.scandir(folder)}
+    if TILES in there:
+        return "were not written to their end"
     return None if there.issuperset(map(str, content["files"])) else "have lost a file"
 
 

@@ -26,7 +26,8 @@ from plurimask.prediction.files import (
     with_null,
 )
 from plurimask.prediction.huge import MEAN, OBJECT_PIXELS, OTHERS, SHOWN_PIXELS, HugePrediction
-from plurimask.prediction.omezarr import Maps, describe_labels, label_metadata
+from plurimask.prediction.huge_tiles import HugeTiles
+from plurimask.prediction.omezarr import Maps, describe_labels, label_metadata, remove_unfinished
 from plurimask.prediction.outlines import geojson
 from plurimask.prediction.predicted import Predicted
 from plurimask.prediction.readings import Reading, readings_of, rule
@@ -65,12 +66,11 @@ class _Sums:
         return sorted(groups.values(), key=lambda members: (-len(members), members))
 
 
-def finish_huge(
-    prediction: HugePrediction, run: tuple[TileRecords, TilePlan], folder: Path, outputs: Outputs, colours: Colours
-) -> Written:
+def finish_huge(tiles: HugeTiles, outputs: Outputs, colours: Colours) -> Written:
     """Coarser levels, metadata, outlines and the JSON files of an image whose tiles are all recorded."""
-    records, plan = run
-    arrays, description = prediction.arrays(folder), prediction.description
+    prediction, folder, records, plan = tiles.prediction, tiles.folder, tiles.records, tiles.cut.plan
+    remove_unfinished(folder)
+    arrays, description = prediction.arrays(folder, plan), prediction.description
     _describe(prediction, arrays, folder, colours)
     sums = _Sums(records, plan)
     readings = readings_of(

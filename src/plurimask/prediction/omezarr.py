@@ -35,8 +35,8 @@ class Layout:
 
     size: tuple[int, ...]
     """Of the image, `(*spatial)`."""
-    block: int
-    """The side of a stored block."""
+    block: tuple[int, ...]
+    """The sides of a stored block."""
     pixel_size: PixelSize | None = None
 
     @property
@@ -82,7 +82,7 @@ class Maps:
         return self.group.create_array(
             name,
             shape=(*planes, *size),
-            chunks=(*(1 for _ in planes), *(min(self.layout.block, length) for length in size)),
+            chunks=(*(1 for _ in planes), *map(min, self.layout.block, size)),
             dtype=dtype,
             fill_value=fills.flat[0].item(),
             dimension_names=axes,
@@ -148,6 +148,12 @@ def regions(size: Sequence[int]) -> Iterator[Box]:
     yield from itertools.product(
         *([slice(start, min(start + side, length)) for start in range(0, length, side)] for length in size)
     )
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes that were killed have left of blocks in the arrays of a folder; no other may be writing."""
+    for path in folder.glob("*.zarr/**/*.partial"):
+        path.unlink(missing_ok=True)
 
 
 def describe_labels(folder: Path, names: Sequence[str]) -> None:

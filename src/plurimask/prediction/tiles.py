@@ -102,6 +102,31 @@ class TilePlan:
         start = tile.core[axis].start
         return slice(start, min(self.whole[axis], start + self.overlap[axis]))
 
+    def before(self, tile: Tile) -> dict[int, int]:
+        """Of each axis along which a tile is blended with the one before it, the number of that one."""
+        return {
+            axis: tile.number - self._apart(axis) for axis, at in enumerate(tile.index) if self.overlap[axis] and at
+        }
+
+    def after(self, tile: Tile) -> list[int]:
+        """The numbers of the tiles that a tile is before."""
+        return [
+            tile.number + self._apart(axis)
+            for axis, (at, count) in enumerate(zip(tile.index, self.grid, strict=True))
+            if self.overlap[axis] and at + 1 < count
+        ]
+
+    def _apart(self, axis: int) -> int:
+        """By how much the numbers of neighbours along an axis differ."""
+        return math.prod(self.grid[axis + 1 :])
+
+    def block(self, most: int) -> tuple[int, ...]:
+        """The sides, at most so long, of blocks of which every core is made up, so that no two tiles write to one."""
+        return tuple(
+            most if side == length else max(part for part in range(1, most + 1) if side % part == 0)
+            for side, length in zip(self.core, self.whole, strict=True)
+        )
+
     @property
     def largest_window(self) -> int:
         """Pixels of the largest window."""

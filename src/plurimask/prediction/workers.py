@@ -10,6 +10,7 @@ import os
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -32,6 +33,9 @@ WAIT_SECONDS = 60
 AHEAD = 2
 """Tasks that a worker has at hand, so that it never waits."""
 _LOOK_SECONDS = 2.0
+_ALLOCATOR = {"MALLOC_ARENA_MAX": "1"}
+"""In place of Dask's own, by which memory that is given back at once is asked for again: a worker computes in a thread
+that is not its first, and what such threads have of their own is given back sooner too."""
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
@@ -106,7 +110,8 @@ def connected(words: str) -> Iterator[Client]:
             threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // count))
             settings = {
                 "distributed.scheduler.allowed-failures": MAX_DEATHS,
-                "distributed.nanny.pre-spawn-environ": {},  # memory that is given back at once is asked for again
+                "distributed.nanny.pre-spawn-environ": _ALLOCATOR,
+                "distributed.worker.profile.enabled": False,  # else it looks at what runs a hundred times a second
             }
             stack.enter_context(dask.config.set(settings))
             place = stack.enter_context(
@@ -132,12 +137,17 @@ def connected(words: str) -> Iterator[Client]:
 
 
 def completed(
-    client: Client, function: Callable[[_Task], _Result], tasks: Iterable[_Task], named: Callable[[_Task], str] = str
+    client: Client,
+    function: Callable[[_Task], _Result],
+    tasks: Iterable[_Task],
+    named: Callable[[_Task], str] = str,
+    then: Callable[[_Task, _Result], Iterable[_Task]] = lambda task, result: (),
 ) -> Iterator[tuple[_Task, _Result]]:
     """Each task with what `function` gives for it on a worker, in the order in which they end.
 
     A task whose worker is lost runs again on another. As many tasks are sent out as keep all workers busy, so that the
-    scheduler holds few of a long list. `named` says what a task is, for errors.
+    scheduler holds few of a long list. `named` says what a task is, for errors; `then` gives the tasks that follow from
+    a result, which go before those of the list.
 
     Raises:
         InputError: what `function` raised, or workers died with one task again and again.
@@ -145,11 +155,12 @@ def completed(
     from distributed import KilledWorker, as_completed
 
     waiting, running, most, looked = iter(tasks), as_completed(), 0, -_LOOK_SECONDS
+    following: deque[_Task] = deque()
     known: dict[str, _Task] = {}
     while True:
         if time.monotonic() - looked >= _LOOK_SECONDS:  # workers come and go
             most, looked = AHEAD * max(1, len(client.nthreads())), time.monotonic()
-        while len(known) < most and (task := next(waiting, None)) is not None:
+        while len(known) < most and (task := following.popleft() if following else next(waiting, None)) is not None:
             future = client.submit(function, task, pure=False)
             known[future.key] = task
             running.add(future)
@@ -166,4 +177,5 @@ def completed(
                 "take fewer --samples or larger machines"
             ) from error
         ended.release()
+        following.extend(then(task, result))
         yield task, result
