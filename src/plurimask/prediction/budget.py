@@ -75,6 +75,8 @@ class Budget:
     @cached_property
     def free(self) -> float:
         """Bytes, beside the program and the method; in steps, so that all processes cut an image alike."""
+        if math.isinf(self.total):
+            return math.inf
         step = self.total / _STEPS
         above = math.ceil(max(0.0, resident_bytes() - PROGRAM - _PACKAGES) / step) * step
         return max(0.0, self.total - PROGRAM - above)
