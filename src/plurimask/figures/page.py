@@ -216,7 +216,8 @@ def draw_map(axes: Axes, labels: NDArray[Any], classes: Classes, own: str) -> No
 
 def is_low(axes: Axes) -> bool:
     """Whether a panel has no room for two words below each other, as those of thin volumes."""
-    return bool(axes.get_window_extent().height < _LOW * axes.get_figure().dpi)
+    figure = axes.get_figure(root=True)
+    return figure is not None and bool(axes.get_window_extent().height < _LOW * figure.dpi)
 
 
 def label(axes: Axes, words: str, left: float, top: float) -> None:
