@@ -13,7 +13,7 @@ from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.preprocessing import Preprocessing, Views
 from plurimask.data.remembered import CachedVolumes, VolumeCache, bytes_of, cache_bytes, remembered
 from plurimask.data.resampling import resized, spacing_of
-from plurimask.data.windows import ObjectWindows, crop_on_object
+from plurimask.data.windows import ObjectWindows, crop_on_object, marked_places
 from plurimask.distribution import IGNORE
 from plurimask.errors import InputError
 
@@ -75,7 +75,7 @@ def _start(cut: Example) -> list[int]:
 def test_a_crop_on_an_object_holds_it_in_its_middle_half() -> None:
     one = volume({(1, 4, 10, 13): 1})
     for seed in range(60):
-        cut = crop_on_object(one, (4, 8, 12), [1], seeded(seed))
+        cut = crop_on_object(one, (4, 8, 12), marked_places(one.labels, [1]), seeded(seed))
         assert cut.image.shape == (1, 4, 8, 12)
         ((depth, row, column),) = cut.labels[1].nonzero().tolist()
         assert (1 <= depth < 3, 2 <= row < 6, 3 <= column < 9) == (True, True, True)

@@ -85,6 +85,17 @@ def test_many_classes_without_background() -> None:
     assert len(figure.legends[0].get_texts()) == 24 and is_drawn(figure)
 
 
+def test_words_beside_an_axis_stay_within_a_low_figure() -> None:
+    plane = make_plane([])
+    for height in (22, 36, 60):  # of 44: slices seen from the side are low
+        grid = np.zeros((NUM, NUM, height, WIDTH), np.uint8)
+        figure = latent_walk(replace(plane, image=np.zeros((1, height, WIDTH)), grid=grid))
+        figure_bytes(figure, 60)
+        for axes in figure.axes[:2]:
+            box = axes.yaxis.label.get_window_extent()
+            assert 0 <= box.y0 < box.y1 <= figure.bbox.height
+
+
 def test_nothing_marked_is_drawn() -> None:
     plane = make_plane([])
     assert is_drawn(latent_walk(replace(plane, grid=np.zeros_like(plane.grid))))

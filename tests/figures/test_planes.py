@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -36,21 +38,40 @@ def words(figure: Figure) -> list[str]:
 
 
 def test_planes_hold_most_of_the_object() -> None:
-    planes = planes_through(make_row().samples.sum(0) > 0, VOXEL)
+    planes = planes_through([make_row().samples.sum(0) > 0], VOXEL)
     assert [(plane.axis, plane.position) for plane in planes] == [(0, 3), (1, 7), (2, 2)]
     assert [plane.name for plane in planes] == ["axial 4", "coronal 8", "sagittal 3"]
     assert [plane.repeats for plane in planes] == [(1, 1), (3, 1), (3, 1)]
 
 
 def test_nothing_marked_is_seen_in_the_middle() -> None:
-    planes = planes_through(np.zeros(SHAPE))
+    planes = planes_through([np.zeros(SHAPE)])
     assert [plane.position for plane in planes] == [2, 6, 4]
     assert [plane.repeats for plane in planes] == [(1, 1)] * 3
 
 
+def test_samples_that_mark_everything_do_not_lead_away_from_the_object_of_the_raters() -> None:
+    row = make_row()
+    samples = np.ones((9, *SHAPE), np.uint8)
+    samples[:, :4, :, 1:] = 0  # most of what samples mark lies in the first column and the last slice
+    samples[:, :, :, 0] = samples[:, 4] = 1
+    planes = plane_rows(dataclasses.replace(row, samples=samples), [1])
+    assert [plane.name for plane in planes][1:] == ["scan: coronal 8", "scan: sagittal 3"]
+
+
+def test_low_pictures_have_no_names_over_each_other() -> None:
+    flat = make_row(None)
+    image, raters = flat.image[:, :1].repeat(12, -2), np.zeros((2, 1, 144, 9), np.uint8)
+    row = GridRow("thin", image, raters, raters, np.ones((2, 1, 144, 9)), np.ones((1, 144, 9)), rater_names=("a", "b"))
+    figure = samples_grid([row], ("background", "lesion"))
+    told = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert told.count("a") == told.count("b") == 1  # in the axial plane alone
+    assert told.count("empty") == 12  # of two raters and two samples in three planes
+
+
 def test_pictures_are_turned_as_one_looks_at_them() -> None:
     depth, height, width = np.meshgrid(*map(np.arange, SHAPE), indexing="ij")
-    axial, coronal, sagittal = planes_through(np.zeros(SHAPE))
+    axial, coronal, sagittal = planes_through([np.zeros(SHAPE)])
     right, front, up = width, height, depth  # indices grow to the right, to anterior and to superior
     assert axial.of(front)[0, 0] > axial.of(front)[-1, 0] and axial.of(right)[0, 0] > axial.of(right)[0, -1]
     assert coronal.of(up)[0, 0] > coronal.of(up)[-1, 0] and coronal.of(right)[0, 0] > coronal.of(right)[0, -1]

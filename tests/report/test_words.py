@@ -33,6 +33,7 @@ def test_shares_and_areas_are_told_as_in_the_viewer() -> None:
         size = None if one["side"] is None else PixelSize(one["side"], one["side"], one["unit"])
         assert area_words((one["pixels"], one["pixels"]), size) == one["words"]
     assert area_words((41, 1072)) == "41 \u2013 1\u202f072 px"
+    assert area_words((41, 1072), unit="voxels") == "41 \u2013 1\u202f072 voxels"  # of a volume of unknown spacing
     assert area_words((41, 72), PixelSize(1 / 72, 1 / 72, "in")) == "41 \u2013 72 px"  # of paper, not of what is seen
 
 

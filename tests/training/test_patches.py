@@ -13,6 +13,7 @@ from plurimask.data.crops import sides_of
 from plurimask.data.example import Example, ExampleSet
 from plurimask.data.images.pixel_size import PixelSize
 from plurimask.data.preprocessing import Preprocessing
+from plurimask.data.remembered import CachedVolumes, VolumeCache
 from plurimask.data.slices import in_slices
 from plurimask.training.batches import TrainingBatches, TrainingData
 from plurimask.training.candidates import Task
@@ -163,6 +164,18 @@ def test_a_share_of_the_patches_holds_what_a_rater_marked(spacing: Any) -> None:
     assert sum(len(places) for rater in batches.marked.of(0, base.example.labels) for places in rater.values()) > 0
     if spacing is None:
         assert float(images.min()) >= -0.25
+
+
+@pytest.mark.parametrize("spacing", [None, (2.0, 1.0, 1.0)])
+def test_a_volume_for_which_there_is_room_is_read_once(spacing: Any) -> None:
+    base = One()
+    preprocessing = Preprocessing(mean=(0.5,), std=(2.0,), spacing=spacing)
+    data = TrainingData(CachedVolumes(base, VolumeCache(2**30)), None, preprocessing, (1,)).resampled()
+    config = TrainingConfig(max_steps=1, batch_size=2, crop=(4, 8, 8), crop_on_objects=0.5, raters_per_step=2)
+    batches = TrainingBatches(data, config, 0, 0, 0, 1)
+    for step in range(5):
+        batches.batch(step)
+    assert base.read == 1
 
 
 def test_a_patch_is_normalised_as_its_whole_volume_is() -> None:

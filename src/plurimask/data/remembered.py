@@ -93,15 +93,20 @@ class CachedVolumes(ExampleSet):
     def __init__(self, base: ExampleSet, cache: VolumeCache) -> None:
         self.base, self.cache, self.number = base, cache, cache.new_set()
         self.names, self.groups = base.names, base.groups
+        self.pixel_sizes: dict[int, PixelSize | None] = {}
 
     def __getitem__(self, index: int) -> Example:
         return self.cache.get(self.number, self.base, range(len(self))[index])
 
     def shape(self, index: int) -> tuple[int, ...]:
-        return self.base.shape(index)
+        kept = self.cache.kept.get((self.number, range(len(self))[index]))
+        return self.base.shape(index) if kept is None else tuple(kept.image.shape[1:])
 
     def pixel_size(self, index: int) -> PixelSize | None:
-        return self.base.pixel_size(index)
+        index = range(len(self))[index]
+        if index not in self.pixel_sizes:  # asked for at each step, and read from a header
+            self.pixel_sizes[index] = self.base.pixel_size(index)
+        return self.pixel_sizes[index]
 
     def files(self, index: int) -> tuple[Path, ...]:
         return self.base.files(index)

@@ -22,6 +22,7 @@ from plurimask.figures.style import SMALL, TEXT, canvas, legend_below, style
 
 _FARTHEST = 1.8
 """Posteriors farther out than so many times the shown range are drawn at the edge."""
+_LOW = 0.85  # height over width: there is no room for many words beside an axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +60,8 @@ def latent_walk(plane: LatentPlane) -> Figure:
     left, right = figure.subplots(1, 2, width_ratios=(1, 1))
     enlarged = _draw_mosaic(left, plane, classes)
     along, up = (f"{name}, sigmas of the prior from its mean" for name in plane.axis_names)
+    if ratio < _LOW:
+        up = f"{plane.axis_names[1]}, sigmas"
     style(left, f"decoded maps{', enlarged' if enlarged else ''}", along, up)
     style(right, "area, prior and raters' posteriors" if plane.posteriors else "area and prior", along, up)
     heat = _draw_area(right, plane, classes)

@@ -47,6 +47,7 @@ NOT_JUDGED = "#858585"
 _LEGEND_ROW = 0.2  # inches
 _TALLEST = 1.6  # height of a panel over its width, at most
 _LONGEST_LABEL = 18  # characters
+_LOW = 0.45  # inches
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,13 @@ def draw_map(axes: Axes, labels: NDArray[Any], classes: Classes, own: str, nothi
             outline(axes, labels == index, classes.colour(index, own))
     if np.isin(labels, classes.counted).any():
         return
-    label(axes, "no map" if (labels == IGNORE).all() else nothing, 0.5, 0.09)
+    label(axes, "no map" if (labels == IGNORE).all() else nothing, 0.5, 0.5 if is_low(axes) else 0.09)
+
+
+def is_low(axes: Axes) -> bool:
+    """Whether a panel has no room for two words below each other, as those of thin volumes."""
+    figure = axes.get_figure(root=True)
+    return figure is not None and bool(axes.get_window_extent().height < _LOW * figure.dpi)
 
 
 def label(axes: Axes, words: str, left: float, top: float) -> None:

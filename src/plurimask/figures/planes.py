@@ -59,17 +59,21 @@ def is_volume(row: GridRow) -> bool:
     return row.image.ndim == 4
 
 
-def planes_through(marked: Array, voxel: PixelSize | None = None) -> tuple[Plane, Plane, Plane]:
+def planes_through(marked: Sequence[Array], voxel: PixelSize | None = None) -> tuple[Plane, Plane, Plane]:
     """The axial, coronal and sagittal plane that hold most of what is marked; the middle ones where nothing is.
 
     Args:
-        marked: `(D, H, W)`, bool, or the number or share of maps that mark a voxel.
+        marked: of each kind of maps, samples and raters, `(D, H, W)`: bool, or the number or share of maps that mark a
+            voxel. The plane with most of each kind counts as 1, so that samples that mark everything do not outweigh
+            the raters' object.
         voxel: its size; cubes where that is not known.
     """
     sides = (1.0, 1.0, 1.0) if voxel is None or voxel.depth is None else (voxel.depth, voxel.height, voxel.width)
     found = []
     for axis in range(3):
-        amounts = np.asarray(marked, np.float64).sum(axis=tuple(other for other in range(3) if other != axis))
+        others = tuple(other for other in range(3) if other != axis)
+        kinds = [np.asarray(one, np.float64).sum(axis=others) for one in marked]
+        amounts = np.sum([kind / (kind.max() or 1.0) for kind in kinds], axis=0)
         index = int(amounts.argmax()) if amounts.any() else len(amounts) // 2
         height, width = _without(sides, axis)
         finest = min(height, width)
@@ -83,10 +87,12 @@ def plane_rows(row: AnyRow, counted: Sequence[int]) -> list[AnyRow]:
     is. Samples and raters keep their order. Classes are those that count, without the background."""
     if not is_volume(row):
         return [row]
-    maps = [*row.samples, *(() if row.raters is None else row.raters)]
-    marked = np.zeros(row.image.shape[1:])
-    for labels in maps:
-        marked += np.isin(labels, counted)
+    marked = []
+    for maps in (row.samples, () if row.raters is None else row.raters):
+        own = np.zeros(row.image.shape[1:])
+        for labels in maps:
+            own += np.isin(labels, counted)
+        marked.append(own)
     return [_cut(row, plane) for plane in planes_through(marked, row.pixel_size)]
 
 

@@ -21,6 +21,7 @@ from plurimask.figures.page import (
     draw_ruler,
     draw_together,
     frame,
+    is_low,
     label,
     likely,
     show,
@@ -90,7 +91,7 @@ def _draw_row(sheet: ImageRows, row: GridRow, classes: Classes, top: float) -> N
             drawn.append(sheet.panel(group, number))
             show(drawn[-1], picture)
             draw_map(drawn[-1], labels, classes, colour)
-            if group == 1 and row.rater_names:
+            if group == 1 and row.rater_names and not is_low(drawn[-1]):
                 label(drawn[-1], _shortened(row.rater_names[number]), 0.5, 0.92)
     drawn += [sheet.panel(3), sheet.panel(4)]
     if classes.is_binary:
@@ -161,7 +162,8 @@ def readings_grid(rows: Sequence[GridRow], class_names: Sequence[str], has_backg
         for number, reading in enumerate(readings):
             show(axes := sheet.panel(3, number), picture)
             draw_map(axes, thinned(row.samples[reading.medoid]), classes, SAMPLE_COLOUR, _nothing(reading, classes))
-            label(axes, share_of_samples(reading), 0.16, 0.92)
+            if not is_low(axes):
+                label(axes, share_of_samples(reading), 0.16, 0.92)
     if classes.is_binary:
         sheet.bar(2, "viridis", 1.0, "probability")
     return sheet.page.figure

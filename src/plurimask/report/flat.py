@@ -49,4 +49,4 @@ def flattening(
     if raters.ndim < 4:
         return Flattening()
     marked = torch.isin(raters, torch.tensor(list(counted_classes), dtype=raters.dtype)).sum(0)
-    return Flattening(planes_through(marked.numpy(), voxel)[slices or 0], slices is not None)
+    return Flattening(planes_through([marked.numpy()], voxel)[slices or 0], slices is not None)

@@ -21,6 +21,7 @@ from plurimask.figures.cells import (
 )
 from plurimask.figures.errors import ErrorRow
 from plurimask.figures.page import Classes
+from plurimask.figures.planes import is_volume
 from plurimask.figures.samples import entropy_peak
 from plurimask.prediction.readings import class_areas
 from plurimask.report.content import ReportContent
@@ -112,7 +113,7 @@ def _reading_line(one: ReadingCell, words: str, row: ErrorRow, classes: Classes,
     return ReadingLine(
         percent(reading.share),
         words,
-        area_words(reading.areas[1], row.pixel_size) if has_area else "",
+        area_words(reading.areas[1], row.pixel_size, "voxels" if is_volume(row) else "px") if has_area else "",
         round(100 * reading.share, 2),
         data_uri(one.picture, "webp"),
         [(f"{anchor}-sample-{number + 1}", _picture(cell)) for number, cell in one.samples],

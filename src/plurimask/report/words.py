@@ -89,10 +89,10 @@ def percent(share: float) -> str:
     return "> 99 %" if whole == 100 and share < 1 else f"{whole} %"
 
 
-def area_words(pixels: tuple[int, int], pixel_size: PixelSize | None = None) -> str:
+def area_words(pixels: tuple[int, int], pixel_size: PixelSize | None = None, unit: str = "px") -> str:
     """Smallest and largest area in three digits, in the unit of the pixels where it was measured: "41 – 72 px"; of
-    volumes in millilitres, or in voxels."""
-    scale, unit = 1.0, "px"
+    volumes in millilitres. Else in `unit`."""
+    scale = 1.0
     if pixel_size is not None and pixel_size.depth is not None:
         scale, unit = pixel_size.millilitres, "ml"
     elif pixel_size is not None and pixel_size.is_measured:
