@@ -5,7 +5,7 @@
 - Kills of a worker or of the client at random moments, a killed client's call made again: every output is compared
   with that of a call that nobody ended. Small images.
 - Seconds for each megapixel of `predict`: in one process, and on 1, 2 and 4 workers of this machine, in turn, by images
-  of about a second each. What is counted is the time between the first finished images and the last: starting
+  of about a second each; and, by larger ones, whole and in tiles. What is counted is the time between the first finished images and the last: starting
   processes is left out.
 - The processor's seconds for an image, which other work on the machine lengthens little: those of a call with all
   images less those of one with two, over the number of the others.
@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tifffile
@@ -61,6 +61,10 @@ def train(folder: Path) -> Path:
         capture_output=True,
     )
     return out
+
+
+Ways: TypeAlias = dict[str, tuple[int, tuple[str, ...]]]
+"""Each with how many images are under way at once, and the words that are added to the command."""
 
 
 class Predict:
@@ -141,11 +145,10 @@ def kill(predict: Predict, whole: Path, out: Path, number: int) -> dict[str, Any
     return {"victim": victim, **codes, "equal": equal}
 
 
-def timed(folder: Path, run: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of each way, by the clock and of the processor."""
-    many = Predict(run, make_images(folder / "many", options.images, options.side), options.samples)
-    few = Predict(run, make_images(folder / "few", FEW, options.side), options.samples)
-    ways = {"plain": (1, ()), **{f"dask {n}": (n, ("--dask", f"local[{n}]")) for n in options.workers}}
+def timed(folder: Path, run: Path, ways: Ways, count: int, side: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of each way for images of that side, by the clock and of the processor."""
+    many = Predict(run, make_images(folder / "many", count, side), options.samples)
+    few = Predict(run, make_images(folder / "few", FEW, side), options.samples)
     clock: dict[str, list[float]] = {way: [] for way in ways}
     processor: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(options.rounds):
@@ -153,19 +156,28 @@ def timed(folder: Path, run: Path, options: argparse.Namespace) -> dict[str, Any
             out = folder / f"{way}-{turn}".replace(" ", "-")
             used = many.finish(out, *more) - few.finish(folder / f"few-{way}-{turn}", *more)
             clock[way].append(seconds_per_image(out, first))
-            processor[way].append(used / (options.images - FEW))
+            processor[way].append(used / (count - FEW))
             print(way, f"{clock[way][-1]:.2f} s an image, {processor[way][-1]:.2f} of the processor", flush=True)
-    same = all(tree(folder / f"{way}-0".replace(" ", "-")) == tree(folder / "plain-0") for way in ways)
-    results: dict[str, Any] = {"all_ways_equal": same}
+    results: dict[str, Any] = {}
     for name, times in (("clock", clock), ("processor", processor)):
         seconds = {way: statistics.median(values) for way, values in times.items()}
         results[f"{name}_seconds_per_image"] = {way: round(value, 3) for way, value in seconds.items()}
         results[f"{name}_seconds_per_megapixel"] = {
-            way: round(value / (options.side**2 / 1e6), 2) for way, value in seconds.items()
+            way: round(value / (side**2 / 1e6), 2) for way, value in seconds.items()
         }
-        if "dask 1" in seconds:
-            results[f"{name}_overhead"] = round(seconds["dask 1"] / seconds["plain"] - 1, 3)
+        results[f"{name}_over_plain"] = {way: round(value / seconds["plain"], 3) for way, value in seconds.items()}
     return results
+
+
+def all_timed(folder: Path, run: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Of Dask's workers with images of about a second, and of tiles with larger ones."""
+    workers: Ways = {"plain": (1, ()), **{f"dask {n}": (n, ("--dask", f"local[{n}]")) for n in options.workers}}
+    results = timed(folder / "workers", run, workers, options.images, options.side, options)
+    outs = {way: folder / "workers" / f"{way}-0".replace(" ", "-") for way in workers}
+    results["all_ways_equal"] = all(tree(out) == tree(outs["plain"]) for out in outs.values())
+    tiles: Ways = {"plain": (1, ()), "tiles": (1, ("--memory", options.tiles_memory))}
+    tiled = timed(folder / "tiles", run, tiles, options.tiles_images, options.tiles_side, options)
+    return {**results, "tiles": tiled}
 
 
 def main() -> None:
@@ -173,6 +185,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=12)
     parser.add_argument("--side", type=int, default=448)
     parser.add_argument("--samples", type=int, default=4)
+    parser.add_argument("--tiles-images", type=int, default=4)
+    parser.add_argument("--tiles-side", type=int, default=1400, help="of images that are computed whole, and in tiles")
+    parser.add_argument("--tiles-memory", default="1200MB", help="in which they are computed in tiles")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--kills", type=int, default=20)
@@ -193,7 +208,7 @@ def main() -> None:
             results["num_equal"] += one["equal"]
             print(one, flush=True)
             write(options.out, record("cohorts", config, results))
-        write(options.out, record("cohorts", config, {**results, **timed(folder, run, options)}))
+        write(options.out, record("cohorts", config, {**results, **all_timed(folder, run, options)}))
 
 
 if __name__ == "__main__":

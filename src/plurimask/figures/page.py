@@ -222,18 +222,9 @@ def is_low(axes: Axes) -> bool:
 
 def label(axes: Axes, words: str, left: float, top: float) -> None:
     """Words on a panel, white on dark: their middle at `left` and `top`, shares of the panel from its lower left."""
-    axes.text(
-        left,
-        top,
-        words,
-        color="white",
-        fontsize=SMALL,
-        ha="center",
-        va="center",
-        bbox={"facecolor": INK, "alpha": 0.65, "edgecolor": "none", "pad": 1.2},
-        transform=axes.transAxes,
-        parse_math=False,
-    )
+    box = {"facecolor": INK, "alpha": 0.65, "edgecolor": "none", "pad": 1.2}
+    given: dict[str, Any] = {"color": "white", "fontsize": SMALL, "ha": "center", "va": "center", "parse_math": False}
+    axes.text(left, top, words, bbox=box, transform=axes.transAxes, **given)
 
 
 def draw_ruler(axes: Axes, bar: Ruler | None) -> None:
