@@ -57,6 +57,15 @@ def farthest(results: Mapping[str, Any]) -> str:
     return f"Farthest below `unet`: `{name}`, by {below[name]:.3f} Dice."
 
 
+def beside(results: Mapping[str, Any]) -> list[str]:
+    """What `unet` cost in the same turns as a method that was timed apart from the others."""
+    return [
+        prose(f"""The milliseconds of `{method}` were measured apart from the others', in turns with `unet`, which took
+            {own["step_ms"]:.2f} a step and {own["image_ms"]:.2f} an image there.""")
+        for method, own in results.get("beside", {}).items()
+    ]
+
+
 def rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {"method": name, **{key: own[key] for key in KEYS}, **{title: own.get(key) for key, title in COSTS.items()}}
@@ -77,7 +86,7 @@ def compared() -> list[str]:
             f"{config['data']}; {steps} steps of {size} images, the ensemble's 4 members 500 each, seed {seed}, "
             f"{config['samples']} samples. {machine(record)}",
             markdown_table(rows(results)),
-            farthest(results),
+            " ".join([farthest(results), *beside(results)]),
         ]
     return [
         *parts,

@@ -11,7 +11,7 @@ import bayesian_tables
 import pytest
 import shifted
 import tables
-from bayesian_tables import BACKPROPAGATION, COSTS, KEYS, farthest, is_plain, updates
+from bayesian_tables import BACKPROPAGATION, COSTS, KEYS, beside, farthest, is_plain, updates
 from weight_draws import LIMITS
 
 from plurimask.methods.presets import PRESETS
@@ -54,6 +54,21 @@ def test_shifted_images_keep_other_methods_of_the_same_images_only(tmp_path: Pat
     assert shifted.kept_of(path, config, ["swag"])["results"] == {"unet": 1}
     with pytest.raises(SystemExit, match="other images or samples"):
         shifted.kept_of(path, {"images": 6}, ["swag"])
+
+
+def test_what_the_network_cost_beside_a_method_stays_until_that_is_measured_again(tmp_path: Path) -> None:
+    path, records = tmp_path / "bayesian.json", [a_record(f"day {day}", {name: 0.9}) for day, name in enumerate("abab")]
+    for number, record in enumerate(records):
+        (name,) = record["results"]["yeast"]["methods"]
+        record["results"]["yeast"]["beside"] = {name: {"step_ms": number, "image_ms": 1.25}} if number < 3 else {}
+    kept = []
+    for record in records:
+        path.write_text(json.dumps(bayesian.joined(path, record)))
+        kept.append(json.loads(path.read_text())["results"]["yeast"])
+    steps = [{name: own["step_ms"] for name, own in found["beside"].items()} for found in kept]
+    assert steps == [{"a": 0}, {"a": 0, "b": 1}, {"b": 1, "a": 2}, {"a": 2}]
+    (said,) = beside(kept[-1])
+    assert "The milliseconds of `a`" in said and "took 2.00 a step and 1.25 an image" in said
 
 
 def test_methods_too_far_below_the_network_are_named() -> None:
