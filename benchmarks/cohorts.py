@@ -5,8 +5,8 @@
 - Kills of a worker or of the client at random moments, a killed client's call made again: every output is compared
   with that of a call that nobody ended. Small images.
 - Seconds for each megapixel of `predict`: in one process, and on 1, 2 and 4 workers of this machine, in turn, by images
-  of about a second each; and, by larger ones, whole and in tiles. What is counted is the time between the first finished images and the last: starting
-  processes is left out.
+  of about a second each; and, by larger ones, whole and in tiles. What is counted is the time between the first
+  finished images and the last: starting processes is left out.
 - The processor's seconds for an image, which other work on the machine lengthens little: those of a call with all
   images less those of one with two, over the number of the others.
 

@@ -8,7 +8,8 @@ import torch
 from plurimask.method import SegmentationMethod
 from plurimask.methods import build_method
 from plurimask.nn import strips
-from plurimask.prediction.memory import LiveTensors, bytes_per_pixel, memory_bound
+from plurimask.prediction.budget import Budget
+from plurimask.prediction.memory import PROGRAM, LiveTensors, bytes_per_pixel, memory_bound
 from plurimask.prediction.predict import Sampling, predict_images
 
 SETTINGS = {"image_channels": 2, "num_classes": 3, "channels": (24, 20, 14)}
@@ -57,3 +58,12 @@ def test_strips_take_less_than_the_whole_and_are_narrow_only_inside() -> None:
 def test_the_bound_grows_with_image_and_samples() -> None:
     bounds = [memory_bound(100.0, pixels, 3, samples) for pixels, samples in ((10**6, 4), (10**7, 4), (10**7, 64))]
     assert bounds == sorted(bounds) and bounds[1] - bounds[0] == pytest.approx(9 * 10**6 * (150 + 24 + 8))
+
+
+def test_what_an_image_left_takes_no_room_from_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Allocators keep what was freed until they are asked: it is no memory of the program's."""
+    taken = [900_000_000]
+    monkeypatch.setattr("plurimask.prediction.budget.resident_bytes", lambda: taken[0])
+    monkeypatch.setattr("plurimask.prediction.budget.give_back", lambda: taken.__setitem__(0, 450_000_000))
+    budget = Budget(build("unet"), 1_200_000_000, 4, 2)
+    assert budget.free == 1_200_000_000 - PROGRAM

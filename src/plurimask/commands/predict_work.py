@@ -135,9 +135,11 @@ class PredictWork:
             self.notes |= {*one.notes}
             if one.name in wanted:
                 mark(self.job.out, self.made_with)
-                written = write_prediction(one, self.run.record.data, self.job.out, self.job.outputs)
-                self._finish(written, wanted[one.name])
+                self._finish(
+                    write_prediction(one, self.run.record.data, self.job.out, self.job.outputs), wanted[one.name]
+                )
                 on_image()
+            del one  # before the next is read and computed
 
     @cached_property
     def budget(self) -> Budget | None:

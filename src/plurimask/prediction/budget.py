@@ -77,6 +77,8 @@ class Budget:
         """Bytes, beside the program and the method; in steps, so that all processes cut an image alike."""
         if math.isinf(self.total):
             return math.inf
+        if resident_bytes() > PROGRAM + _PACKAGES:
+            give_back()  # what images before this one left
         step = self.total / _STEPS
         above = math.ceil(max(0.0, resident_bytes() - PROGRAM - _PACKAGES) / step) * step
         return max(0.0, self.total - PROGRAM - above)
@@ -133,7 +135,7 @@ class Budget:
         pixels = math.prod(size)
         if pixels <= LEAST_PIXELS or len(size) != len(self.method.strides):
             return True
-        if pixels * _SURELY_ENOUGH <= self.free:
+        if pixels * _SURELY_ENOUGH <= self.total - resident_bytes():
             return True
         return self.computing(pixels) + self.results(pixels) <= self.free
 

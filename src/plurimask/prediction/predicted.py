@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,25 +90,31 @@ def predict(
         for number, name in enumerate(names):
             image, place = shown.pop(name)
             on_phase(f"{name}: writing")
-            cut, size = preprocessing.cut(image), tuple(image.shape[1:])
-            own = (resized(part.cpu(), cut.shape[1:]) for part in (samples[:, number], *(one[number] for one in maps)))
-            labels, probabilities, shared, spread = own
-            yield Predicted(
-                name,
-                cut.numpy(),
-                labels.numpy(),
-                probabilities.numpy(),
-                entropy_of(probabilities).numpy(),
-                preprocessing.window(size),
-                size,
-                shared[0].numpy(),
-                spread.numpy(),
-                images.pixel_size(place),
-                sampling,
-                images.files(place),
-                images.grid(place),
-                notes,
-            )
+            found = [samples[:, number], *(each[number] for each in maps)]
+            about = images.pixel_size(place), sampling, images.files(place), images.grid(place), notes
+            yield _brought_back(name, image, preprocessing, found, about)
+            del image, found  # before the next is read and computed
+        del samples, maps
+
+
+def _brought_back(
+    name: str, image: Tensor, preprocessing: Preprocessing, maps: Sequence[Tensor], about: tuple[Any, ...]
+) -> Predicted:
+    """Samples, mean, mutual information and variance of an image in its own pixels, with what is known `about` it."""
+    cut, size = preprocessing.cut(image), tuple(image.shape[1:])
+    labels, probabilities, shared, spread = (resized(each.cpu(), cut.shape[1:]) for each in maps)
+    return Predicted(
+        name,
+        cut.numpy(),
+        labels.numpy(),
+        probabilities.numpy(),
+        entropy_of(probabilities).numpy(),
+        preprocessing.window(size),
+        size,
+        shared[0].numpy(),
+        spread.numpy(),
+        *about,
+    )
 
 
 def entropy_of(probabilities: Tensor) -> Tensor:
