@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from plurimask.data.example import DataDescription, Example, ExampleSet
 from plurimask.data.preprocessing import Preprocessing
+from plurimask.evaluation.further import further_samples
 from plurimask.method import SegmentationMethod
 from plurimask.metrics import (
     CalibrationBins,
@@ -20,17 +21,12 @@ from plurimask.metrics import (
     SegmentationMetrics,
     Totals,
     class_spread,
-    image_distances,
 )
-from plurimask.metrics.energy_distance import ged_of_weighted
 from plurimask.metrics.image import ComparedImage, image_with_raters
 from plurimask.metrics.image_with_modes import image_with_modes
 from plurimask.metrics.modes import (
     flip_counts,
-    ged_of_weighted_with_modes,
-    mode_distances,
 )
-from plurimask.metrics.representatives import DRAWS, NUMBERS
 from plurimask.metrics.scores import ImageEvaluation, evaluated
 from plurimask.metrics.table import TABLE, Table
 from plurimask.metrics.volume_table import VOLUMES
@@ -41,10 +37,7 @@ from plurimask.prediction.predict import (
     predict_images,
     reconstruct_images,
     require_probabilities,
-    spread_samples,
 )
-from plurimask.prediction.seeds import generators_of
-from plurimask.sets.representatives import Representatives
 
 WITHOUT_POSTERIOR = (
     "images too large for memory have no reconstructions from a posterior, which sees all of an image at once"
@@ -154,17 +147,12 @@ def evaluate(
     examples: dict[str, tuple[Example, float]] = {}
     flip_totals: Tensor | None = None
 
-    def images() -> Iterator[tuple[str, Tensor]]:
-        for index in view.indices:
-            example, voxel = view.seen(index)
-            examples[example.name] = example, voxel
-            yield example.name, example.image
-
-    for predicted in predict_images(method, images(), sampling):
+    def take(predicted: PredictedBatch) -> None:
+        nonlocal flip_totals
         samples, (mean, entropy, information, variance) = predicted.samples.cpu(), _maps_of(predicted)
-        further = _other_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
+        further = further_samples(predicted, sampling, view.counted_classes, {row.key for row in table})
         seen = [examples.pop(name) for name in predicted.names]
-        notes |= _notes_of(predicted)
+        notes.update(_notes_of(predicted))
         made = _reconstructed(method, predicted, [example for example, _ in seen])
         for number, (example, voxel) in enumerate(seen):
             row: dict[str, Any] = {"name": example.name}
@@ -175,15 +163,27 @@ def evaluate(
             metrics.update([scored])
             row |= scored.scores
             rows.append(row)
-            volumes += (own := volume_rows(example.name, compared.volumes, voxel) if has_volumes else [])
+            volumes.extend(own := volume_rows(example.name, compared.volumes, voxel) if has_volumes else [])
             counts = flip_counts(image.samples, example.labels[0], example.flips) if example.flips else None
             if counts is not None:
                 flip_totals = counts if flip_totals is None else flip_totals + counts
             on_scored(ScoredImage(example.name, scored, counts, own))
             if on_image is not None:
                 on_image(image)
+
+    for predicted in predict_images(method, _seen(view, examples), sampling):
+        take(predicted)
+        del predicted  # before the next images are computed
     bins, errors = metrics.calibration_bins(), metrics.error_histograms()
     return Evaluation(metrics.compute(), rows, bins, errors, flip_totals, volumes, tuple(sorted(notes)))
+
+
+def _seen(view: ExampleView, examples: dict[str, tuple[Example, float]]) -> Iterator[tuple[str, Tensor]]:
+    """The images of the view by name; each is put among the `examples`, with the volume of its voxels."""
+    for index in view.indices:
+        example, voxel = view.seen(index)
+        examples[example.name] = example, voxel
+        yield example.name, example.image
 
 
 def _maps_of(predicted: PredictedBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -223,46 +223,6 @@ def _compared(image: EvaluatedImage, made: Tensor | None, view: ExampleView, vox
         return image_with_modes(samples, mean, example.labels[0], example.flips, of_annotator, uncertainty)
     compared = image_with_raters(samples, mean, example.labels, view.counted_classes, made, uncertainty)
     return replace(compared, voxel=voxel, slice_axis=view.preprocessing.slices or 0)
-
-
-class _OtherSamples(NamedTuple):
-    """Of the images of a batch, beside its independent draws; scored apart from them."""
-
-    spread: Tensor | None
-    representatives: dict[int, Representatives]
-    """By their number."""
-
-    def figures(self, number: int, example: Example, counted_classes: Sequence[int]) -> dict[str, Any]:
-        """Those of one image, as fields of `ComparedImage`."""
-        found: dict[str, Any] = {}
-        if self.spread is not None:
-            found["ged_spread"] = _ged(self.spread[:, number], example, counted_classes)
-        if self.representatives:
-            found["ged_representatives"] = {
-                count: _ged(few.maps[:, number], example, counted_classes, few.weights[:, number])
-                for count, few in self.representatives.items()
-            }
-        return found
-
-
-def _other_samples(
-    batch: PredictedBatch, sampling: Sampling, counted_classes: Sequence[int], keys: Collection[str]
-) -> _OtherSamples:
-    few: dict[int, Representatives] = {}
-    if "ged_representatives" in keys:
-        with torch.inference_mode():
-            drawn = batch.prediction.freeze(DRAWS, generators_of(sampling.seed, batch.names))
-            few = {number: drawn.representatives(number, classes=counted_classes) for number in NUMBERS}
-    return _OtherSamples(spread_samples(batch, sampling) if "ged_spread" in keys else None, few)
-
-
-def _ged(samples: Tensor, example: Example, counted_classes: Sequence[int], weights: Tensor | None = None) -> float:
-    """Of other samples of an image, `(N, *spatial)`, of equal weights if none are given."""
-    if weights is None:
-        weights = torch.full((len(samples),), 1 / len(samples), dtype=torch.float64)
-    if example.flips:
-        return ged_of_weighted_with_modes(mode_distances(samples.cpu(), example.labels[0], example.flips), weights)
-    return ged_of_weighted(image_distances(samples.cpu(), example.labels, counted_classes), weights)
 
 
 def named_classes(totals: Totals, class_names: Sequence[str]) -> Totals:
