@@ -24,9 +24,7 @@ from plurimask.metrics import (
 )
 from plurimask.metrics.image import ComparedImage, image_with_raters
 from plurimask.metrics.image_with_modes import image_with_modes
-from plurimask.metrics.modes import (
-    flip_counts,
-)
+from plurimask.metrics.modes import flip_counts
 from plurimask.metrics.scores import ImageEvaluation, evaluated
 from plurimask.metrics.table import TABLE, Table
 from plurimask.metrics.volume_table import VOLUMES
